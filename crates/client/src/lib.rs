@@ -1,0 +1,1 @@
+//! Establishes and keeps tunnels; local proxies; notices.

@@ -1,0 +1,1 @@
+//! Looks-random bytes, reproducibly: the seeded generator, the obfuscated SSH preamble, prefixes.

@@ -1,0 +1,1 @@
+//! What both ends agree on, as data: server entries, API messages, the table of tunnel protocols.

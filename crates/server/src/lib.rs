@@ -1,0 +1,1 @@
+//! Accepts tunnels: sessions, port forwards, traffic rules, reports.

@@ -1,0 +1,1 @@
+//! Runs an SSH connection over a byte stream; channels as async streams.

@@ -1,0 +1,1 @@
+//! One SSH connection, either role, obfuscated or not, without I/O.

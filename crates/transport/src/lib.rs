@@ -1,0 +1,1 @@
+//! Carries a byte stream between client and server.

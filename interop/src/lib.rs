@@ -1,0 +1,1 @@
+//! Live pairings, run by `tests/pairings.rs`.

@@ -1,0 +1,1 @@
+//! Known-answer cases, run by `tests/vectors.rs`.
