@@ -1,1 +1,3 @@
 //! Establishes and keeps tunnels; local proxies; notices.
+
+pub mod near;
