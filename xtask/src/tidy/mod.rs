@@ -60,8 +60,11 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What a check of the text alone looks like.
+type TextCheck = fn(&[SourceFile]) -> Vec<Finding>;
+
 fn over_text(files: &[SourceFile]) -> Vec<Finding> {
-    let checks: [fn(&[SourceFile]) -> Vec<Finding>; 7] = [
+    let checks: [TextCheck; 7] = [
         citations::check,
         headers::check,
         machine_paths::check,
