@@ -3,8 +3,24 @@
 //! Pure: no sockets, files, clock or system randomness. Whatever must be unpredictable arrives as a [`Seed`].
 //! Source: `PROTOCOL.md` sections 1 and 2.
 
+mod keystream;
+mod padding;
+mod preamble;
+mod prefix;
 mod prng;
+mod reader;
 mod seed;
 
+pub use keystream::{Direction, Keystream, Keyword, derive_key};
+pub use padding::{
+    KexPacketError, MAX_KEX_PACKET, PaddingStyle, PaddingUse, ServerOpening, identification_padding,
+    kex_packet_size, pad_kex_packet,
+};
+pub use preamble::{ClientPreamble, MAX_PADDING, MIN_CLIENT_PADDING, PaddingRange, PreamblePlan};
+pub use prefix::{
+    GeneratedPrefix, MAX_PREFIX_NAME_LEN, MAX_PREFIX_SEARCH, PREFIX_SALT_LEN, PrefixError, PrefixName,
+    PrefixPlan, TERMINATOR_LEN, TerminatorSearch,
+};
 pub use prng::Prng;
+pub use reader::{PreambleError, PreambleReader, ServerPreamble};
 pub use seed::{ObfuscatorSeed, SEED_LEN, Seed, ServerSeedLabel};

@@ -31,7 +31,7 @@ impl Seed {
     #[must_use]
     pub fn derive(&self, label: &str) -> Self {
         let mut derived = [0; SEED_LEN];
-        hkdf_sha256(&self.0, label.as_bytes(), &mut derived);
+        hkdf_sha256(&self.0, label.as_bytes(), &[], &mut derived);
         Self(derived)
     }
 
@@ -105,9 +105,9 @@ impl fmt::Debug for ObfuscatorSeed {
     }
 }
 
-/// HKDF-SHA256 with empty info (RFC 5869). `out` is at most 32 bytes here, far below the 255 blocks at which
+/// HKDF-SHA256 (RFC 5869). `out` is at most 32 bytes here, far below the 255 blocks at which
 /// expansion can fail.
-pub(crate) fn hkdf_sha256(ikm: &[u8], salt: &[u8], out: &mut [u8]) {
+pub(crate) fn hkdf_sha256(ikm: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) {
     struct Length(usize);
     impl hkdf::KeyType for Length {
         fn len(&self) -> usize {
@@ -116,7 +116,7 @@ pub(crate) fn hkdf_sha256(ikm: &[u8], salt: &[u8], out: &mut [u8]) {
     }
     hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
         .extract(ikm)
-        .expand(&[], Length(out.len()))
+        .expand(&[info], Length(out.len()))
         .and_then(|okm| okm.fill(out))
         .expect("the requested length is below 255 hash blocks");
 }
