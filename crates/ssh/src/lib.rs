@@ -1,1 +1,6 @@
 //! One SSH connection, either role, obfuscated or not, without I/O.
+
+pub mod kex;
+pub mod kexinit;
+pub mod names;
+pub mod wire;
