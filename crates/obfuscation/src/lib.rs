@@ -3,6 +3,7 @@
 //! Pure: no sockets, files, clock or system randomness. Whatever must be unpredictable arrives as a [`Seed`].
 //! Source: `PROTOCOL.md` sections 1 and 2.
 
+mod history;
 mod keystream;
 mod padding;
 mod preamble;
@@ -11,6 +12,10 @@ mod prng;
 mod reader;
 mod seed;
 
+pub use history::{
+    AddressMatch, NotASeedHistory, ReplayMode, RestoredHistory, SEED_RECORD_LEN, SeedHistory,
+    SeedHistoryLimits, SeedRecord, SeedVerdict,
+};
 pub use keystream::{Direction, Keystream, Keyword, derive_key};
 pub use padding::{
     KexPacketError, MAX_KEX_PACKET, PaddingStyle, PaddingUse, ServerOpening, identification_padding,

@@ -24,14 +24,14 @@ pub struct PaddingRange {
 }
 
 impl PaddingRange {
-    /// The configured bounds. Each that is not inside 32..=8192, or both when they contradict each other, give way
-    /// to the default (`PROTOCOL.md` 2.3).
+    /// The configured bounds. One that is not inside 32..=8192 gives way to its default, and so does a maximum
+    /// below the minimum (`PROTOCOL.md` 2.3).
     #[must_use]
     pub fn new(min: Option<usize>, max: Option<usize>) -> Self {
-        let allowed = MIN_CLIENT_PADDING..=MAX_PADDING;
-        let accept = |bound: Option<usize>| bound.filter(|bound| allowed.contains(bound));
-        let (min, max) = (accept(min).unwrap_or(MIN_CLIENT_PADDING), accept(max).unwrap_or(MAX_PADDING));
-        if min <= max { Self { min, max } } else { Self::default() }
+        let usable = |bound: &usize| (MIN_CLIENT_PADDING..=MAX_PADDING).contains(bound);
+        let min = min.filter(usable).unwrap_or(MIN_CLIENT_PADDING);
+        let max = max.filter(usable).filter(|max| *max >= min).unwrap_or(MAX_PADDING);
+        Self { min, max }
     }
 
     /// The least padding.
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(range(Some(40), Some(50)), (40, 50));
         assert_eq!(range(Some(0), Some(50)), (32, 50));
         assert_eq!(range(Some(40), Some(9000)), (40, 8192));
-        assert_eq!(range(Some(50), Some(40)), (32, 8192));
+        assert_eq!(range(Some(50), Some(40)), (50, 8192));
     }
 
     #[test]

@@ -124,22 +124,22 @@ impl PreambleReader {
             let rest = input.get(consumed..).unwrap_or_default();
             // Until the step succeeds the reader counts as ended, which makes every error final.
             let state = std::mem::replace(&mut self.state, State::Ended);
-            let step = match state {
+            let (used, next) = match state {
                 State::Prefix(search) => self.search_prefix(search, rest)?,
                 State::Ended => return Err(PreambleError::Ended),
                 state => match self.collect(&state, rest) {
-                    Some(used) => (used, Next::Step(self.complete_part(state)?)),
+                    Some(used) => (used, self.complete_part(state)?),
                     None => (rest.len(), Next::Wait(state)),
                 },
             };
-            consumed += step.0;
-            match step.1 {
+            consumed += used;
+            match next {
                 Next::Wait(state) => {
                     self.state = state;
                     return Ok((consumed, None));
                 }
-                Next::Step(Step::Continue(state)) => self.state = state,
-                Next::Step(Step::Complete(preamble)) => return Ok((consumed, Some(preamble))),
+                Next::Continue(state) => self.state = state,
+                Next::Complete(preamble) => return Ok((consumed, Some(*preamble))),
             }
         }
     }
@@ -169,26 +169,26 @@ impl PreambleReader {
             return Ok((used, Next::Wait(State::Prefix(search))));
         }
         self.prefix = PrefixState::Removed;
-        Ok((used, Next::Step(Step::Continue(State::Fixed))))
+        Ok((used, Next::Continue(State::Fixed)))
     }
 
-    fn complete_part(&mut self, state: State) -> Result<Step, PreambleError> {
+    fn complete_part(&mut self, state: State) -> Result<Next, PreambleError> {
         let mut part = std::mem::take(&mut self.part);
         match state {
-            State::Fixed => self.complete_fixed(&part).map(Step::Continue),
+            State::Fixed => self.complete_fixed(&part).map(Next::Continue),
             State::Padding { mut stream, .. } => {
                 stream.apply(&mut part);
                 // `PROTOCOL.md` 2.4: shorter padding comes from old clients and gives no seed.
                 let padding_seed = part.first_chunk::<SEED_LEN>().map(|bytes| Seed::from_bytes(*bytes));
                 if self.prefix == PrefixState::Removed {
-                    return Ok(Step::Continue(State::PrefixHeader { stream, padding_seed }));
+                    return Ok(Next::Continue(State::PrefixHeader { stream, padding_seed }));
                 }
                 self.complete(stream, padding_seed, None)
             }
             State::PrefixHeader { mut stream, padding_seed } => {
                 stream.apply(&mut part);
                 let len = parse_prefix_header(&part)?;
-                Ok(Step::Continue(State::PrefixName { stream, padding_seed, len }))
+                Ok(Next::Continue(State::PrefixName { stream, padding_seed, len }))
             }
             State::PrefixName { mut stream, padding_seed, .. } => {
                 stream.apply(&mut part);
@@ -237,21 +237,18 @@ impl PreambleReader {
         from_client: Keystream,
         padding_seed: Option<Seed>,
         prefix: Option<PrefixName>,
-    ) -> Result<Step, PreambleError> {
+    ) -> Result<Next, PreambleError> {
         let seed = self.authenticated.ok_or(PreambleError::Ended)?;
         let to_client = Keystream::derive(&self.keyword, &seed, Direction::ServerToClient);
-        Ok(Step::Complete(ServerPreamble { seed, padding_seed, prefix, from_client, to_client }))
+        let preamble = ServerPreamble { seed, padding_seed, prefix, from_client, to_client };
+        Ok(Next::Complete(Box::new(preamble)))
     }
 }
 
 enum Next {
     Wait(State),
-    Step(Step),
-}
-
-enum Step {
     Continue(State),
-    Complete(ServerPreamble),
+    Complete(Box<ServerPreamble>),
 }
 
 impl State {

@@ -66,6 +66,8 @@ pub enum ServerSeedLabel {
     KeyExchange,
     /// The server's identification, picked once when its configuration is generated (`PROTOCOL.md` 3.2).
     Identification,
+    /// The server's packet filter program.
+    PacketFilter,
 }
 
 impl ServerSeedLabel {
@@ -73,6 +75,7 @@ impl ServerSeedLabel {
         match self {
             Self::KeyExchange => "ssh-server-kex",
             Self::Identification => "ssh-server-version",
+            Self::PacketFilter => "bpf-server-program",
         }
     }
 }
