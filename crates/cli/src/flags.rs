@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use culvert_client::near::near_name;
+use culvert_protocol::json_position::near_name;
 
 /// Exit code for a command line that cannot be understood, as Go's `flag` package has it.
 pub const EXIT_USAGE: u8 = 2;

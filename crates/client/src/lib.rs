@@ -1,4 +1,5 @@
 //! Establishes and keeps tunnels; local proxies; notices.
 
+pub mod config;
 pub mod flow;
-pub mod near;
+pub mod notice;

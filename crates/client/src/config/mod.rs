@@ -1,0 +1,283 @@
+//! The client's config file: typed values for the rest of the client, problems with file, line and column for the
+//! person who wrote it. Not the defaults of the wire protocol: what the file leaves open stays `None` here.
+//!
+//! Source: the reference's client configuration (keys in `keys.rs`). Keys are matched in any letter case, `null` means
+//! "not set", unknown keys are warned about (an error in [`check`]).
+
+mod build;
+pub mod keys;
+mod problem;
+mod read;
+mod rules;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use problem::{ConfigError, Fault, Problem};
+pub use secret::Secret;
+
+/// Config files beyond this size are refused.
+pub const LARGEST_FILE: u64 = 4 << 20;
+
+/// All settings of a client, grouped by the part that uses them.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub identity: Identity,
+    /// `None`: the working directory.
+    pub data_root_directory: Option<PathBuf>,
+    pub local: LocalProxies,
+    pub servers: ServerChoice,
+    pub establish: Establish,
+    pub api: Api,
+    pub notices: NoticeSettings,
+    pub network_id: String,
+    pub ssh: SshSettings,
+    pub ossh: OsshSettings,
+}
+
+/// What the client tells the server about itself.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub propagation_channel_id: String,
+    pub sponsor_id: String,
+    pub client_version: i64,
+    pub client_platform: String,
+    pub client_features: Vec<String>,
+    /// Two letters, or empty.
+    pub device_region: String,
+    /// A geohash, or empty.
+    pub device_location: String,
+    /// `None`: a random one per run.
+    pub session_id: Option<SessionId>,
+    /// Signed access tokens, base64.
+    pub authorizations: Vec<Secret<String>>,
+}
+
+/// Identifies one run of a client to its servers: 32 lowercase hex digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// From 16 random bytes.
+    pub fn from_bytes(bytes: &[u8; 16]) -> Self {
+        Self(data_encoding::HEXLOWER.encode(bytes))
+    }
+
+    /// From its text form; `None` unless it is 32 lowercase hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        (digits && text.len() == 32).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The local proxies and where they listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalProxies {
+    pub socks: LocalPort,
+    pub http: LocalPort,
+    pub interface: ListenInterface,
+}
+
+/// Whether and where one local proxy listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalPort {
+    Off,
+    /// The operating system chooses.
+    Any,
+    Fixed(u16),
+}
+
+/// The addresses that the local proxies listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenInterface {
+    Loopback,
+    All,
+    Named(String),
+}
+
+impl From<&str> for ListenInterface {
+    fn from(text: &str) -> Self {
+        match text {
+            "" => Self::Loopback,
+            "any" => Self::All,
+            name => Self::Named(name.to_owned()),
+        }
+    }
+}
+
+/// Which servers may be used.
+#[derive(Debug, Clone)]
+pub struct ServerChoice {
+    /// Two letters, or empty for any.
+    pub egress_region: String,
+    /// Use exactly this encoded entry.
+    pub target: Option<Secret<String>>,
+    /// Names of allowed tunnel protocols; empty for all.
+    pub limit_protocols: Vec<String>,
+    /// Ed25519 key that signs server entries, base64.
+    pub entry_signature_key: Option<String>,
+}
+
+/// How long and how patiently to try.
+#[derive(Debug, Clone)]
+pub struct Establish {
+    /// `None`: never give up.
+    pub timeout: Option<Duration>,
+    pub pause: Duration,
+    /// Limit of one dial.
+    pub connect_timeout: Option<Duration>,
+    /// Scales timeouts for slow networks, at least 1.0.
+    pub latency_multiplier: Option<f64>,
+}
+
+/// How the client talks to the server's API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Off: a bare tunnel, without handshake or reports.
+    pub enabled: bool,
+    pub encoding: ApiEncoding,
+}
+
+/// The encoding of API messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiEncoding {
+    Cbor,
+    Json,
+}
+
+/// How much the client says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticeSettings {
+    pub detail: crate::notice::Detail,
+    pub topics: std::collections::BTreeSet<crate::notice::Topic>,
+}
+
+/// Settings of the SSH connection inside the tunnel. `None` leaves the default.
+#[derive(Debug, Clone, Default)]
+pub struct SshSettings {
+    /// Channel window in packets of 32 KiB.
+    pub channel_window_packets: Option<u32>,
+    /// Key exchange, cipher, MAC and host key algorithm, one name each.
+    pub algorithms: Option<[String; 4]>,
+    pub keep_alive: KeepAliveSettings,
+}
+
+/// When idle tunnels are probed.
+#[derive(Debug, Clone, Default)]
+pub struct KeepAliveSettings {
+    pub periodic_off: bool,
+    pub period: SpanSettings<Duration>,
+    pub periodic_timeout: Option<Duration>,
+    pub periodic_inactive: Option<Duration>,
+    pub probe_timeout: Option<Duration>,
+    pub probe_inactive: Option<Duration>,
+    pub connectivity_poll: Option<Duration>,
+    pub padding: SpanSettings<u32>,
+    pub speed_test_probability: Option<f64>,
+    pub reset_on_failure_probability: Option<f64>,
+    pub resume_probe_timeout: Option<Duration>,
+    pub resume_probe_inactive: Option<Duration>,
+    pub resume_reconnect_inactive: Option<Duration>,
+}
+
+/// Settings of the obfuscation layer. `None` or empty leaves the default.
+#[derive(Debug, Clone, Default)]
+pub struct OsshSettings {
+    pub padding: SpanSettings<u32>,
+    pub prefix: TransformSettings,
+    pub prefix_split_delay: SpanSettings<Duration>,
+    pub seed_transform: TransformSettings,
+}
+
+/// The two ends of a range, each of which may be left open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpanSettings<T> {
+    pub least: Option<T>,
+    pub most: Option<T>,
+}
+
+/// Named text transforms, the scopes they apply in, and how often one is used.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TransformSettings {
+    pub probability: Option<f64>,
+    /// Name to a list of pattern and replacement.
+    pub specs: BTreeMap<String, Vec<[String; 2]>>,
+    /// Scope to names of specs.
+    pub scoped_names: BTreeMap<String, Vec<String>>,
+}
+
+/// A usable config and what is questionable about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// Unknown keys, keys in other letter case, repeated keys.
+    pub warnings: Vec<Problem>,
+    /// Keys that are set but have no effect yet.
+    pub without_effect: Vec<&'static str>,
+}
+
+/// Reads a config file for a run.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let file = path.display().to_string();
+    let text = read_text(path, &file)?;
+    parse(&file, &text)
+}
+
+/// Reads a config file strictly: what [`load`] warns about is an error.
+pub fn check(path: &Path) -> Result<Loaded, ConfigError> {
+    let file = path.display().to_string();
+    let text = read_text(path, &file)?;
+    parse_strictly(&file, &text)
+}
+
+/// Parses the text of a config; `file` is only for messages.
+pub fn parse(file: &str, text: &str) -> Result<Loaded, ConfigError> {
+    let mut fields = read::Fields::read(file, text)?;
+    let config = build::config(&mut fields);
+    rules::check(&mut fields);
+    match config {
+        Some(config) if fields.errors.is_empty() => {
+            let without_effect = fields.without_effect();
+            Ok(Loaded { config, warnings: fields.warnings, without_effect })
+        }
+        _ => Err(ConfigError { problems: fields.errors }),
+    }
+}
+
+/// Parses the text of a config; unknown, repeated and wrongly spelled keys are errors too.
+pub fn parse_strictly(file: &str, text: &str) -> Result<Loaded, ConfigError> {
+    let mut fields = read::Fields::read(file, text)?;
+    let config = build::config(&mut fields);
+    rules::check(&mut fields);
+    let mut problems = std::mem::take(&mut fields.errors);
+    problems.append(&mut fields.warnings);
+    problems.sort_by_key(|problem| problem.position);
+    match config {
+        Some(config) if problems.is_empty() => {
+            let without_effect = fields.without_effect();
+            Ok(Loaded { config, warnings: Vec::new(), without_effect })
+        }
+        _ => Err(ConfigError { problems }),
+    }
+}
+
+fn read_text(path: &Path, file: &str) -> Result<String, ConfigError> {
+    let unreadable =
+        |error: std::io::Error| ConfigError::of_file(file, None, Fault::Unreadable(error.kind()));
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path).map_err(unreadable)?;
+    opened.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(ConfigError::of_file(file, None, Fault::TooLarge { limit: LARGEST_FILE }));
+    }
+    String::from_utf8(bytes).map_err(|_| ConfigError::of_file(file, None, Fault::NotText))
+}
