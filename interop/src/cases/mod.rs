@@ -1,0 +1,117 @@
+//! The cases, and where each applies.
+
+mod algorithms;
+mod lifecycle;
+mod prefixes;
+mod probes;
+mod refusals;
+mod traffic;
+
+use crate::failure::Failure;
+use crate::programs::{Maker, Pairing};
+use crate::scenario::{Protocol, Setting};
+
+/// What a case measured, in words for the table; empty when it only passed.
+pub(crate) type Note = String;
+
+/// One case.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    /// Its name, unique.
+    pub(crate) name: &'static str,
+    /// The protocols it is run with.
+    pub(crate) protocols: Protocols,
+    /// The pairings it says something about.
+    pub(crate) applies: Applies,
+    /// Whether it is left out unless the long variant is wanted.
+    pub(crate) long: bool,
+    /// What it does.
+    pub(crate) run: fn(&Setting) -> Result<Note, Failure>,
+}
+
+/// The protocols of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocols {
+    /// Each by itself.
+    Each,
+    /// Only obfuscated SSH.
+    OnlyOssh,
+    /// Only plain SSH.
+    OnlySsh,
+}
+
+/// The pairings of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applies {
+    /// All four.
+    Everywhere,
+    /// Those with a program of ours, as it needs a setting or a behaviour that only ours have.
+    WithOurs,
+    /// Those with our client.
+    OurClient,
+    /// Ours with ours, as it needs a behaviour of both.
+    OnlyOurs,
+}
+
+impl Case {
+    /// Whether the case is run for this pairing and protocol.
+    pub(crate) fn covers(&self, pairing: Pairing, protocol: Protocol) -> bool {
+        let ours = [pairing.client, pairing.server].map(|maker| maker == Maker::Ours);
+        let pairing_fits = match self.applies {
+            Applies::Everywhere => true,
+            Applies::WithOurs => ours != [false, false],
+            Applies::OurClient => ours[0],
+            Applies::OnlyOurs => ours == [true, true],
+        };
+        let protocol_fits = match self.protocols {
+            Protocols::Each => true,
+            Protocols::OnlyOssh => protocol == Protocol::Ossh,
+            Protocols::OnlySsh => protocol == Protocol::Ssh,
+        };
+        pairing_fits && protocol_fits
+    }
+}
+
+/// Every case, in the order of running.
+pub(crate) fn all() -> impl Iterator<Item = Case> {
+    [traffic::CASES, refusals::CASES, lifecycle::CASES, prefixes::CASES, probes::CASES, algorithms::CASES]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+/// A case for every pairing and each protocol, to be narrowed.
+const fn case(name: &'static str, run: fn(&Setting) -> Result<Note, Failure>) -> Case {
+    Case { name, protocols: Protocols::Each, applies: Applies::Everywhere, long: false, run }
+}
+
+impl Case {
+    const fn over(mut self, protocols: Protocols) -> Self {
+        self.protocols = protocols;
+        self
+    }
+
+    const fn only(mut self, applies: Applies) -> Self {
+        self.applies = applies;
+        self
+    }
+
+    const fn when_long(mut self) -> Self {
+        self.long = true;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = all().map(|case| case.name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,120 @@
+//! A wire between client and server that can be looked at and cut.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// How much of each direction of a connection is kept.
+const KEPT: usize = 64 * 1024;
+
+/// A relay to one server. Dropping it closes its connections and frees its port.
+pub(crate) struct Relay {
+    address: SocketAddr,
+    connections: Connections,
+    over: Arc<AtomicBool>,
+}
+
+type Connections = Arc<Mutex<Vec<Connection>>>;
+
+/// The beginning of what passed on one connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// From the client.
+    pub(crate) upstream: Vec<u8>,
+    /// From the server.
+    pub(crate) downstream: Vec<u8>,
+    /// How much came with the client's first segment.
+    pub(crate) first_read: usize,
+}
+
+struct Connection {
+    seen: Arc<Mutex<Seen>>,
+    ends: [TcpStream; 2],
+}
+
+impl Relay {
+    /// Starts a relay to `server` on a free port.
+    pub(crate) fn start(server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let (connections, over) = (Connections::default(), Arc::new(AtomicBool::new(false)));
+        let (own, stop) = (Arc::clone(&connections), Arc::clone(&over));
+        thread::spawn(move || {
+            for client in listener.incoming().flatten().take_while(|_| !stop.load(Ordering::Relaxed)) {
+                // A server that is down looks to the client like a connection closed at once.
+                let _ = join(&own, client, server);
+            }
+        });
+        Ok(Self { address, connections, over })
+    }
+
+    /// The port to put in the client's entry.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// What was seen of each connection so far, in order.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        lock(&self.connections).iter().map(|connection| lock(&connection.seen).clone()).collect()
+    }
+
+    /// Closes both ends of every connection, as a network that went away and said so.
+    pub(crate) fn cut(&self) {
+        for end in lock(&self.connections).iter().flat_map(|connection| &connection.ends) {
+            // One that has ended already is cut already.
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.cut();
+        // Wakes the accepting thread, which then ends.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn join(connections: &Connections, client: TcpStream, server: SocketAddr) -> io::Result<()> {
+    let server = TcpStream::connect(server)?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let up = (client.try_clone()?, server.try_clone()?, Arc::clone(&seen));
+    let down = (server.try_clone()?, client.try_clone()?, Arc::clone(&seen));
+    lock(connections).push(Connection { seen, ends: [client, server] });
+    thread::spawn(move || copy(up.0, up.1, |part| record_up(&mut lock(&up.2), part)));
+    thread::spawn(move || copy(down.0, down.1, |part| keep(&mut lock(&down.2).downstream, part)));
+    Ok(())
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, mut record: impl FnMut(&[u8])) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let part = buffer.get(..count).unwrap_or_default();
+        record(part);
+        if to.write_all(part).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+fn record_up(seen: &mut Seen, part: &[u8]) {
+    if seen.upstream.is_empty() {
+        seen.first_read = part.len();
+    }
+    keep(&mut seen.upstream, part);
+}
+
+fn keep(kept: &mut Vec<u8>, part: &[u8]) {
+    let room = KEPT.saturating_sub(kept.len());
+    kept.extend(part.iter().take(room));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
