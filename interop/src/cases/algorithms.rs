@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
 
 const CONNECTIONS: usize = 100;
 
-/// Every name that can be agreed on must have been within 100 connections. Each has one chance in nine or better per connection where
+/// Every name that can be agreed on must have been within 100 connections. Each has about one chance in eight per connection where
 /// the server's lists are complete, which is on OSSH.
 const KEX: [&str; 8] = [
     "mlkem768x25519-sha256",
