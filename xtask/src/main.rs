@@ -1,5 +1,6 @@
 //! The repository's own tools, run as `cargo xtask VERB`. No product code, and nothing the product depends on.
 
+mod long;
 mod tidy;
 mod tree;
 
@@ -9,7 +10,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask VERB
 
 verbs:
-  tidy    check the rules that the compiler and clippy do not know";
+  tidy                         check the rules that the compiler and clippy do not know
+  long [SECONDS] [TARGET..]    give the fuzz targets to libFuzzer, each for so long (600)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
     match words {
         ["tidy"] => tidy::run(),
+        ["long", rest @ ..] => long::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

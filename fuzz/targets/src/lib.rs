@@ -1,0 +1,32 @@
+//! What is fuzzed: one function per parser, which takes any bytes and fails by panicking. `cargo test` runs each for a moment on the
+//! committed inputs and changes of them (`tests/smoke.rs`); libFuzzer runs the same functions for long (`cargo xtask long`).
+//!
+//! A target states what must hold besides not panicking: nearly always that input in pieces gives what input at once gives, and that
+//! what was read and written again reads the same.
+
+pub mod mutate;
+mod obfuscation;
+
+/// What a target is called, here, in `fuzz/fuzz_targets` and in `fuzz/corpus`, and what it runs.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// The keyword of all obfuscated inputs.
+pub const KEYWORD: &[u8] = obfuscation::KEYWORD;
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("kex_packet", obfuscation::kex_packet),
+    ("preamble", obfuscation::preamble),
+    ("preamble_body", obfuscation::preamble_body),
+    ("prefix_search", obfuscation::prefix_search),
+];
+
+/// Runs the target of that name.
+///
+/// # Panics
+/// There is none, or it found a fault.
+pub fn run(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|(known, _)| *known == name);
+    let (_, body) = target.expect("the name is one of TARGETS");
+    body(data);
+}

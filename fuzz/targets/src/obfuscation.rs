@@ -1,0 +1,96 @@
+//! Targets of the `obfuscation` crate.
+
+use culvert_obfuscation::{
+    Direction, Keystream, Keyword, ObfuscatorSeed, PaddingStyle, PreambleReader, Prng, Seed, ServerPreamble,
+    TerminatorSearch, kex_packet_size, pad_kex_packet,
+};
+
+/// The keyword of all inputs here; the committed ones were made with it.
+pub(crate) const KEYWORD: &[u8] = b"fuzzing keyword";
+
+/// A client's first bytes as they come from the network.
+pub(crate) fn preamble(data: &[u8]) {
+    assert_eq!(
+        read_preamble(data, data.len()),
+        read_preamble(data, 7),
+        "pieces read otherwise than the whole"
+    );
+}
+
+/// A client's first bytes, given as the plain text behind the seed, since no change of what is encrypted keeps its magic.
+pub(crate) fn preamble_body(data: &[u8]) {
+    let seed = ObfuscatorSeed::from_bytes([7; 16]);
+    let mut hidden = data.to_vec();
+    Keystream::derive(&keyword(), &seed, Direction::ClientToServer).apply(&mut hidden);
+    preamble(&[seed.as_bytes().as_slice(), &hidden].concat());
+}
+
+/// What precedes the obfuscated stream when the peer sends a prefix.
+pub(crate) fn prefix_search(data: &[u8]) {
+    for direction in [Direction::ClientToServer, Direction::ServerToClient] {
+        assert_eq!(
+            search(data, direction, data.len()),
+            search(data, direction, 5),
+            "pieces read otherwise than the whole"
+        );
+    }
+}
+
+/// A packet before NEWKEYS. One that is whole must still be one, with its payload, after padding.
+pub(crate) fn kex_packet(data: &[u8]) {
+    let Ok(Some(size)) = kex_packet_size(data) else { return };
+    let Some(packet) = data.get(..size) else { return };
+    for style in [PaddingStyle::Any, PaddingStyle::Legacy] {
+        let mut padded = packet.to_vec();
+        let mut prng = Prng::new(&Seed::from_bytes([7; 32]));
+        pad_kex_packet(&mut prng, style, &mut padded).expect("the packet is whole");
+        assert_eq!(kex_packet_size(&padded), Ok(Some(padded.len())));
+        assert_eq!(packet[5..], padded[5..size], "padding changed what it was added to");
+        assert_eq!(padded.len() - size, usize::from(padded[4] - packet[4]));
+    }
+}
+
+fn keyword() -> Keyword {
+    Keyword::new(KEYWORD)
+}
+
+/// What a reader makes of the input in pieces of a size: bytes consumed, and the end of the preamble or the error.
+fn read_preamble(data: &[u8], piece: usize) -> (usize, Option<Result<String, String>>) {
+    let mut reader = PreambleReader::new(keyword());
+    let mut total = 0;
+    for part in data.chunks(piece.max(1)) {
+        match reader.push(part) {
+            Ok((consumed, found)) => {
+                assert!(consumed <= part.len());
+                total += consumed;
+                if let Some(preamble) = found {
+                    return (total, Some(Ok(shown(preamble))));
+                }
+                assert_eq!(consumed, part.len(), "bytes were left without a preamble");
+            }
+            Err(error) => return (0, Some(Err(error.to_string()))),
+        }
+    }
+    (total, None)
+}
+
+fn shown(mut preamble: ServerPreamble) -> String {
+    let mut streams = [0; 16];
+    preamble.from_client.apply(&mut streams[..8]);
+    preamble.to_client.apply(&mut streams[8..]);
+    format!("{preamble:?} {streams:?}")
+}
+
+fn search(data: &[u8], direction: Direction, piece: usize) -> Result<Option<usize>, String> {
+    let mut search = TerminatorSearch::new(keyword(), direction);
+    let mut total = 0;
+    for part in data.chunks(piece.max(1)) {
+        let (consumed, found) = search.push(part).map_err(|error| error.to_string())?;
+        assert!(consumed <= part.len());
+        total += consumed;
+        if found {
+            return Ok(Some(total));
+        }
+    }
+    Ok(None)
+}
