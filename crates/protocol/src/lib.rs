@@ -1,3 +1,18 @@
 //! What both ends agree on, as data: server entries, API messages, the table of tunnel protocols.
+//!
+//! Pure: no I/O, no clock, no randomness of its own. PROTOCOL.md 3.5, 3.6, 4, 5, 6.4.5, 7.1.
 
-pub mod json_position;
+pub mod api;
+pub mod cbor;
+pub mod go_json;
+pub mod go_number;
+pub mod packed;
+pub mod server_entry;
+pub mod text_form;
+pub mod timestamp;
+mod tunnel_protocol;
+
+pub use server_entry::{EntryFields, ServerEntry};
+pub use tunnel_protocol::{
+    BaseProtocol, Carrier, Feature, MeekKind, PortSource, Traits, TunnelProtocol, UnknownProtocol,
+};
