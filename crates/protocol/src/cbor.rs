@@ -95,7 +95,10 @@ impl Cbor {
         }
     }
 
-    fn write_to(&self, e: &mut Encoder<Vec<u8>>) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
+    fn write_to(
+        &self,
+        e: &mut Encoder<Vec<u8>>,
+    ) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
         match self {
             Self::Int(x) => match minicbor::data::Int::try_from(*x) {
                 Ok(x) => e.int(x)?.ok(),
@@ -178,7 +181,8 @@ impl Reader<'_> {
     /// A 16-bit float, RFC 8949 appendix D.
     fn half(&mut self) -> Result<Cbor, CborError> {
         let start = self.decoder.position();
-        let Some(&[_, high, low]) = self.decoder.input().get(start..).and_then(|b| b.first_chunk::<3>()) else {
+        let Some(&[_, high, low]) = self.decoder.input().get(start..).and_then(|b| b.first_chunk::<3>())
+        else {
             return Err(self.malformed());
         };
         self.decoder.set_position(start + 3);
@@ -241,7 +245,13 @@ mod tests {
     #[test]
     fn reads_what_the_reference_reads() {
         let expected = Cbor::Map(vec![(Cbor::Int(1), Cbor::Text("ab".into()))]);
-        for form in ["a101626162", "bf01626162ff", "a1017f61616162ff", "a11801626162", "bf1b00000000000000017f61616162ffff"] {
+        for form in [
+            "a101626162",
+            "bf01626162ff",
+            "a1017f61616162ff",
+            "a11801626162",
+            "bf1b00000000000000017f61616162ffff",
+        ] {
             assert_eq!(read(form), Ok(expected.clone()), "{form}");
         }
         assert_eq!(read("f93c00"), Ok(Cbor::Float(1.0)));
@@ -256,7 +266,19 @@ mod tests {
     #[test]
     fn refuses_what_is_broken_or_large() {
         assert_eq!(read("0102"), Err(CborError::Trailing { count: 1 }));
-        for form in ["", "f93c", "62", "61ff", "ff", "a101", "9f01", "5f61", "1c", "5b7fffffffffffffff00", "9b7fffffffffffffff00"] {
+        for form in [
+            "",
+            "f93c",
+            "62",
+            "61ff",
+            "ff",
+            "a101",
+            "9f01",
+            "5f61",
+            "1c",
+            "5b7fffffffffffffff00",
+            "9b7fffffffffffffff00",
+        ] {
             assert!(matches!(read(form), Err(CborError::Malformed { .. })), "{form}");
         }
         assert_eq!(Cbor::read(&[0x81; 100]), Err(CborError::TooLarge));
@@ -273,6 +295,9 @@ mod tests {
             (Cbor::Int(24), Cbor::Float(1.5)),
             (Cbor::Int(2), Cbor::Bytes(vec![1])),
         ]);
-        assert_eq!(crate::text_form::to_hex(&map.write()), "a4024101".to_owned() + "1818fb3ff8000000000000" + "616220" + "19012cf6");
+        assert_eq!(
+            crate::text_form::to_hex(&map.write()),
+            "a4024101".to_owned() + "1818fb3ff8000000000000" + "616220" + "19012cf6"
+        );
     }
 }

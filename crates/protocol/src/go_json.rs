@@ -34,7 +34,11 @@ pub fn clean(text: &[u8]) -> Cow<'_, str> {
         Err(_) => Cow::Owned(replace_invalid_bytes(text)),
     };
     // `\ud8` to `\udf`: without one, nothing needs pairing.
-    if text.as_bytes().windows(4).any(|w| w.starts_with(b"\\u") && w[2].eq_ignore_ascii_case(&b'd') && w[3] > b'7') {
+    if text
+        .as_bytes()
+        .windows(4)
+        .any(|w| w.starts_with(b"\\u") && w[2].eq_ignore_ascii_case(&b'd') && w[3] > b'7')
+    {
         return Cow::Owned(pair_surrogates(&text));
     }
     text

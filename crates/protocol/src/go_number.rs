@@ -59,8 +59,9 @@ fn underscores_part_digits(text: &str, hexadecimal: bool) -> bool {
 }
 
 fn parse_decimal(text: &str) -> Option<f64> {
-    // Rust's parser also takes the names, which are dealt with above.
-    text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')).then(|| text.parse().ok())?
+    // Rust's parser also takes a second sign and the names, which are dealt with above.
+    let starts_well = text.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if starts_well { text.parse().ok() } else { None }
 }
 
 /// Parses what follows `0x`: hex digits with at most one point, `p`, a decimal exponent. Digits beyond 60 bits only
@@ -75,7 +76,8 @@ fn parse_hexadecimal(text: &str) -> Option<f64> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let mut exponent = exponent.parse::<i64>().unwrap_or(if exponent.starts_with('-') { -100_000 } else { 100_000 });
+    let mut exponent =
+        exponent.parse::<i64>().unwrap_or(if exponent.starts_with('-') { -100_000 } else { 100_000 });
     let mut value = 0u64;
     for (place, digit) in whole.chars().map(|c| (0, c)).chain(fraction.chars().map(|c| (4, c))) {
         let digit = digit.to_digit(16)?;
@@ -127,7 +129,10 @@ mod tests {
             assert_eq!(parse_float(text), Some(value), "{text}");
         }
         assert!(parse_float("nan").unwrap().is_nan());
-        for bad in ["", "x", "1e", "0x1", "0xp1", "1__0", "_1", "1_", "1e400", "+nan", " 1", "0x1p", "--1", "0x1p1024"] {
+        for bad in [
+            "", "x", "1e", "0x1", "0xp1", "1__0", "_1", "1_", "1e400", "+nan", " 1", "0x1p", "--1",
+            "0x1p1024",
+        ] {
             assert_eq!(parse_float(bad), None, "{bad}");
         }
     }

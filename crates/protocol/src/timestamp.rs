@@ -64,7 +64,8 @@ pub fn parse_iso8601(text: &[u8]) -> Option<OffsetDateTime> {
 
 fn truncated(t: OffsetDateTime, seconds: i64) -> OffsetDateTime {
     let t = t.to_offset(UtcOffset::UTC);
-    let beyond = Duration::seconds(t.unix_timestamp().rem_euclid(seconds)) + Duration::nanoseconds(t.nanosecond().into());
+    let beyond = Duration::seconds(t.unix_timestamp().rem_euclid(seconds))
+        + Duration::nanoseconds(t.nanosecond().into());
     t.checked_sub(beyond).unwrap_or(t)
 }
 
@@ -150,7 +151,10 @@ mod tests {
         let t = parse("2025-01-02T03:04:05.120300000+01:00").unwrap();
         assert_eq!(to_second(t), "2025-01-02T02:04:05Z");
         assert_eq!(to_hour(t), "2025-01-02T02:00:00Z");
-        assert_eq!(renormalised("2025-01-02T03:04:05.120300000+01:00").unwrap(), "2025-01-02T03:04:05.1203+01:00");
+        assert_eq!(
+            renormalised("2025-01-02T03:04:05.120300000+01:00").unwrap(),
+            "2025-01-02T03:04:05.1203+01:00"
+        );
         assert_eq!(renormalised("2025-01-02T03:04:05.000Z").unwrap(), "2025-01-02T03:04:05Z");
     }
 }

@@ -122,8 +122,8 @@ pub struct Traits {
 }
 
 use Feature::{
-    DefaultDisabled, Fragmentor, Fronted, Intensive, NeverSelected, PacketManipulation, Passthrough, Refraction,
-    SessionTicket, Tactics, UpstreamProxy,
+    DefaultDisabled, Fragmentor, Fronted, Intensive, NeverSelected, PacketManipulation, Passthrough,
+    Refraction, SessionTicket, Tactics, UpstreamProxy,
 };
 use PortSource::{Fixed, Member, MemberOr};
 
@@ -332,7 +332,9 @@ impl FromStr for TunnelProtocol {
     type Err = UnknownProtocol;
 
     fn from_str(name: &str) -> Result<Self, UnknownProtocol> {
-        Self::all().find(|protocol| protocol.name() == name).ok_or_else(|| UnknownProtocol { name: name.to_owned() })
+        Self::all()
+            .find(|protocol| protocol.name() == name)
+            .ok_or_else(|| UnknownProtocol { name: name.to_owned() })
     }
 }
 

@@ -223,7 +223,8 @@ mod tests {
             ("{}", PasswordError::SessionId),
             (r#"{"SessionId":"00","SshPassword":"x"}"#, PasswordError::SessionId),
             (r#"{"SessionId":"000102030405060708090a0b0c0d0e0f","SponsorId":"1"}"#, PasswordError::SponsorId),
-            (&"é".repeat(48), PasswordError::Malformed),
+            (&"é".repeat(48), PasswordError::SessionId),
+            (&"é".repeat(47), PasswordError::Malformed),
         ] {
             assert_eq!(PasswordPayload::parse(field.as_bytes()).map(|_| ()), Err(error), "{field}");
         }

@@ -95,9 +95,10 @@ impl Converter {
             (Self::Base64, value) => {
                 text_of(value).and_then(text_form::base64).map(Cbor::Bytes).ok_or(ConvertError::Base64)
             }
-            (Self::Base64Unpadded, value) => {
-                text_of(value).and_then(text_form::base64_unpadded).map(Cbor::Bytes).ok_or(ConvertError::Base64)
-            }
+            (Self::Base64Unpadded, value) => text_of(value)
+                .and_then(text_form::base64_unpadded)
+                .map(Cbor::Bytes)
+                .ok_or(ConvertError::Base64),
             (Self::Authorizations, Value::TextList(list)) => authorizations::pack(list).map(Cbor::Bytes),
             (Self::Authorizations, Value::Json(Json::Null)) => authorizations::pack(&[]).map(Cbor::Bytes),
             (Self::Authorizations, _) => Err(ConvertError::Authorizations),
@@ -126,7 +127,9 @@ impl Converter {
             (Self::UpperHex, Cbor::Bytes(bytes)) => Ok(Value::Text(text_form::to_hex_upper(&bytes))),
             (Self::LowerHex | Self::UpperHex, _) => Err(ConvertError::Hex),
             (Self::Base64, Cbor::Bytes(bytes)) => Ok(Value::Text(text_form::to_base64(&bytes))),
-            (Self::Base64Unpadded, Cbor::Bytes(bytes)) => Ok(Value::Text(text_form::to_base64_unpadded(&bytes))),
+            (Self::Base64Unpadded, Cbor::Bytes(bytes)) => {
+                Ok(Value::Text(text_form::to_base64_unpadded(&bytes)))
+            }
             (Self::Base64 | Self::Base64Unpadded, _) => Err(ConvertError::Base64),
             (Self::Authorizations, Cbor::Bytes(bytes)) => authorizations::unpack(&bytes).map(Value::TextList),
             (Self::Authorizations, _) => Err(ConvertError::Authorizations),
@@ -157,7 +160,9 @@ pub(crate) fn json_to_cbor(value: &Json, numbers: NumberForm) -> Cbor {
         Json::String(text) => Cbor::Text(text.clone()),
         Json::Array(items) => Cbor::Array(items.iter().map(|item| json_to_cbor(item, numbers)).collect()),
         Json::Object(map) => Cbor::Map(
-            map.iter().map(|(name, value)| (Cbor::Text(name.clone()), json_to_cbor(value, numbers))).collect(),
+            map.iter()
+                .map(|(name, value)| (Cbor::Text(name.clone()), json_to_cbor(value, numbers)))
+                .collect(),
         ),
     }
 }
@@ -207,7 +212,10 @@ fn number_to_cbor(x: &Number, numbers: NumberForm) -> Cbor {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked; the fraction is dropped on purpose")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the range is checked; the fraction is dropped on purpose"
+)]
 fn truncate(x: &Number) -> Result<Cbor, ConvertError> {
     match (x.as_i64(), x.as_f64()) {
         (Some(x), _) => Ok(Cbor::Int(x.into())),

@@ -23,16 +23,16 @@ fn lenient_where_the_reference_is() {
 #[test]
 fn strict_where_the_reference_is() {
     for form in [
-        "a108182a00",         // trailing byte
+        "a108182a00",             // trailing byte
         "a108fb4045000000000000", // float for an integer
-        "a108623432",         // text for an integer
-        "a10761ff",           // text for hex
-        "a118341a00000001",   // integer for a float
-        "a1613801",           // text key
-        "8108",               // no map
-        "a1188e4131",         // statusData that is no object
-        "a1",                 // cut short
-        "a10381a10102",       // sample with a key that is not text
+        "a108623432",             // text for an integer
+        "a10761ff",               // text for hex
+        "a118341a00000001",       // integer for a float
+        "a1613801",               // text key
+        "8108",                   // no map
+        "a1188e4131",             // statusData that is no object
+        "a1",                     // cut short
+        "a10381a10102",           // sample with a key that is not text
     ] {
         assert!(packed(form).is_err(), "{form}");
     }

@@ -62,7 +62,8 @@ impl ServerEntry {
     /// True if only the protocol's legacy passthrough message is understood.
     #[must_use]
     pub fn uses_legacy_passthrough(&self, protocol: TunnelProtocol) -> bool {
-        self.texts("capabilities").any(|listed| listed.strip_suffix(PASSTHROUGH) == Some(protocol.capability()))
+        self.texts("capabilities")
+            .any(|listed| listed.strip_suffix(PASSTHROUGH) == Some(protocol.capability()))
     }
 
     /// True if no older kind of QUIC may be dialled.

@@ -53,6 +53,12 @@ impl ListDecoder {
         self.end_line(each);
     }
 
+    /// Bytes held of a line that is not complete: at most [`MAX_LINE`].
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.line.len()
+    }
+
     fn keep(&mut self, part: &[u8]) {
         if self.overlong || part.len() > MAX_LINE - self.line.len() {
             self.overlong = true;

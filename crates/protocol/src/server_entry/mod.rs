@@ -149,16 +149,18 @@ impl EntryFields {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and within range")]
     fn checked_int(&self, name: &str) -> Result<Option<i64>, FieldProblem> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let whole = value.as_i64().or_else(|| {
-            value.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 9.0e15).map(|x| x as i64)
-        });
+        let whole = value
+            .as_i64()
+            .or_else(|| value.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 9.0e15).map(|x| x as i64));
         whole.map(Some).ok_or(FieldProblem::NotInt)
     }
 
     fn check(&self, name: &str, kind: FieldKind) -> Result<(), FieldProblem> {
         let Some(value) = self.get(name) else { return Ok(()) };
         match kind {
-            FieldKind::Text | FieldKind::Secret => value.is_string().then_some(()).ok_or(FieldProblem::NotText),
+            FieldKind::Text | FieldKind::Secret => {
+                value.is_string().then_some(()).ok_or(FieldProblem::NotText)
+            }
             FieldKind::TextList => value
                 .as_array()
                 .filter(|items| items.iter().all(Value::is_string))
@@ -179,7 +181,8 @@ impl TryFrom<EntryFields> for ServerEntry {
         for field in &FIELDS {
             fields.check(field.name, field.kind).map_err(|problem| FieldError::of(field.name, problem))?;
         }
-        let text = fields.text("ipAddress").ok_or_else(|| FieldError::of("ipAddress", FieldProblem::Missing))?;
+        let text =
+            fields.text("ipAddress").ok_or_else(|| FieldError::of("ipAddress", FieldProblem::Missing))?;
         let address = text.parse().map_err(|_| FieldError::of("ipAddress", FieldProblem::NotAddress))?;
         Ok(Self { fields, address })
     }

@@ -74,7 +74,9 @@ impl EntryFields {
             match (key, map) {
                 (Cbor::Int(KNOWN), Cbor::Map(pairs)) => known = pairs,
                 (Cbor::Int(OTHERS), Cbor::Map(pairs)) => others = pairs,
-                (Cbor::Int(KNOWN | OTHERS), value) if value != Cbor::Null => return Err(PackedEntryError::Shape),
+                (Cbor::Int(KNOWN | OTHERS), value) if value != Cbor::Null => {
+                    return Err(PackedEntryError::Shape);
+                }
                 _ => {}
             }
         }
@@ -98,7 +100,12 @@ impl EntryFields {
         Ok(fields)
     }
 
-    fn insert_packed(&mut self, name: &str, converter: Converter, value: Cbor) -> Result<(), PackedEntryError> {
+    fn insert_packed(
+        &mut self,
+        name: &str,
+        converter: Converter,
+        value: Cbor,
+    ) -> Result<(), PackedEntryError> {
         let value = converter
             .unpack(value)
             .map_err(|problem| PackedEntryError::Value { name: name.to_owned(), problem })?;

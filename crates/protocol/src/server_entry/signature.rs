@@ -132,7 +132,10 @@ impl KeyPair {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| SignatureError::PrivateKey)?;
         let public = pair.public_key().as_ref();
         let private = Zeroizing::new([seed.as_slice(), public].concat());
-        Ok(Self { public: text_form::to_base64(public), private: Zeroizing::new(text_form::to_base64(&private)) })
+        Ok(Self {
+            public: text_form::to_base64(public),
+            private: Zeroizing::new(text_form::to_base64(&private)),
+        })
     }
 }
 

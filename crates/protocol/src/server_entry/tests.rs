@@ -41,7 +41,11 @@ fn names_the_member_that_is_wrong() {
         (r#"{"ipAddress":"192.0.2.1","capabilities":["a",1]}"#, "capabilities", FieldProblem::NotTextList),
         (r#"{"ipAddress":"192.0.2.1","disableOSSHPrefix":1}"#, "disableOSSHPrefix", FieldProblem::NotFlag),
         (r#"{"ipAddress":"192.0.2.1","sshUsername":1}"#, "sshUsername", FieldProblem::NotText),
-        (r#"{"ipAddress":"192.0.2.1","configurationVersion":1e300}"#, "configurationVersion", FieldProblem::NotInt),
+        (
+            r#"{"ipAddress":"192.0.2.1","configurationVersion":1e300}"#,
+            "configurationVersion",
+            FieldProblem::NotInt,
+        ),
     ] {
         assert_eq!(ServerEntry::try_from(fields(json)), Err(FieldError::of(field, problem)), "{json}");
     }
@@ -75,7 +79,7 @@ fn a_bad_line_costs_only_itself() {
         let (mut lines, mut decoder) = (Vec::new(), ListDecoder::new());
         for bytes in list.as_bytes().chunks(piece) {
             decoder.push(bytes, &mut |line| lines.push(line));
-            assert!(decoder.line.len() <= MAX_LINE);
+            assert!(decoder.buffered() <= MAX_LINE);
         }
         decoder.finish(&mut |line| lines.push(line));
         assert_eq!(numbered(&lines), expected, "pieces of {piece}");
@@ -108,7 +112,7 @@ fn packed_form_is_strict_where_the_signature_needs_it() {
     use crate::text_form::hex;
     let unpack = |form: &str| EntryFields::from_packed(&hex(form).unwrap());
     assert!(matches!(unpack("a101a1190100f6"), Err(PackedEntryError::UnknownKey { key: 256 })));
-    assert!(matches!(unpack("a201a1026161 02a1696970416464726573736162".replace(' ', "").as_str()),
+    assert!(matches!(unpack("a201a102616102a169697041646472657373616200".trim_end_matches("00")),
         Err(PackedEntryError::Duplicate { name }) if name == "ipAddress"));
     assert_eq!(unpack("a101a106fb4036000000000000").unwrap().canonical_json(), r#"{"sshPort":22}"#);
     assert_eq!(unpack("a101a10616").unwrap().canonical_json(), r#"{"sshPort":22}"#);
