@@ -1,5 +1,6 @@
 //! One SSH connection, either role, obfuscated or not, without I/O.
 
+pub mod cipher;
 pub mod kex;
 pub mod kexinit;
 pub mod names;
