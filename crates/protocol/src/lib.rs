@@ -6,6 +6,7 @@ pub mod api;
 pub mod cbor;
 pub mod go_json;
 pub mod go_number;
+pub mod json_position;
 pub mod packed;
 pub mod server_entry;
 pub mod text_form;

@@ -1,7 +1,11 @@
 //! Accepts tunnels: sessions, port forwards, traffic rules, reports.
 
+pub mod config;
 pub mod forward;
 pub mod log;
 pub mod rules;
 #[cfg(test)]
 mod scratch;
+
+/// What log lines call this build.
+const BUILD_REV: &str = env!("CARGO_PKG_VERSION");

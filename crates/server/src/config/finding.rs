@@ -1,0 +1,150 @@
+//! What is wrong, or worth saying, about a configuration file: where it is, which setting, what, and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use culvert_protocol::TunnelProtocol;
+use culvert_protocol::json_position::{Position, Step, display_path};
+
+/// One remark on a file. Displays as `FILE:LINE:COLUMN: FIELD: problem`, less what is not known.
+#[derive(Debug)]
+pub struct Finding {
+    pub file: PathBuf,
+    pub position: Option<Position>,
+    /// The way to the setting from the root of the file; empty when the whole file is meant.
+    pub field: Vec<Step>,
+    pub problem: Problem,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Never stops anything.
+    Note,
+    /// A warning when a program starts, an error when a file is checked.
+    Strict,
+    /// The file cannot be used.
+    Error,
+}
+
+/// What can be said about a setting. Secret values are never quoted.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    #[error("cannot be read")]
+    Unreadable(#[source] io::Error),
+    #[error("is not UTF-8 text")]
+    NotText,
+    #[error("is not valid JSON: {0}")]
+    NotJson(String),
+    #[error("must hold one JSON object")]
+    NotAnObject,
+    #[error("unknown setting{}", did_you_mean(.near))]
+    UnknownKey { near: Option<&'static str> },
+    #[error("set before at {first}; this one counts, remove the other")]
+    Duplicate { first: Position },
+    #[error("must be {expected}, not {found}")]
+    WrongKind { expected: &'static str, found: &'static str },
+    #[error("is required{}", for_protocol(.needed_by))]
+    Missing { needed_by: Option<TunnelProtocol> },
+    #[error("{found} is out of range: must be between {least} and {most}")]
+    OutOfRange { found: i64, least: i64, most: i64 },
+    #[error("{found:?} is not an IP address: use one such as 192.0.2.1 or 2001:db8::1")]
+    NotAnAddress { found: String },
+    #[error("{found:?} is not an IP address with a port: use the form 127.0.0.1:7300")]
+    NotAnAddressAndPort { found: String },
+    #[error(
+        "{found:?} is not a tunnel protocol{}; this build runs {}",
+        did_you_mean(.near),
+        super::supported_names()
+    )]
+    UnknownProtocol { found: String, near: Option<&'static str> },
+    #[error("this build cannot run {protocol} yet; it runs {}", super::supported_names())]
+    UnsupportedProtocol { protocol: TunnelProtocol },
+    #[error("port {port} is already given to {by}: every protocol needs its own")]
+    PortTaken { port: u16, by: TunnelProtocol },
+    #[error("{found:?} is {}", crate::log::LevelError)]
+    NotALevel { found: String },
+    #[error("{found:?} is not a log format of this build: use json")]
+    NotALogFormat { found: String },
+    #[error("{found:?} is {}", crate::rules::SubnetError)]
+    NotASubnet { found: String },
+    #[error("{found:?} is not the decimal number of an autonomous system")]
+    NotAnAsn { found: String },
+    #[error("must be a port from 1 to 65535 or a pair [FIRST, LAST] of such in rising order")]
+    NotAPortRange,
+    #[error("must be positive when {other} is set")]
+    NeededPositive { other: &'static str },
+    #[error("is not an RSA private key that can be used: {0}")]
+    BadHostKey(String),
+    #[error("{0}")]
+    BadEntry(#[source] culvert_protocol::server_entry::DecodeError),
+    #[error("server entries disagree on their {member}; one server has one")]
+    EntriesDisagree { member: &'static str },
+    #[error("is understood but has no effect in this build yet")]
+    NoEffectYet,
+}
+
+impl Problem {
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::NoEffectYet => Severity::Note,
+            Self::UnknownKey { .. } | Self::Duplicate { .. } => Severity::Strict,
+            _ => Severity::Error,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(Position { line, column }) = self.position {
+            write!(f, ":{line}:{column}")?;
+        }
+        f.write_str(": ")?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", display_path(&self.field))?;
+        }
+        write!(f, "{}", self.problem)?;
+        if let Problem::Unreadable(source) = &self.problem {
+            write!(f, ": {source}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A configuration that cannot be used; every reason is listed, one a line.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// At least one. Those that are not errors by themselves come along for completeness.
+    pub findings: Vec<Finding>,
+}
+
+impl ConfigError {
+    /// Whether the cause is a missing permission rather than a mistake in the file.
+    pub fn is_permission(&self) -> bool {
+        self.findings.iter().any(|finding| {
+            matches!(&finding.problem, Problem::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied)
+        })
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.findings.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{finding}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn did_you_mean(near: &Option<&'static str>) -> String {
+    near.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
+}
+
+fn for_protocol(protocol: &Option<TunnelProtocol>) -> String {
+    protocol.map(|protocol| format!(" to run {protocol}")).unwrap_or_default()
+}

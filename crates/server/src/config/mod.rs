@@ -1,0 +1,109 @@
+//! The server's configuration: `psiphond.config` and the files that it names, typed. Every mistake in them is found at
+//! once, with its place. Not the tables of settings, which stand beside, and not how settings act.
+
+mod data_files;
+mod document;
+mod finding;
+mod schema;
+mod secret;
+mod server;
+mod server_keys;
+pub mod traffic_rules;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use culvert_protocol::{ServerEntry, TunnelProtocol};
+
+use crate::log::{Level, LogTarget, Origin};
+use crate::rules::TrafficRules;
+pub use document::{Loaded, Strictness};
+pub use finding::{ConfigError, Finding, Problem, Severity};
+pub use secret::Secret;
+pub use server::parse;
+
+/// The name of the main file unless told otherwise.
+pub const DEFAULT_FILE: &str = "psiphond.config";
+
+/// The tunnel protocols that this build can listen for.
+pub const SUPPORTED: &[TunnelProtocol] = &[TunnelProtocol::SSH, TunnelProtocol::OSSH];
+
+/// Everything that the files say. Parts are handed to those who use them; nobody is given the whole.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The address to bind and to be known by.
+    pub address: IpAddr,
+    /// At least one; protocols and ports are unique.
+    pub listeners: Vec<Listener>,
+    pub log: LogConfig,
+    pub ssh: SshConfig,
+    /// The obfuscation keyword; always there when an obfuscated protocol is listened for.
+    pub obfuscated_ssh_key: Option<Secret>,
+    pub egress: EgressConfig,
+    pub traffic_rules: TrafficRules,
+    /// For reloading `traffic_rules`.
+    pub traffic_rules_file: Option<PathBuf>,
+    /// This server as clients see it, by tag.
+    pub own_entries: BTreeMap<String, ServerEntry>,
+    /// Where to keep what must survive a restart.
+    pub state_directory: PathBuf,
+}
+
+/// One protocol to listen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub protocol: TunnelProtocol,
+    pub address: SocketAddr,
+}
+
+/// What and where to log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    pub level: Level,
+    pub target: LogTarget,
+    pub origin: Origin,
+    /// How often to report load; `None` is never.
+    pub load_period: Option<Duration>,
+}
+
+/// The SSH server's identity, its one user, and the limits on handshakes.
+#[derive(Clone, Debug)]
+pub struct SshConfig {
+    /// PEM of an RSA key.
+    pub host_key: Secret,
+    /// The identification line without its end. An obfuscation key decides it; this setting is for servers without.
+    pub version: Option<String>,
+    pub user: Secret,
+    pub password: Secret,
+    pub handshakes: HandshakeLimits,
+}
+
+/// `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandshakeLimits {
+    pub wait_for_slot: Option<Duration>,
+    pub duration: Option<Duration>,
+    pub at_once: Option<NonZeroUsize>,
+}
+
+/// Where flows may go besides the traffic rules.
+#[derive(Clone, Debug)]
+pub struct EgressConfig {
+    pub allow_bogons: bool,
+    /// The pseudo destination that means the UDP gateway.
+    pub udp_gateway: Option<SocketAddr>,
+    pub dns_resolver: Option<IpAddr>,
+}
+
+/// Reads the main file and those that it names.
+pub fn load(file: &Path, strictness: Strictness) -> Result<Loaded<ServerConfig>, ConfigError> {
+    parse(file, &document::read(file)?, strictness)
+}
+
+/// For messages: `SSH, OSSH`.
+fn supported_names() -> String {
+    SUPPORTED.iter().map(|protocol| protocol.name()).collect::<Vec<_>>().join(", ")
+}

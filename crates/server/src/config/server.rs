@@ -1,0 +1,258 @@
+//! From the text of `psiphond.config` to a `ServerConfig`: which settings are needed and what values they take.
+//! Relative names of files are relative to the working directory, as in the reference; only our own state directory
+//! defaults to a place beside the main file.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use culvert_protocol::json_position::{Step, near_name};
+use culvert_protocol::{ServerEntry, TunnelProtocol};
+use serde_json::Value;
+
+use super::document::{Document, Loaded, Members, Strictness};
+use super::finding::{ConfigError, Problem};
+use super::schema::Key;
+use super::server_keys as keys;
+use super::{
+    EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig, SshConfig,
+    data_files, traffic_rules,
+};
+use crate::log::{Level, LogTarget, Origin};
+use crate::rules::TrafficRules;
+
+/// The mode of a log file unless set. The reference does not create one then.
+const LOG_FILE_MODE: u32 = 0o600;
+/// PROTOCOL.md 3.6.
+const WAIT_FOR_SLOT: Duration = Duration::from_secs(1);
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// Understands the main file's text and reads the files that it names; `file` is for messages and for the default
+/// place of the state directory.
+pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<ServerConfig>, ConfigError> {
+    let (mut document, object) = Document::parse(file, text, keys::ALL)?;
+    let members = Members::new(&object);
+    let address = address(&mut document, &members);
+    let config = ServerConfig {
+        address,
+        listeners: listeners(&mut document, &members, address),
+        log: log(&mut document, &members),
+        ssh: ssh(&mut document, &members),
+        obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
+        egress: egress(&mut document, &members),
+        traffic_rules: data(&mut document, &members, strictness),
+        traffic_rules_file: members.text(&keys::TRAFFIC_RULES_FILENAME).map(PathBuf::from),
+        own_entries: own_entries(&mut document, &members),
+        state_directory: state_directory(file, &members),
+    };
+    require_keys(&mut document, &members, &config.listeners);
+    document.finish(config, strictness)
+}
+
+fn address(document: &mut Document<'_>, members: &Members<'_>) -> IpAddr {
+    let unusable = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    match members.text(&keys::SERVER_IP_ADDRESS) {
+        None => document.find_at(&keys::SERVER_IP_ADDRESS, Problem::Missing { needed_by: None }),
+        Some(text) => match text.parse() {
+            Ok(address) => return address,
+            Err(_) => {
+                document.find_at(&keys::SERVER_IP_ADDRESS, Problem::NotAnAddress { found: text.to_owned() })
+            }
+        },
+    }
+    unusable
+}
+
+fn listeners(document: &mut Document<'_>, members: &Members<'_>, address: IpAddr) -> Vec<Listener> {
+    let key = &keys::TUNNEL_PROTOCOL_PORTS;
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut any = false;
+    for (name, port) in members.object(key) {
+        any = true;
+        let path = [Step::from(key.name), Step::Key(name.clone())];
+        let (protocol, port) = match protocol(name).and_then(|protocol| Ok((protocol, port_number(port)?))) {
+            Ok(listener) => listener,
+            Err(problem) => {
+                document.find(&path, problem);
+                continue;
+            }
+        };
+        // All that are supported listen on TCP, so ports cannot be shared.
+        if let Some(other) = listeners.iter().find(|other| other.address.port() == port) {
+            document.find(&path, Problem::PortTaken { port, by: other.protocol });
+        }
+        listeners.push(Listener { protocol, address: SocketAddr::new(address, port) });
+    }
+    if !any {
+        document.find_at(key, Problem::Missing { needed_by: None });
+    }
+    listeners.sort_by_key(|listener| listener.protocol);
+    listeners
+}
+
+/// The protocol of this name, if this build can listen for it.
+pub(crate) fn protocol(name: &str) -> Result<TunnelProtocol, Problem> {
+    let Ok(protocol) = name.parse::<TunnelProtocol>() else {
+        let near = near_name(name, TunnelProtocol::all().map(TunnelProtocol::name));
+        return Err(Problem::UnknownProtocol { found: name.to_owned(), near });
+    };
+    if SUPPORTED.contains(&protocol) { Ok(protocol) } else { Err(Problem::UnsupportedProtocol { protocol }) }
+}
+
+fn port_number(value: &Value) -> Result<u16, Problem> {
+    let found = value.as_i64().unwrap_or(i64::MAX);
+    match u16::try_from(found) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(Problem::OutOfRange { found, least: 1, most: u16::MAX.into() }),
+    }
+}
+
+/// Each missing key is reported once, for the first protocol that needs it.
+fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &[Listener]) {
+    let Some(first) = listeners.first().map(|listener| listener.protocol) else { return };
+    let obfuscated = listeners.iter().map(|listener| listener.protocol).find(|it| it.obfuscates_ssh());
+    let has_version = members.text(&keys::OBFUSCATED_SSH_KEY).is_some();
+    let needed = [
+        (Some(first), &keys::SSH_PRIVATE_KEY),
+        (Some(first), &keys::SSH_USER_NAME),
+        (Some(first), &keys::SSH_PASSWORD),
+        ((!has_version).then_some(first), &keys::SSH_SERVER_VERSION),
+        (obfuscated, &keys::OBFUSCATED_SSH_KEY),
+    ];
+    for (needed_by, key) in needed {
+        if needed_by.is_some() && members.text(key).is_none() {
+            document.find_at(key, Problem::Missing { needed_by });
+        }
+    }
+}
+
+fn log(document: &mut Document<'_>, members: &Members<'_>) -> LogConfig {
+    let level = match members.text(&keys::LOG_LEVEL) {
+        None => Level::Info,
+        Some(text) => text.parse().unwrap_or_else(|_| {
+            document.find_at(&keys::LOG_LEVEL, Problem::NotALevel { found: text.to_owned() });
+            Level::Info
+        }),
+    };
+    if let Some(format) = members.text(&keys::LOG_FORMAT).filter(|format| *format != "json") {
+        document.find_at(&keys::LOG_FORMAT, Problem::NotALogFormat { found: format.to_owned() });
+    }
+    let mode = within(document, members, &keys::LOG_FILE_CREATE_MODE, 0o777);
+    let create_mode = mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(LOG_FILE_MODE);
+    let target = match members.text(&keys::LOG_FILENAME) {
+        None => LogTarget::StandardError,
+        Some(path) => LogTarget::File { path: path.into(), create_mode },
+    };
+    let period = within(document, members, &keys::LOAD_MONITOR_PERIOD_SECONDS, 366 * 86400).unwrap_or(0);
+    let text = |key| members.text(key).unwrap_or_default().to_owned();
+    let origin = Origin {
+        host_id: text(&keys::HOST_ID),
+        provider: text(&keys::HOST_PROVIDER),
+        build_rev: crate::BUILD_REV,
+    };
+    LogConfig { level, target, origin, load_period: (period > 0).then(|| Duration::from_secs(period)) }
+}
+
+fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> SshConfig {
+    let secret = |key| Secret::new(members.text(key).unwrap_or_default());
+    let mut limit = |key: &Key, default: Duration| match within(document, members, key, 86_400_000) {
+        None => Some(default),
+        Some(0) => None,
+        Some(milliseconds) => Some(Duration::from_millis(milliseconds)),
+    };
+    let wait_for_slot = limit(&keys::SSH_BEGIN_HANDSHAKE_TIMEOUT, WAIT_FOR_SLOT);
+    let duration = limit(&keys::SSH_HANDSHAKE_TIMEOUT, HANDSHAKE);
+    let at_once = within(document, members, &keys::MAX_CONCURRENT_SSH_HANDSHAKES, u32::MAX.into());
+    let at_once = at_once.and_then(|most| usize::try_from(most).ok()).and_then(NonZeroUsize::new);
+    SshConfig {
+        host_key: secret(&keys::SSH_PRIVATE_KEY),
+        version: members.text(&keys::SSH_SERVER_VERSION).map(str::to_owned),
+        user: secret(&keys::SSH_USER_NAME),
+        password: secret(&keys::SSH_PASSWORD),
+        handshakes: HandshakeLimits { wait_for_slot, duration, at_once },
+    }
+}
+
+fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
+    let gateway = members.text(&keys::UDP_INTERCEPT_UDPGW_SERVER_ADDRESS);
+    let udp_gateway = gateway.and_then(|text| text.parse().ok());
+    if let (Some(text), None) = (gateway, udp_gateway) {
+        let problem = Problem::NotAnAddressAndPort { found: text.to_owned() };
+        document.find_at(&keys::UDP_INTERCEPT_UDPGW_SERVER_ADDRESS, problem);
+    }
+    let resolver = members.text(&keys::DNS_RESOLVER_IP_ADDRESS);
+    let dns_resolver = resolver.and_then(|text| text.parse().ok());
+    if let (Some(text), None) = (resolver, dns_resolver) {
+        document.find_at(&keys::DNS_RESOLVER_IP_ADDRESS, Problem::NotAnAddress { found: text.to_owned() });
+    }
+    EgressConfig { allow_bogons: members.flag(&keys::ALLOW_BOGONS), udp_gateway, dns_resolver }
+}
+
+/// The traffic rules; the other files are only checked.
+fn data(document: &mut Document<'_>, members: &Members<'_>, strictness: Strictness) -> TrafficRules {
+    let file = |key| members.text(key).map(Path::new);
+    let mut rules = TrafficRules::default();
+    match file(&keys::TRAFFIC_RULES_FILENAME).map(|file| traffic_rules::load(file, strictness)) {
+        Some(Ok(loaded)) => {
+            rules = loaded.value;
+            document.adopt(loaded.warnings);
+        }
+        Some(Err(error)) => document.adopt(error.findings),
+        None => {}
+    }
+    for (key, table) in
+        [(&keys::OSL_CONFIG_FILENAME, data_files::OSL), (&keys::TACTICS_CONFIG_FILENAME, data_files::TACTICS)]
+    {
+        match file(key).map(|file| data_files::load(file, table, strictness)) {
+            Some(Ok(loaded)) => document.adopt(loaded.warnings),
+            Some(Err(error)) => document.adopt(error.findings),
+            None => {}
+        }
+    }
+    rules
+}
+
+fn own_entries(document: &mut Document<'_>, members: &Members<'_>) -> BTreeMap<String, ServerEntry> {
+    let key = &keys::OWN_ENCODED_SERVER_ENTRIES;
+    let mut entries = BTreeMap::new();
+    for (tag, line) in members.object(key) {
+        match ServerEntry::decode(line.as_str().unwrap_or_default()) {
+            Ok(entry) => {
+                entries.insert(tag.clone(), entry);
+            }
+            Err(error) => {
+                document.find(&[Step::from(key.name), Step::Key(tag.clone())], Problem::BadEntry(error));
+            }
+        }
+    }
+    for member in ["region", "providerID", "frontingProviderID"] {
+        let mut values = entries.values().map(|entry| entry.text(member));
+        let first = values.next();
+        if values.any(|other| Some(other) != first) {
+            document.find_at(key, Problem::EntriesDisagree { member });
+        }
+    }
+    entries
+}
+
+fn state_directory(file: &Path, members: &Members<'_>) -> PathBuf {
+    match members.text(&keys::STATE_DIRECTORY) {
+        Some(set) => set.into(),
+        None => file.parent().unwrap_or(Path::new("")).join("psiphond-state"),
+    }
+}
+
+/// A setting that must lie between 0 and `most`.
+fn within(document: &mut Document<'_>, members: &Members<'_>, key: &Key, most: i64) -> Option<u64> {
+    let found = members.integer(key)?;
+    if !(0..=most).contains(&found) {
+        document.find_at(key, Problem::OutOfRange { found, least: 0, most });
+    }
+    u64::try_from(found).ok()
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -1,0 +1,176 @@
+//! One case for each way in which a server configuration is refused, and what a good one becomes.
+
+use super::*;
+use crate::scratch::Scratch;
+
+const GOOD: &str = r#"{
+  "HostID": "example-host-id",
+  "ServerIPAddress": "127.0.0.1",
+  "TunnelProtocolPorts": {"SSH": 2222, "OSSH": 9999},
+  "SSHPrivateKey": "KEY",
+  "SSHUserName": "psiphon_0",
+  "SSHPassword": "secret-password",
+  "ObfuscatedSSHKey": "secret-keyword",
+  "UDPInterceptUdpgwServerAddress": "127.0.0.1:7300",
+  "DNSResolverIPAddress": "8.8.8.8",
+  "LoadMonitorPeriodSeconds": 300,
+  "LogFileCreateMode": 438
+}"#;
+
+fn parse_text(text: &str, strictness: Strictness) -> Result<Loaded<ServerConfig>, String> {
+    parse(Path::new("dir/c"), text, strictness).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_good_file() {
+    let loaded = parse_text(GOOD, Strictness::Check).unwrap();
+    assert!(loaded.warnings.is_empty());
+    let config = loaded.value;
+    let listeners: Vec<_> =
+        config.listeners.iter().map(|it| (it.protocol.name(), it.address.port())).collect();
+    assert_eq!(listeners, [("SSH", 2222), ("OSSH", 9999)]);
+    assert_eq!(config.log.load_period, Some(Duration::from_secs(300)));
+    assert_eq!(config.log.target, LogTarget::StandardError);
+    assert_eq!(config.ssh.handshakes.duration, Some(HANDSHAKE));
+    assert_eq!(config.ssh.handshakes.at_once, None);
+    assert_eq!(config.state_directory, Path::new("dir/psiphond-state"));
+    assert!(!config.egress.allow_bogons && config.own_entries.is_empty());
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("secret") && !shown.contains("KEY"), "{shown}");
+}
+
+#[test]
+fn each_mistake_is_refused_with_its_place() {
+    for (from, to, message) in [
+        ("\"127.0.0.1\",", "\"\",", "dir/c:3:3: ServerIPAddress: is required"),
+        (
+            "\"127.0.0.1\",",
+            "\"localhost\",",
+            "dir/c:3:3: ServerIPAddress: \"localhost\" is not an IP address",
+        ),
+        (
+            "\"SSH\": 2222",
+            "\"SHS\": 2222",
+            "dir/c:4:27: TunnelProtocolPorts.SHS: \"SHS\" is not a tunnel protocol (did you mean SSH?); this build runs SSH, OSSH",
+        ),
+        (
+            "\"SSH\": 2222",
+            "\"QUIC-OSSH\": 2222",
+            "TunnelProtocolPorts.QUIC-OSSH: this build cannot run QUIC-OSSH yet; it runs SSH, OSSH",
+        ),
+        ("2222", "0", "TunnelProtocolPorts.SSH: 0 is out of range: must be between 1 and 65535"),
+        ("2222", "99999", "99999 is out of range"),
+        ("2222", "9999", "port 9999 is already given to"),
+        ("2222", "\"2222\"", "TunnelProtocolPorts: must be an object whose values are whole numbers"),
+        ("{\"SSH\": 2222, \"OSSH\": 9999}", "{}", "TunnelProtocolPorts: is required"),
+        (
+            "SSHPrivateKey\": \"KEY\"",
+            "SSHPrivateKey\": \"\"",
+            "dir/c:5:3: SSHPrivateKey: is required to run SSH",
+        ),
+        ("\"SSHUserName\": \"psiphon_0\",", "", "dir/c: SSHUserName: is required to run SSH"),
+        ("\"SSHPassword\": \"secret-password\",", "", "SSHPassword: is required to run SSH"),
+        ("\"ObfuscatedSSHKey\": \"secret-keyword\",", "", "ObfuscatedSSHKey: is required to run OSSH"),
+        ("127.0.0.1:7300", "localhost:7300", "dir/c:9:3: UDPInterceptUdpgwServerAddress: \"localhost:7300\""),
+        ("8.8.8.8", "dns", "DNSResolverIPAddress: \"dns\" is not an IP address"),
+        ("Seconds\": 300", "Seconds\": -1", "LoadMonitorPeriodSeconds: -1 is out of range"),
+        ("438", "4096", "LogFileCreateMode: 4096 is out of range"),
+        ("\"HostID\":", "\"LogLevel\": \"verbose\", \"HostID\":", "LogLevel: \"verbose\" is not a log level"),
+        ("\"HostID\":", "\"LogFormat\": \"text\", \"HostID\":", "LogFormat: \"text\" is not a log format"),
+        ("\"HostID\":", "\"SSHHandshakeTimeoutMilliseconds\": -5, \"HostID\":", "-5 is out of range"),
+        (
+            "\"HostID\":",
+            "\"AllowBogons\": \"yes\", \"HostID\":",
+            "AllowBogons: must be true or false, not a string",
+        ),
+        (
+            "\"HostID\":",
+            "\"TrafficRulesFilename\": \"no/such\", \"HostID\":",
+            "no/such: cannot be read: No such file",
+        ),
+        ("438", "438,}", "dir/c:12:28: is not valid JSON: trailing comma"),
+        ("\"HostID\"", "HostID", "dir/c:2:3: is not valid JSON: key must be a string"),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let error = parse_text(&GOOD.replacen(from, to, 1), Strictness::Run).unwrap_err();
+        assert!(error.contains(message), "{from} -> {to}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+    assert!(parse_text("[]", Strictness::Run).unwrap_err().contains("must hold one JSON object"));
+}
+
+#[test]
+fn misspelt_and_repeated_settings_warn_at_run_and_fail_a_check() {
+    for (added, message) in [
+        ("\"AlowBogons\": true", "dir/c:1:2: AlowBogons: unknown setting (did you mean AllowBogons?)"),
+        ("\"Zzz\": true", "dir/c:1:2: Zzz: unknown setting"),
+        ("\"HostID\": \"other\"", "dir/c:2:3: HostID: set before at line 1, column 2"),
+        ("\"hostid\": \"other\"", "dir/c:1:2: hostid: set before at line 2, column 3"),
+    ] {
+        let text = GOOD.replacen('{', &format!("{{{added},"), 1);
+        let loaded = parse_text(&text, Strictness::Run).unwrap();
+        assert!(loaded.warnings[0].to_string().starts_with(message), "{}", loaded.warnings[0]);
+        assert_eq!(loaded.value.log.origin.host_id, "example-host-id");
+        assert!(parse_text(&text, Strictness::Check).unwrap_err().starts_with(message));
+    }
+}
+
+#[test]
+fn names_match_in_any_case() {
+    let text = GOOD.replace("ServerIPAddress", "serveripaddress").replace("SSHUserName", "sshUserName");
+    assert!(parse_text(&text, Strictness::Check).is_ok());
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let text = GOOD.replace("127.0.0.1\",", "x\",").replace("2222", "0").replace("8.8.8.8", "dns");
+    assert_eq!(parse_text(&text, Strictness::Run).unwrap_err().lines().count(), 3);
+}
+
+#[test]
+fn files_that_are_named_are_read() {
+    let folder = Scratch::new("config");
+    let rules = folder.path().join("rules");
+    std::fs::write(&rules, "{\"DefaultRules\": {\"DisallowTCPPorts\": [25], \"Oops\": 1}}").unwrap();
+    let text =
+        GOOD.replacen('{', &format!("{{\"TrafficRulesFilename\": {:?},", rules.display().to_string()), 1);
+    let loaded = parse_text(&text, Strictness::Run).unwrap();
+    assert!(loaded.value.traffic_rules.disallow_ports.contains(25));
+    assert!(
+        loaded.warnings[0].to_string().contains("rules:1:45: DefaultRules.Oops"),
+        "{}",
+        loaded.warnings[0]
+    );
+    assert!(parse_text(&text, Strictness::Check).is_err());
+}
+
+#[test]
+fn no_timeout_is_zero() {
+    let text =
+        GOOD.replacen('{', "{\"SSHHandshakeTimeoutMilliseconds\": 0, \"MaxConcurrentSSHHandshakes\": 5,", 1);
+    let handshakes = parse_text(&text, Strictness::Check).unwrap().value.ssh.handshakes;
+    assert_eq!((handshakes.duration, handshakes.at_once), (None, NonZeroUsize::new(5)));
+}
+
+#[test]
+fn own_entries_are_decoded_and_must_agree() {
+    let entry = |region: &str| {
+        let json = format!("0 0 0 0 {{\"ipAddress\":\"127.0.0.1\",\"region\":\"{region}\"}}");
+        data_encoding::HEXLOWER.encode(json.as_bytes())
+    };
+    let with =
+        |entries: &str| GOOD.replacen('{', &format!("{{\"OwnEncodedServerEntries\": {{{entries}}},"), 1);
+    let one = with(&format!("\"tag\": \"{}\"", entry("CA")));
+    assert_eq!(parse_text(&one, Strictness::Check).unwrap().value.own_entries["tag"].region(), Some("CA"));
+    let two = with(&format!("\"a\": \"{}\", \"b\": \"{}\"", entry("CA"), entry("FR")));
+    let error = parse_text(&two, Strictness::Run).unwrap_err();
+    assert_eq!(
+        error,
+        "dir/c:1:2: OwnEncodedServerEntries: server entries disagree on their region; one server has one"
+    );
+    let error = parse_text(&with("\"a\": \"3g\""), Strictness::Run).unwrap_err();
+    assert!(
+        error.starts_with("dir/c:1:30: OwnEncodedServerEntries.a: not a server entry: column"),
+        "{error}"
+    );
+}
