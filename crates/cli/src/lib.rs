@@ -1,3 +1,4 @@
 //! The programs' shared parts.
 
 pub mod flags;
+pub mod quickstart;

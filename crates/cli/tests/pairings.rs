@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match culvert_interop::Programs::new(env!("CARGO_BIN_EXE_ConsoleClient"), env!("CARGO_BIN_EXE_psiphond")) {
+    match culvert_interop::Programs::new(env!("CARGO_BIN_EXE_ConsoleClient"), env!("CARGO_BIN_EXE_psiphond"))
+    {
         Ok(programs) => culvert_interop::run(&programs),
         Err(missing) => {
             eprintln!("{missing}");
