@@ -10,6 +10,7 @@ mod preamble;
 mod prefix;
 mod prng;
 mod reader;
+mod regen;
 mod seed;
 
 pub use history::{
@@ -28,4 +29,8 @@ pub use prefix::{
 };
 pub use prng::Prng;
 pub use reader::{PreambleError, PreambleReader, ServerPreamble};
+pub use regen::{
+    GeneratedTooMuch, Generator, MAX_GENERATED_LEN, MAX_PATTERN_LEN, Pattern, PatternError, PatternFault,
+    PatternKind,
+};
 pub use seed::{ObfuscatorSeed, SEED_LEN, Seed, ServerSeedLabel};

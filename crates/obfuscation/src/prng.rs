@@ -70,7 +70,7 @@ impl Prng {
 
     /// A number in `0..2^31`.
     pub fn int31(&mut self) -> i32 {
-        (self.int63() >> 32) as i32
+        Draw::int31(self)
     }
 
     /// Any 32 bit number.
@@ -80,47 +80,18 @@ impl Prng {
 
     /// A number in `0..n`; 0 and no draw when `n <= 0`.
     pub fn int31n(&mut self, n: i32) -> i32 {
-        if n <= 0 {
-            return 0;
-        }
-        if n & (n - 1) == 0 {
-            return self.int31() & (n - 1);
-        }
-        let excess = ((1_u32 << 31) % n.cast_unsigned()).cast_signed();
-        let max = i32::MAX - excess;
-        loop {
-            let drawn = self.int31();
-            if drawn <= max {
-                return drawn % n;
-            }
-        }
+        Draw::int31n(self, n)
     }
 
     /// A number in `0..n`; 0 and no draw when `n <= 0`. Not [`Prng::intn`]: the two consume alike but reduce
     /// differently.
     pub fn int63n(&mut self, n: i64) -> i64 {
-        if n <= 0 {
-            return 0;
-        }
-        if n & (n - 1) == 0 {
-            return self.int63() & (n - 1);
-        }
-        let excess = ((1_u64 << 63) % n.cast_unsigned()).cast_signed();
-        let max = i64::MAX - excess;
-        loop {
-            let drawn = self.int63();
-            if drawn <= max {
-                return drawn % n;
-            }
-        }
+        Draw::int63n(self, n)
     }
 
     /// A number in `0..n`; 0 and no draw when `n <= 0`. `n == 1` still draws.
     pub fn intn(&mut self, n: i64) -> i64 {
-        match i32::try_from(n) {
-            Ok(small) => self.int31n(small).into(),
-            Err(_) => self.int63n(n),
-        }
+        Draw::intn(self, n)
     }
 
     /// An even coin.
@@ -237,6 +208,67 @@ impl Prng {
             }
         }
         (product >> 32) as u32
+    }
+}
+
+impl Draw for Prng {
+    fn draw63(&mut self) -> i64 {
+        self.int63()
+    }
+}
+
+/// The bounded draws over any source of 63-bit numbers (`PROTOCOL.md` 1.2).
+pub(crate) trait Draw {
+    /// A number in `0..2^63`.
+    fn draw63(&mut self) -> i64;
+
+    /// A number in `0..2^31`.
+    fn int31(&mut self) -> i32 {
+        (self.draw63() >> 32) as i32
+    }
+
+    /// A number in `0..n`, from 31 bits.
+    fn int31n(&mut self, n: i32) -> i32 {
+        if n <= 0 {
+            return 0;
+        }
+        if n & (n - 1) == 0 {
+            return self.int31() & (n - 1);
+        }
+        let excess = ((1_u32 << 31) % n.cast_unsigned()).cast_signed();
+        let max = i32::MAX - excess;
+        loop {
+            let drawn = self.int31();
+            if drawn <= max {
+                return drawn % n;
+            }
+        }
+    }
+
+    /// A number in `0..n`, from 63 bits.
+    fn int63n(&mut self, n: i64) -> i64 {
+        if n <= 0 {
+            return 0;
+        }
+        if n & (n - 1) == 0 {
+            return self.draw63() & (n - 1);
+        }
+        let excess = ((1_u64 << 63) % n.cast_unsigned()).cast_signed();
+        let max = i64::MAX - excess;
+        loop {
+            let drawn = self.draw63();
+            if drawn <= max {
+                return drawn % n;
+            }
+        }
+    }
+
+    /// A number in `0..n`, from 31 bits where they are enough.
+    fn intn(&mut self, n: i64) -> i64 {
+        match i32::try_from(n) {
+            Ok(small) => self.int31n(small).into(),
+            Err(_) => self.int63n(n),
+        }
     }
 }
 
