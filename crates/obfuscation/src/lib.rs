@@ -4,6 +4,7 @@
 //! Source: `PROTOCOL.md` sections 1 and 2.
 
 mod history;
+mod identification;
 mod keystream;
 mod padding;
 mod preamble;
@@ -12,11 +13,13 @@ mod prng;
 mod reader;
 mod regen;
 mod seed;
+mod transform;
 
 pub use history::{
     AddressMatch, NotASeedHistory, ReplayMode, RestoredHistory, SEED_RECORD_LEN, SeedHistory,
     SeedHistoryLimits, SeedRecord, SeedVerdict,
 };
+pub use identification::{identification, server_identification};
 pub use keystream::{Direction, Keystream, Keyword, derive_key};
 pub use padding::{
     KexPacketError, MAX_KEX_PACKET, PaddingStyle, PaddingUse, ServerOpening, identification_padding,
@@ -34,3 +37,4 @@ pub use regen::{
     PatternKind,
 };
 pub use seed::{ObfuscatorSeed, SEED_LEN, Seed, ServerSeedLabel};
+pub use transform::{MAX_TRANSFORMED_LEN, PrefixSpec, ScopedNames, Transform, TransformError};

@@ -80,6 +80,12 @@ impl GeneratedPrefix {
         Ok(Self { bytes, unfilled })
     }
 
+    /// The same where the bytes are known to be enough.
+    pub(crate) fn filled(bytes: Vec<u8>, unfilled: usize) -> Self {
+        debug_assert!(bytes.len() >= PREFIX_SALT_LEN);
+        Self { bytes, unfilled }
+    }
+
     /// Everything before the terminator.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
