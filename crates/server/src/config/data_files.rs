@@ -39,7 +39,7 @@ pub(super) fn parse(
     strictness: Strictness,
 ) -> Result<Loaded<()>, ConfigError> {
     let (document, _) = Document::parse(file, text, keys)?;
-    document.finish((), strictness)
+    document.finish(Some(()), strictness)
 }
 
 #[cfg(test)]

@@ -109,17 +109,23 @@ impl<'a> Document<'a> {
         ConfigError { findings: self.findings }
     }
 
-    /// The value with its warnings, or the errors.
-    pub(super) fn finish<T>(mut self, value: T, strictness: Strictness) -> Result<Loaded<T>, ConfigError> {
+    /// The value with its warnings, or the errors. Without a value there is at least one error.
+    pub(super) fn finish<T>(
+        mut self,
+        value: Option<T>,
+        strictness: Strictness,
+    ) -> Result<Loaded<T>, ConfigError> {
         self.findings.sort_by_key(|finding| (finding.file != self.file, finding.position));
         let limit = match strictness {
             Strictness::Run => Severity::Error,
             Strictness::Check => Severity::Strict,
         };
-        if self.findings.iter().any(|finding| finding.problem.severity() >= limit) {
-            return Err(self.into_error());
+        match value {
+            Some(value) if self.findings.iter().all(|finding| finding.problem.severity() < limit) => {
+                Ok(Loaded { value, warnings: self.findings })
+            }
+            _ => Err(self.into_error()),
         }
-        Ok(Loaded { value, warnings: self.findings })
     }
 }
 

@@ -75,8 +75,8 @@ pub enum Problem {
     NotAPortRange,
     #[error("must be positive when {other} is set")]
     NeededPositive { other: &'static str },
-    #[error("is not an RSA private key that can be used: {0}")]
-    BadHostKey(String),
+    #[error("{0}")]
+    BadHostKey(#[source] culvert_ssh::host_key::HostKeyError),
     #[error("{0}")]
     BadEntry(#[source] culvert_protocol::server_entry::DecodeError),
     #[error("server entries disagree on their {member}; one server has one")]

@@ -14,9 +14,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_ssh::host_key::HostKey;
 
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
@@ -72,8 +74,7 @@ pub struct LogConfig {
 /// The SSH server's identity, its one user, and the limits on handshakes.
 #[derive(Clone, Debug)]
 pub struct SshConfig {
-    /// PEM of an RSA key.
-    pub host_key: Secret,
+    pub host_key: Arc<HostKey>,
     /// The identification line without its end. An obfuscation key decides it; this setting is for servers without.
     pub version: Option<String>,
     pub user: Secret,

@@ -3,13 +3,15 @@
 //! defaults to a place beside the main file.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_protocol::json_position::{Step, near_name};
 use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_ssh::host_key::HostKey;
 use serde_json::Value;
 
 use super::document::{Document, Loaded, Members, Strictness};
@@ -35,39 +37,47 @@ pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<S
     let (mut document, object) = Document::parse(file, text, keys::ALL)?;
     let members = Members::new(&object);
     let address = address(&mut document, &members);
-    let config = ServerConfig {
-        address,
-        listeners: listeners(&mut document, &members, address),
-        log: log(&mut document, &members),
-        ssh: ssh(&mut document, &members),
-        obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
-        egress: egress(&mut document, &members),
-        traffic_rules: data(&mut document, &members, strictness),
-        traffic_rules_file: members.text(&keys::TRAFFIC_RULES_FILENAME).map(PathBuf::from),
-        own_entries: own_entries(&mut document, &members),
-        state_directory: state_directory(file, &members),
+    let listeners = listeners(&mut document, &members);
+    let log = log(&mut document, &members);
+    let ssh = ssh(&mut document, &members);
+    let egress = egress(&mut document, &members);
+    let traffic_rules = data(&mut document, &members, strictness);
+    let own_entries = own_entries(&mut document, &members);
+    require_keys(&mut document, &members, &listeners);
+    let bound = |address: IpAddr| {
+        let at = |(protocol, port)| Listener { protocol, address: SocketAddr::new(address, port) };
+        listeners.into_iter().map(at).collect()
     };
-    require_keys(&mut document, &members, &config.listeners);
+    let config = address.zip(ssh).map(|(address, ssh)| ServerConfig {
+        address,
+        listeners: bound(address),
+        log,
+        ssh,
+        obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
+        egress,
+        traffic_rules,
+        traffic_rules_file: members.text(&keys::TRAFFIC_RULES_FILENAME).map(PathBuf::from),
+        own_entries,
+        state_directory: state_directory(file, &members),
+    });
     document.finish(config, strictness)
 }
 
-fn address(document: &mut Document<'_>, members: &Members<'_>) -> IpAddr {
-    let unusable = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    match members.text(&keys::SERVER_IP_ADDRESS) {
-        None => document.find_at(&keys::SERVER_IP_ADDRESS, Problem::Missing { needed_by: None }),
+fn address(document: &mut Document<'_>, members: &Members<'_>) -> Option<IpAddr> {
+    let problem = match members.text(&keys::SERVER_IP_ADDRESS) {
+        None => Problem::Missing { needed_by: None },
         Some(text) => match text.parse() {
-            Ok(address) => return address,
-            Err(_) => {
-                document.find_at(&keys::SERVER_IP_ADDRESS, Problem::NotAnAddress { found: text.to_owned() })
-            }
+            Ok(address) => return Some(address),
+            Err(_) => Problem::NotAnAddress { found: text.to_owned() },
         },
-    }
-    unusable
+    };
+    document.find_at(&keys::SERVER_IP_ADDRESS, problem);
+    None
 }
 
-fn listeners(document: &mut Document<'_>, members: &Members<'_>, address: IpAddr) -> Vec<Listener> {
+fn listeners(document: &mut Document<'_>, members: &Members<'_>) -> Vec<(TunnelProtocol, u16)> {
     let key = &keys::TUNNEL_PROTOCOL_PORTS;
-    let mut listeners: Vec<Listener> = Vec::new();
+    let mut listeners: Vec<(TunnelProtocol, u16)> = Vec::new();
     let mut any = false;
     for (name, port) in members.object(key) {
         any = true;
@@ -80,15 +90,15 @@ fn listeners(document: &mut Document<'_>, members: &Members<'_>, address: IpAddr
             }
         };
         // All that are supported listen on TCP, so ports cannot be shared.
-        if let Some(other) = listeners.iter().find(|other| other.address.port() == port) {
-            document.find(&path, Problem::PortTaken { port, by: other.protocol });
+        if let Some(other) = listeners.iter().find(|(_, taken)| *taken == port) {
+            document.find(&path, Problem::PortTaken { port, by: other.0 });
         }
-        listeners.push(Listener { protocol, address: SocketAddr::new(address, port) });
+        listeners.push((protocol, port));
     }
     if !any {
         document.find_at(key, Problem::Missing { needed_by: None });
     }
-    listeners.sort_by_key(|listener| listener.protocol);
+    listeners.sort_unstable();
     listeners
 }
 
@@ -110,9 +120,9 @@ fn port_number(value: &Value) -> Result<u16, Problem> {
 }
 
 /// Each missing key is reported once, for the first protocol that needs it.
-fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &[Listener]) {
-    let Some(first) = listeners.first().map(|listener| listener.protocol) else { return };
-    let obfuscated = listeners.iter().map(|listener| listener.protocol).find(|it| it.obfuscates_ssh());
+fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &[(TunnelProtocol, u16)]) {
+    let Some((first, _)) = listeners.first().copied() else { return };
+    let obfuscated = listeners.iter().map(|(protocol, _)| *protocol).find(|it| it.obfuscates_ssh());
     let has_version = members.text(&keys::OBFUSCATED_SSH_KEY).is_some();
     let needed = [
         (Some(first), &keys::SSH_PRIVATE_KEY),
@@ -155,7 +165,14 @@ fn log(document: &mut Document<'_>, members: &Members<'_>) -> LogConfig {
     LogConfig { level, target, origin, load_period: (period > 0).then(|| Duration::from_secs(period)) }
 }
 
-fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> SshConfig {
+fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> {
+    let host_key = members.text(&keys::SSH_PRIVATE_KEY).and_then(|pem| match HostKey::from_pem(pem) {
+        Ok(key) => Some(Arc::new(key)),
+        Err(error) => {
+            document.find_at(&keys::SSH_PRIVATE_KEY, Problem::BadHostKey(error));
+            None
+        }
+    });
     let secret = |key| Secret::new(members.text(key).unwrap_or_default());
     let mut limit = |key: &Key, default: Duration| match within(document, members, key, 86_400_000) {
         None => Some(default),
@@ -166,13 +183,13 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> SshConfig {
     let duration = limit(&keys::SSH_HANDSHAKE_TIMEOUT, HANDSHAKE);
     let at_once = within(document, members, &keys::MAX_CONCURRENT_SSH_HANDSHAKES, u32::MAX.into());
     let at_once = at_once.and_then(|most| usize::try_from(most).ok()).and_then(NonZeroUsize::new);
-    SshConfig {
-        host_key: secret(&keys::SSH_PRIVATE_KEY),
+    Some(SshConfig {
+        host_key: host_key?,
         version: members.text(&keys::SSH_SERVER_VERSION).map(str::to_owned),
         user: secret(&keys::SSH_USER_NAME),
         password: secret(&keys::SSH_PASSWORD),
         handshakes: HandshakeLimits { wait_for_slot, duration, at_once },
-    }
+    })
 }
 
 fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {

@@ -1,9 +1,11 @@
 //! One case for each way in which a server configuration is refused, and what a good one becomes.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::scratch::Scratch;
 
-const GOOD: &str = r#"{
+const TEMPLATE: &str = r#"{
   "HostID": "example-host-id",
   "ServerIPAddress": "127.0.0.1",
   "TunnelProtocolPorts": {"SSH": 2222, "OSSH": 9999},
@@ -17,13 +19,19 @@ const GOOD: &str = r#"{
   "LogFileCreateMode": 438
 }"#;
 
+/// The template with a key that is made once.
+static GOOD: LazyLock<String> = LazyLock::new(|| {
+    let pem = HostKey::generate().unwrap().to_pem().unwrap();
+    TEMPLATE.replace("\"KEY\"", &serde_json::to_string(&*pem).unwrap())
+});
+
 fn parse_text(text: &str, strictness: Strictness) -> Result<Loaded<ServerConfig>, String> {
     parse(Path::new("dir/c"), text, strictness).map_err(|error| error.to_string())
 }
 
 #[test]
 fn a_good_file() {
-    let loaded = parse_text(GOOD, Strictness::Check).unwrap();
+    let loaded = parse_text(&GOOD, Strictness::Check).unwrap();
     assert!(loaded.warnings.is_empty());
     let config = loaded.value;
     let listeners: Vec<_> =
@@ -36,7 +44,7 @@ fn a_good_file() {
     assert_eq!(config.state_directory, Path::new("dir/psiphond-state"));
     assert!(!config.egress.allow_bogons && config.own_entries.is_empty());
     let shown = format!("{config:?}");
-    assert!(!shown.contains("secret") && !shown.contains("KEY"), "{shown}");
+    assert!(!shown.contains("secret") && !shown.contains("BEGIN"), "{shown}");
 }
 
 #[test]
@@ -64,10 +72,11 @@ fn each_mistake_is_refused_with_its_place() {
         ("2222", "\"2222\"", "TunnelProtocolPorts: must be an object whose values are whole numbers"),
         ("{\"SSH\": 2222, \"OSSH\": 9999}", "{}", "TunnelProtocolPorts: is required"),
         (
-            "SSHPrivateKey\": \"KEY\"",
-            "SSHPrivateKey\": \"\"",
-            "dir/c:5:3: SSHPrivateKey: is required to run SSH",
+            "SSHPrivateKey\": \"-----BEGIN ",
+            "SSHPrivateKey\": \"",
+            "dir/c:5:3: SSHPrivateKey: host key is not a PEM",
         ),
+        ("\"SSHPrivateKey\":", "\"ShadowsocksKey\":", "dir/c: SSHPrivateKey: is required to run SSH"),
         ("\"SSHUserName\": \"psiphon_0\",", "", "dir/c: SSHUserName: is required to run SSH"),
         ("\"SSHPassword\": \"secret-password\",", "", "SSHPassword: is required to run SSH"),
         ("\"ObfuscatedSSHKey\": \"secret-keyword\",", "", "ObfuscatedSSHKey: is required to run OSSH"),

@@ -129,7 +129,7 @@ pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<T
             read_rules(&mut document, rules, &path);
         }
     }
-    document.finish(default_rules, strictness)
+    document.finish(Some(default_rules), strictness)
 }
 
 const FILTERED_RULE: Key = Key::applied("Rules", Object(RULES));
