@@ -219,6 +219,11 @@ impl Server {
         self.process.as_ref().ok_or_else(not_running)
     }
 
+    /// The running process, to wait on.
+    pub(crate) fn process_mut(&mut self) -> Result<&mut Process, Failure> {
+        self.process.as_mut().ok_or_else(not_running)
+    }
+
     /// Where it listens for a protocol.
     pub(crate) fn address(&self, protocol: Protocol) -> SocketAddr {
         let [ossh, ssh] = self.ports;

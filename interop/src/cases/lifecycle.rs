@@ -7,6 +7,7 @@ use super::traffic::{download, upload};
 use super::{Applies, Case, Note, case};
 use crate::clock;
 use crate::failure::{Doing, Failure, expect_eq};
+use crate::lines::Cursor;
 use crate::process::Signal;
 use crate::programs::Maker;
 use crate::proxies::{self, Target};
@@ -23,6 +24,9 @@ pub(super) const CASES: &[Case] = &[
 
 /// The config member of our programs, client and server alike, that renews keys after so many bytes in either direction.
 const REKEY_AFTER_BYTES: &str = "SSHRekeyBytes";
+
+/// What our programs say in a notice or log line when keys were renewed. Without it the case could pass with the member ignored.
+const REKEY_LINE: &str = "keys renewed";
 
 fn server_restart(setting: &Setting) -> Result<Note, Failure> {
     let (mut server, mut client) = setting.pair()?;
@@ -121,12 +125,13 @@ fn rekey(setting: &Setting) -> Result<Note, Failure> {
     if setting.pairing.server == Maker::Ours {
         edits.config.insert(REKEY_AFTER_BYTES.into(), BYTES.into());
     }
-    let server = setting.server(edits)?;
+    let mut server = setting.server(edits)?;
+    let mut cursor = Cursor::default();
     let mut plan = setting.plan(&server);
     if setting.pairing.client == Maker::Ours {
         plan = plan.with(REKEY_AFTER_BYTES, BYTES);
     }
-    let client = setting.connect(&plan)?;
+    let mut client = setting.connect(&plan)?;
     let bulk = setting.origin.bulk;
     thread::scope(|scope| {
         let up = scope.spawn(|| upload(client.socks, bulk, 15 * BYTES));
@@ -134,6 +139,14 @@ fn rekey(setting: &Setting) -> Result<Note, Failure> {
         up.join().unwrap_or_else(|_| Err(Failure::mismatch("upload", "an end", "a panic")))
     })?;
     fetch(setting, &client)?;
+    let ours = match setting.pairing.client {
+        Maker::Ours => client.process(),
+        Maker::Reference => server.process_mut()?,
+    };
+    for _ in 0..5 {
+        let pick = |line: &str| line.contains(REKEY_LINE).then_some(());
+        ours.wait_line(&mut cursor, Duration::from_secs(5), "line that says that keys were renewed", pick)?;
+    }
     Ok(Note::new())
 }
 
