@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod cbor;
+pub mod duration;
 pub mod go_json;
 pub mod go_number;
 pub mod json_position;
