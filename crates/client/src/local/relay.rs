@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How much is moved at once; on the stack while it is.
@@ -35,7 +36,7 @@ where
 #[derive(Default)]
 struct Direction {
     /// Read, but not yet written.
-    unwritten: Vec<u8>,
+    unwritten: Bytes,
     phase: Phase,
 }
 
@@ -64,7 +65,7 @@ impl Direction {
                 let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.unwritten))?;
                 self.advance(written)?;
             }
-            self.unwritten = Vec::new();
+            self.unwritten = Bytes::new();
             if self.phase == Phase::Ending {
                 ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
                 self.phase = Phase::Ended;
@@ -101,7 +102,7 @@ impl Direction {
             Poll::Ready(written) => written,
             Poll::Pending => 0,
         };
-        self.unwritten = chunk.filled().get(written..).unwrap_or_default().to_vec();
+        self.unwritten = Bytes::copy_from_slice(chunk.filled().get(written..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 
@@ -109,7 +110,7 @@ impl Direction {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.unwritten.drain(..written.min(self.unwritten.len()));
+        self.unwritten.advance(written.min(self.unwritten.len()));
         Ok(())
     }
 }

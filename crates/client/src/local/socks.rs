@@ -98,7 +98,10 @@ pub fn parse_request(bytes: &[u8]) -> Parsed<Destination> {
     let host = match kind {
         1 => cursor.array::<4>().map(|octets| Ok(Host::Ip(IpAddr::V4(Ipv4Addr::from(octets))))),
         4 => cursor.array::<16>().map(|octets| Ok(Host::Ip(IpAddr::V6(Ipv6Addr::from(octets))))),
-        3 => cursor.byte().and_then(|length| cursor.take(usize::from(length))).map(|name| host(name, Version::V5)),
+        3 => cursor
+            .byte()
+            .and_then(|length| cursor.take(usize::from(length)))
+            .map(|name| host(name, Version::V5)),
         kind => return Err(SocksError::AddressType { kind }),
     };
     let (Some(host), Some(port)) = (host, cursor.array::<2>()) else { return Ok(None) };
@@ -130,13 +133,17 @@ impl SocksError {
     pub fn answer(&self) -> Vec<u8> {
         match *self {
             Self::NotSocks { .. } => Vec::new(),
-            Self::Http => b"HTTP/1.0 501 Not Implemented\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+            Self::Http => {
+                b"HTTP/1.0 501 Not Implemented\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
                 This is a SOCKS proxy. Set it as the SOCKS proxy, not as the HTTP proxy.\r\n"
-                .to_vec(),
+                    .to_vec()
+            }
             Self::NoAcceptableMethod => vec![VERSION_5, NO_ACCEPTABLE_METHOD],
             Self::Command { version } => reply(version, ReplyCode::CommandNotSupported),
             Self::AddressType { .. } => reply(Version::V5, ReplyCode::AddressTypeNotSupported),
-            Self::Destination { version } | Self::TooLong { version } => reply(version, ReplyCode::GeneralFailure),
+            Self::Destination { version } | Self::TooLong { version } => {
+                reply(version, ReplyCode::GeneralFailure)
+            }
             Self::VersionChanged { .. } => reply(Version::V5, ReplyCode::GeneralFailure),
         }
     }
@@ -307,9 +314,21 @@ mod tests {
             (&[22, 3, 1], SocksError::NotSocks { first: 22 }, &[]),
             (&[5, 1, 2], SocksError::NoAcceptableMethod, &[5, 0xff]),
             (&[5, 0], SocksError::NoAcceptableMethod, &[5, 0xff]),
-            (&[4, 2, 0, 80, 1, 2, 3, 4, 0], SocksError::Command { version: Version::V4 }, &[0, 0x5b, 0, 0, 0, 0, 0, 0]),
-            (&[4, 1, 0, 0, 1, 2, 3, 4, 0], SocksError::Destination { version: Version::V4 }, &[0, 0x5b, 0, 0, 0, 0, 0, 0]),
-            (b"\x04\x01\x00\x50\0\0\0\x01\0a b\0", SocksError::Destination { version: Version::V4 }, &[0, 0x5b, 0, 0, 0, 0, 0, 0]),
+            (
+                &[4, 2, 0, 80, 1, 2, 3, 4, 0],
+                SocksError::Command { version: Version::V4 },
+                &[0, 0x5b, 0, 0, 0, 0, 0, 0],
+            ),
+            (
+                &[4, 1, 0, 0, 1, 2, 3, 4, 0],
+                SocksError::Destination { version: Version::V4 },
+                &[0, 0x5b, 0, 0, 0, 0, 0, 0],
+            ),
+            (
+                b"\x04\x01\x00\x50\0\0\0\x01\0a b\0",
+                SocksError::Destination { version: Version::V4 },
+                &[0, 0x5b, 0, 0, 0, 0, 0, 0],
+            ),
             (&no_end, SocksError::TooLong { version: Version::V4 }, &[0, 0x5b, 0, 0, 0, 0, 0, 0]),
         ];
         for (bytes, error, answer) in openings {

@@ -1,0 +1,170 @@
+//! The local HTTP proxy: CONNECT tunnels, and plain requests that are sent on through the tunnel. HTTP/1.0 and 1.1.
+//!
+//! Source: RFC 9110 section 9.3.6 (CONNECT), RFC 9112 section 3.2 (request targets).
+
+mod answer;
+mod body;
+mod forward;
+mod headers;
+mod pool;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::http::uri::{Authority, Scheme};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use self::answer::Refusal;
+use self::pool::Pool;
+use super::{HANDSHAKE_TIMEOUT, relay};
+use crate::flow::{Destination, FlowOpener, FlowStream, Host};
+
+/// The most that the head of a request or an answer may take.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+/// Bodies of requests and answers.
+type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+
+fn text_body(text: String) -> Body {
+    Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// Serves HTTP proxy connections. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct HttpProxy {
+    opener: FlowOpener,
+    pool: Pool,
+    /// Where this client's proxies listen, to refuse requests that would come back.
+    own: Arc<[SocketAddr]>,
+    origin_timeout: Duration,
+}
+
+/// A flow that begins when an application's connection stops being HTTP.
+struct Takeover {
+    application: OnUpgrade,
+    flow: Far,
+}
+
+/// The far side of a flow.
+enum Far {
+    Flow(FlowStream),
+    Upgraded(OnUpgrade),
+}
+
+impl HttpProxy {
+    pub(super) fn new(opener: FlowOpener, own: Vec<SocketAddr>, origin_timeout: Duration) -> Self {
+        Self { opener, pool: Pool::default(), own: own.into(), origin_timeout }
+    }
+
+    /// Serves one connection to its end, including what it was upgraded to.
+    pub(super) async fn serve(self, stream: TcpStream) {
+        drop(stream.set_nodelay(true));
+        let (takeovers, mut taken_over) = tokio::sync::mpsc::channel(1);
+        let service = service_fn(|request| {
+            let (proxy, takeovers) = (self.clone(), takeovers.clone());
+            async move {
+                let response = match proxy.answer(request).await {
+                    Ok((response, None)) => response,
+                    Ok((response, Some(takeover))) => {
+                        // One connection is taken over at most once, so there is room.
+                        drop(takeovers.try_send(takeover));
+                        response
+                    }
+                    Err(refusal) => refusal.into_response(),
+                };
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HANDSHAKE_TIMEOUT)
+            .max_buf_size(LONGEST_HEAD)
+            .preserve_header_case(true)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        // An application that breaks off or sends nonsense has had its answer from the HTTP layer.
+        drop(connection.await);
+        if let Ok(takeover) = taken_over.try_recv() {
+            takeover.run().await;
+        }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Result<(Response<Body>, Option<Takeover>), Refusal> {
+        if request.method() == Method::CONNECT {
+            return self.connect(request).await;
+        }
+        match request.uri().scheme() {
+            None => Err(Refusal::NotAProxyRequest),
+            Some(scheme) if *scheme != Scheme::HTTP => Err(Refusal::UnsupportedScheme),
+            Some(_) => self.forward(request).await,
+        }
+    }
+
+    async fn connect(
+        self,
+        mut request: Request<Incoming>,
+    ) -> Result<(Response<Body>, Option<Takeover>), Refusal> {
+        let authority = request.uri().authority().ok_or(Refusal::BadAuthority)?;
+        let port = authority.port_u16().filter(|port| *port != 0).ok_or(Refusal::BadAuthority)?;
+        let destination = self.destination(authority, port).ok_or(Refusal::BadAuthority)?;
+        self.refuse_loop(&destination)?;
+        let flow = self.opener.open(destination).await?;
+        let takeover = Takeover { application: hyper::upgrade::on(&mut request), flow: Far::Flow(flow) };
+        Ok((Response::new(text_body(String::new())), Some(takeover)))
+    }
+
+    fn destination(&self, authority: &Authority, port: u16) -> Option<Destination> {
+        if authority.as_str().contains('@') {
+            return None;
+        }
+        Some(Destination { host: authority.host().parse().ok()?, port })
+    }
+
+    /// A request to one of this client's own listeners would end at the server's loopback, never here; it is a
+    /// mistake in an application's settings.
+    fn refuse_loop(&self, destination: &Destination) -> Result<(), Refusal> {
+        let own_port = |own: &&SocketAddr| own.port() == destination.port;
+        let is_own = self.own.iter().filter(own_port).any(|own| match &destination.host {
+            Host::Ip(ip) => ip.is_loopback() || *ip == own.ip(),
+            Host::Name(name) => name.as_str().eq_ignore_ascii_case("localhost"),
+        });
+        if is_own { Err(Refusal::Loop) } else { Ok(()) }
+    }
+}
+
+impl Takeover {
+    /// Relays until both directions have ended.
+    async fn run(self) {
+        let Ok(application) = self.application.await else { return };
+        let mut flow: FlowStream = match self.flow {
+            Far::Flow(flow) => flow,
+            Far::Upgraded(upgrade) => match upgrade.await {
+                Ok(upgraded) => Box::new(TokioIo::new(upgraded)),
+                Err(_) => return,
+            },
+        };
+        let Ok(parts) = application.downcast::<TokioIo<TcpStream>>() else { return };
+        let mut stream = parts.io.into_inner();
+        let carried = async {
+            // What the application sent right behind its request.
+            flow.write_all(&parts.read_buf).await?;
+            relay(&mut stream, &mut flow).await
+        };
+        if carried.await.is_err() {
+            drop(stream.set_zero_linger());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One application's connection to the SOCKS proxy: handshake, opening of the flow, relay. Not the messages: see
+//! `socks.rs`.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::socks::{self, Opening, ReplyCode, SocksError, Version};
+use super::{HANDSHAKE_TIMEOUT, relay};
+use crate::flow::{Destination, FlowOpener};
+use crate::notice::{FreeText, Notice, Notices};
+
+/// Serves SOCKS connections. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Session {
+    opener: FlowOpener,
+    notices: Notices,
+}
+
+/// Why a handshake ended early.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error(transparent)]
+    Socks(#[from] SocksError),
+    #[error("the application left: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Session {
+    pub(super) fn new(opener: FlowOpener, notices: Notices) -> Self {
+        Self { opener, notices }
+    }
+
+    /// Serves one connection to its end.
+    pub(super) async fn run(self, mut stream: TcpStream) {
+        // Small writes of interactive applications must not wait for acknowledgements.
+        drop(stream.set_nodelay(true));
+        let mut received = Vec::new();
+        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&mut stream, &mut received)).await;
+        match handshake {
+            Ok(Ok((version, destination))) => self.connect(stream, (version, destination), &received).await,
+            Ok(Err(HandshakeError::Socks(error))) => {
+                let message = FreeText::new(format!("SOCKS proxy: {error}"));
+                self.notices.emit(Notice::LocalProxyError { message });
+                refuse(stream, &error.answer()).await;
+            }
+            // The application left, or said nothing in time: nobody is there to be answered.
+            Ok(Err(HandshakeError::Io(_))) | Err(_) => {}
+        }
+    }
+
+    async fn connect(self, mut stream: TcpStream, wanted: (Version, Destination), early: &[u8]) {
+        let (version, destination) = wanted;
+        let opened = tokio::select! {
+            opened = self.opener.open(destination) => opened,
+            // An application that gives up while its flow is held frees the place in the queue.
+            () = hung_up(&stream) => return,
+        };
+        let mut flow = match opened {
+            Ok(flow) => flow,
+            Err(failure) => {
+                let message = FreeText::new(format!("SOCKS proxy: {failure}"));
+                self.notices.emit(Notice::LocalProxyError { message });
+                return refuse(stream, &socks::reply(version, ReplyCode::from(&failure))).await;
+            }
+        };
+        let carried = async {
+            stream.write_all(&socks::reply(version, ReplyCode::Succeeded)).await?;
+            // An application may send before it has seen the reply.
+            flow.write_all(early).await?;
+            relay(&mut stream, &mut flow).await
+        };
+        if carried.await.is_err() {
+            // Both ends learn that bytes may be missing.
+            drop(stream.set_zero_linger());
+        }
+    }
+}
+
+/// Reads until the destination is known. Bytes after the request stay in `received`.
+async fn handshake(
+    stream: &mut TcpStream,
+    received: &mut Vec<u8>,
+) -> Result<(Version, Destination), HandshakeError> {
+    match read_message(stream, received, socks::parse_opening).await? {
+        Opening::V4(destination) => Ok((Version::V4, destination)),
+        Opening::V5 => {
+            stream.write_all(&socks::METHOD_CHOSEN).await?;
+            let destination = read_message(stream, received, socks::parse_request).await?;
+            Ok((Version::V5, destination))
+        }
+    }
+}
+
+async fn read_message<T>(
+    stream: &mut TcpStream,
+    received: &mut Vec<u8>,
+    parse: fn(&[u8]) -> socks::Parsed<T>,
+) -> Result<T, HandshakeError> {
+    loop {
+        if let Some((used, message)) = parse(received)? {
+            received.drain(..used);
+            return Ok(message);
+        }
+        let mut chunk = [0; socks::LONGEST_MESSAGE];
+        // The parsers refuse what is longer than any valid message, so this stays below two of them.
+        let count = stream.read(&mut chunk).await?;
+        if count == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        received.extend_from_slice(chunk.get(..count).unwrap_or_default());
+    }
+}
+
+/// Answers and closes so that the answer arrives: unread bytes would turn the close into a reset.
+async fn refuse(mut stream: TcpStream, answer: &[u8]) {
+    let refused = async {
+        stream.write_all(answer).await?;
+        stream.shutdown().await?;
+        let mut rest = [0; 256];
+        for _ in 0..64 {
+            if stream.read(&mut rest).await? == 0 {
+                break;
+            }
+        }
+        Ok::<(), io::Error>(())
+    };
+    drop(timeout(std::time::Duration::from_secs(1), refused).await);
+}
+
+/// Completes when the application has closed its connection for good. A half-close cannot be told apart while data
+/// before it is unread, and one right after the request is legitimate, so only an error counts.
+async fn hung_up(stream: &TcpStream) {
+    loop {
+        match stream.ready(tokio::io::Interest::ERROR).await {
+            Ok(ready) if ready.is_error() => return,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
