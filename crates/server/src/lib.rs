@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod forward;
+pub mod generate;
+mod keys;
 pub mod log;
 pub mod rules;
 #[cfg(test)]

@@ -4,10 +4,10 @@
 mod data_files;
 mod document;
 mod finding;
-mod schema;
+pub(crate) mod schema;
 mod secret;
 mod server;
-mod server_keys;
+pub(crate) mod server_keys;
 pub mod traffic_rules;
 
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ pub use document::{Loaded, Strictness};
 pub use finding::{ConfigError, Finding, Problem, Severity};
 pub use secret::Secret;
 pub use server::parse;
+pub(crate) use server::protocol;
 
 /// The name of the main file unless told otherwise.
 pub const DEFAULT_FILE: &str = "psiphond.config";
@@ -75,8 +76,8 @@ pub struct LogConfig {
 #[derive(Clone, Debug)]
 pub struct SshConfig {
     pub host_key: Arc<HostKey>,
-    /// The identification line without its end. An obfuscation key decides it; this setting is for servers without.
-    pub version: Option<String>,
+    /// The identification line without its end. An obfuscation key decides it; the setting is for servers without.
+    pub identification: String,
     pub user: Secret,
     pub password: Secret,
     pub handshakes: HandshakeLimits,

@@ -9,7 +9,7 @@ use super::finding::Problem;
 
 /// One setting.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub name: &'static str,
     pub kind: Kind,
     pub effect: Effect,
@@ -17,7 +17,7 @@ pub(super) struct Key {
 
 /// What a setting does in this build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     Applied,
     /// The feature does not exist yet: worth a note when the setting asks for it.
     Later,
@@ -27,7 +27,7 @@ pub(super) enum Effect {
 
 /// What a value must look like.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Flag,
     Integer,
     Text,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_obfuscation::server_identification;
 use culvert_protocol::json_position::{Step, near_name};
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
@@ -185,7 +186,11 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
     let at_once = at_once.and_then(|most| usize::try_from(most).ok()).and_then(NonZeroUsize::new);
     Some(SshConfig {
         host_key: host_key?,
-        version: members.text(&keys::SSH_SERVER_VERSION).map(str::to_owned),
+        // PROTOCOL.md 3.2: clients predict it from the key.
+        identification: match members.text(&keys::OBFUSCATED_SSH_KEY) {
+            Some(key) => server_identification(key.as_bytes()),
+            None => members.text(&keys::SSH_SERVER_VERSION).unwrap_or_default().to_owned(),
+        },
         user: secret(&keys::SSH_USER_NAME),
         password: secret(&keys::SSH_PASSWORD),
         handshakes: HandshakeLimits { wait_for_slot, duration, at_once },

@@ -7,7 +7,7 @@ use Kind::{Anything, Flag, Integer, IntegerMap, Text, TextList, TextMap};
 /// Declares the constants that have a reader here, and the table of all.
 macro_rules! server_keys {
     ($($constant:ident = $key:expr;)* ; $($other:expr;)*) => {
-        $(pub(super) const $constant: Key = $key;)*
+        $(pub(crate) const $constant: Key = $key;)*
         pub(super) const ALL: &[Key] = &[$($constant,)* $($other,)*];
     };
 }
@@ -48,6 +48,11 @@ server_keys! {
     TRAFFIC_RULES_FILENAME = Key::applied("TrafficRulesFilename", Text);
     OSL_CONFIG_FILENAME = Key::applied("OSLConfigFilename", Text);
     TACTICS_CONFIG_FILENAME = Key::applied("TacticsConfigFilename", Text);
+
+    // Generated, but of no effect in this build.
+    DISCOVERY_VALUE_HMAC_KEY = Key::moot("DiscoveryValueHMACKey", Text);
+    SHADOWSOCKS_KEY = Key::moot("ShadowsocksKey", Text);
+    MEEK_PROXY_FORWARDED_FOR_HEADERS = Key::moot("MeekProxyForwardedForHeaders", TextList);
 ;
     Key::moot("LogFileReopenRetries", Integer);
     Key::moot("SkipPanickingLogWriter", Flag);
@@ -64,8 +69,7 @@ server_keys! {
     Key::moot("PeriodicGarbageCollectionSeconds", Integer);
     Key::later("AccessControlVerificationKeyRing", Anything);
 
-    // Keys of protocols that this build does not run do no harm and need no note: generated files hold them.
-    Key::moot("ShadowsocksKey", Text);
+    // Keys of protocols that this build does not run do no harm and need no note: generated files may hold them.
     Key::moot("MeekCookieEncryptionPrivateKey", Text);
     Key::moot("MeekObfuscatedKey", Text);
     Key::later("EnableGQUIC", Flag);
@@ -78,7 +82,6 @@ server_keys! {
     Key::later("MeekRequiredHeadersNonStrict", Flag);
     Key::later("MeekServerCertificate", Text);
     Key::later("MeekServerPrivateKey", Text);
-    Key::moot("MeekProxyForwardedForHeaders", TextList);
     Key::moot("MeekTurnAroundTimeoutMilliseconds", Integer);
     Key::moot("MeekExtendedTurnAroundTimeoutMilliseconds", Integer);
     Key::moot("MeekSkipExtendedTurnAroundThresholdBytes", Integer);
@@ -97,7 +100,6 @@ server_keys! {
     Key::later("ProxyProtocolHeaderMACKeys", TextMap);
     Key::later("PsinetDatabaseFilename", Text);
     Key::later("GeoIPDatabaseFilenames", TextList);
-    Key::moot("DiscoveryValueHMACKey", Text);
     Key::later("TacticsRequestPublicKey", Text);
     Key::later("TacticsRequestPrivateKey", Text);
     Key::later("TacticsRequestObfuscatedKey", Text);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::document::{self, Document, Loaded, Members, Strictness};
 use super::finding::{ConfigError, Problem};
 use super::schema::{Key, Kind};
+use crate::generate::json::Json;
 use crate::rules::{PortList, Subnet, TrafficRules};
 use Kind::{Flag, Integer, Object, ObjectList, Text, TextList, TextListMap};
 
@@ -230,6 +231,32 @@ fn ports(document: &mut Document<'_>, rules: &Members<'_>, path: &[Step], key: &
         }
     }
     PortList::new(ranges)
+}
+
+/// The rules of a new server, which are the defaults written out: every setting stands there, to be found and changed.
+pub(crate) fn generated() -> Json {
+    let zeros =
+        ["ReadUnthrottledBytes", "ReadBytesPerSecond", "WriteUnthrottledBytes", "WriteBytesPerSecond"];
+    let rates = RATES
+        .iter()
+        .map(|key| (key.name, if zeros.contains(&key.name) { Json::from(0) } else { Json::null() }));
+    let mut rates = Some(Json::object(rates));
+    let rules = RULES.iter().map(|key| {
+        let value = match key.name {
+            name if name == RATE_LIMITS.name => rates.take().unwrap_or_else(Json::null),
+            name if name == IDLE_TIMEOUT.name || name == IDLE_UDP_TIMEOUT.name => Json::from(30_000),
+            name if name == MOST_FLOWS.name => Json::from(512),
+            name if name == MOST_UDP_FLOWS.name => Json::from(32),
+            _ => Json::null(),
+        };
+        (key.name, value)
+    });
+    let mut rules = Some(Json::object(rules));
+    Json::object(FILE.iter().map(|key| match key.kind {
+        Integer => (key.name, Json::from(0)),
+        Object(_) => (key.name, rules.take().unwrap_or_else(Json::null)),
+        _ => (key.name, Json::null()),
+    }))
 }
 
 #[cfg(test)]
