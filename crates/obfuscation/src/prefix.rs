@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::seed::hkdf_sha256;
-use crate::{Direction, Keyword};
+use crate::{Direction, Keyword, Prng};
 
 /// Bytes of a prefix that its terminator depends on, and so its least length (`PROTOCOL.md` 2.5).
 pub const PREFIX_SALT_LEN: usize = 24;
@@ -84,6 +84,12 @@ impl GeneratedPrefix {
     pub(crate) fn filled(bytes: Vec<u8>, unfilled: usize) -> Self {
         debug_assert!(bytes.len() >= PREFIX_SALT_LEN);
         Self { bytes, unfilled }
+    }
+
+    /// A prefix without a form: what a server answers with under a name it does not know (`PROTOCOL.md` 2.5).
+    #[must_use]
+    pub fn random(prng: &mut Prng) -> Self {
+        Self { bytes: prng.bytes(PREFIX_SALT_LEN), unfilled: PREFIX_SALT_LEN }
     }
 
     /// Everything before the terminator.
