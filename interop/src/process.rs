@@ -72,6 +72,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, lines })
     }
 
+    /// Its last lines.
+    pub(crate) fn tail(&self, count: usize) -> Vec<String> {
+        self.lines.tail(count)
+    }
+
     /// Waits for a line of its output; see [`Lines::wait`].
     pub(crate) fn wait_line<T>(
         &mut self,

@@ -3,20 +3,21 @@
 use std::thread;
 use std::time::Duration;
 
-use super::traffic::{download, upload};
+use super::traffic::{download, in_parallel, upload};
 use super::{Applies, Case, Note, case};
 use crate::clock;
 use crate::failure::{Doing, Failure, expect_eq};
 use crate::lines::Cursor;
 use crate::process::Signal;
 use crate::programs::Maker;
-use crate::proxies::{self, Target};
+use crate::proxies::{self, Answer, Target};
 use crate::relay::Relay;
 use crate::scenario::{Client, Server, ServerEdits, Setting, TUNNEL};
 
 pub(super) const CASES: &[Case] = &[
     case("server_restart", server_restart),
     case("connection_cut", connection_cut),
+    case("flow_without_tunnel", flow_without_tunnel).only(Applies::OurClient),
     case("orderly_stop", orderly_stop),
     case("interrupt", interrupt).only(Applies::OnlyOurs),
     case("rekey", rekey).only(Applies::WithOurs),
@@ -75,8 +76,32 @@ fn connection_cut(setting: &Setting) -> Result<Note, Failure> {
     ))
 }
 
+/// Our client holds flows for a tunnel, but not for ever: after 15 s they are refused with a code that a program understands.
+fn flow_without_tunnel(setting: &Setting) -> Result<Note, Failure> {
+    let (mut server, mut client) = setting.pair()?;
+    server.stop(Signal::Terminate)?;
+    notice_loss(setting, &mut client)?;
+    let target = Target::address(setting.origin.page);
+    let start = clock::now();
+    let answers = in_parallel(vec!["SOCKS5", "HTTP"], |proxy| match proxy {
+        "SOCKS5" => proxies::ask_socks5(client.socks, &target),
+        _ => proxies::ask_connect(client.http, &target),
+    })?;
+    let waited = clock::now() - start;
+    if !matches!(answers.as_slice(), [Answer::Code(1..=8), Answer::Code(502..=504)]) {
+        return Err(Failure::mismatch(
+            "answers without a tunnel",
+            "a SOCKS code, a 502 to 504",
+            format_args!("{answers:?}"),
+        ));
+    }
+    let fits = (Duration::from_secs(10)..Duration::from_secs(20)).contains(&waited);
+    expect_eq(format!("whether {waited:?} is about 15 s"), true, fits)?;
+    Ok(Note::new())
+}
+
 /// Waits for `Tunnels 0`. Ours notices by itself; the reference's has to be used, or it takes up to two minutes.
-fn notice_loss(setting: &Setting, client: &mut Client) -> Result<(), Failure> {
+pub(super) fn notice_loss(setting: &Setting, client: &mut Client) -> Result<(), Failure> {
     if setting.pairing.client == Maker::Ours {
         return client.wait_tunnels(0, Duration::from_secs(5));
     }

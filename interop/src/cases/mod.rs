@@ -5,6 +5,7 @@ mod lifecycle;
 mod prefixes;
 mod probes;
 mod refusals;
+mod reports;
 mod traffic;
 
 use crate::failure::Failure;
@@ -49,6 +50,8 @@ pub(crate) enum Applies {
     WithOurs,
     /// Those with our client.
     OurClient,
+    /// Those with our server.
+    OurServer,
     /// Ours with ours, as it needs a behaviour of both.
     OnlyOurs,
 }
@@ -61,6 +64,7 @@ impl Case {
             Applies::Everywhere => true,
             Applies::WithOurs => ours != [false, false],
             Applies::OurClient => ours[0],
+            Applies::OurServer => ours[1],
             Applies::OnlyOurs => ours == [true, true],
         };
         let protocol_fits = match self.protocols {
@@ -74,10 +78,18 @@ impl Case {
 
 /// Every case, in the order of running.
 pub(crate) fn all() -> impl Iterator<Item = Case> {
-    [traffic::CASES, refusals::CASES, lifecycle::CASES, prefixes::CASES, probes::CASES, algorithms::CASES]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        traffic::CASES,
+        refusals::CASES,
+        lifecycle::CASES,
+        reports::CASES,
+        prefixes::CASES,
+        probes::CASES,
+        algorithms::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// A case for every pairing and each protocol, to be narrowed.

@@ -1,21 +1,24 @@
 //! What somebody without the key gets from the obfuscated listener: nothing.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use super::traffic::in_parallel;
-use super::{Case, Note, Protocols, case};
+use super::{Applies, Case, Note, Protocols, case};
 use crate::failure::{Doing, Failure, expect_eq};
 use crate::pattern::Pattern;
+use crate::process::Signal;
 use crate::programs::Maker;
 use crate::proxies::{self, Target};
 use crate::relay::Relay;
-use crate::scenario::Setting;
+use crate::scenario::{Server, Setting};
 
 pub(super) const CASES: &[Case] = &[
     case("probes", probes).over(Protocols::OnlyOssh),
     case("replayed_preamble", replayed_preamble).over(Protocols::OnlyOssh),
+    case("replay_after_restart", replay_after_restart).over(Protocols::OnlyOssh).only(Applies::OurServer),
+    case("probes_are_held", probes_are_held).over(Protocols::OnlyOssh).only(Applies::OurServer).when_long(),
 ];
 
 /// How long a probe waits for a byte. Shorter than every server's own limit, so the connection must stay open as well.
@@ -45,25 +48,75 @@ fn probes(setting: &Setting) -> Result<Note, Failure> {
 /// The recorded beginning of a good connection, sent again, is a probe like any other.
 fn replayed_preamble(setting: &Setting) -> Result<Note, Failure> {
     let server = setting.plain_server()?;
-    let relay = Relay::start(server.address(setting.protocol)).doing("start the relay")?;
-    let _client = setting.connect(&setting.plan(&server).without_prefix().via(setting.protocol, &relay))?;
-    let seen = relay.seen().pop().ok_or_else(|| Failure::mismatch("relay", "a connection", "none"))?;
-    no_answer(setting, server.address(setting.protocol), "replay", &seen.upstream)?;
+    let recorded = record_preamble(setting, &server)?;
+    no_answer(setting, server.address(setting.protocol), "replay", &recorded)?;
     Ok(Note::new())
 }
 
-/// No byte comes back, and from our server no close and no reset either.
+/// What has been seen is remembered across a restart.
+fn replay_after_restart(setting: &Setting) -> Result<Note, Failure> {
+    let mut server = setting.plain_server()?;
+    let recorded = record_preamble(setting, &server)?;
+    server.stop(Signal::Terminate)?;
+    server.start()?;
+    no_answer(setting, server.address(setting.protocol), "replay", &recorded)?;
+    Ok(Note::new())
+}
+
+fn record_preamble(setting: &Setting, server: &Server) -> Result<Vec<u8>, Failure> {
+    let relay = Relay::start(server.address(setting.protocol)).doing("start the relay")?;
+    let _client = setting.connect(&setting.plan(server).via(setting.protocol, &relay))?;
+    let seen = relay.seen().pop();
+    seen.map(|seen| seen.upstream).ok_or_else(|| Failure::mismatch("relay", "a connection", "none"))
+}
+
+/// Our server has no deadline of its own that a probe could measure: after the 30 s at which the reference closes, and after the 60 s
+/// that would be the next round number, the connection still stands.
+fn probes_are_held(setting: &Setting) -> Result<Note, Failure> {
+    let server = setting.plain_server()?;
+    let kinds = vec![
+        ("silence", Vec::new()),
+        ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        ("24 bytes", vec![b'x'; 24]),
+    ];
+    let address = server.address(setting.protocol);
+    in_parallel(kinds, |(kind, bytes)| {
+        silent_for(setting, address, (kind, &bytes), Duration::from_secs(65))
+    })?;
+    Ok(Note::new())
+}
+
 fn no_answer(setting: &Setting, address: SocketAddr, kind: &str, bytes: &[u8]) -> Result<(), Failure> {
+    silent_for(setting, address, (kind, bytes), WAIT)
+}
+
+/// No byte comes back; from our server no close before ours, and then an orderly one.
+fn silent_for(
+    setting: &Setting,
+    address: SocketAddr,
+    (kind, bytes): (&str, &[u8]),
+    wait: Duration,
+) -> Result<(), Failure> {
     let mut stream = proxies::dial(address)?;
     stream.write_all(bytes).doing(format!("send the {kind} probe"))?;
-    stream.set_read_timeout(Some(WAIT)).doing("set a timeout")?;
+    stream.set_read_timeout(Some(wait)).doing("set a timeout")?;
     let mut answer = [0; 64];
     match stream.read(&mut answer) {
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(()),
-        Ok(0) if setting.pairing.server == Maker::Reference => Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+        Ok(0) if setting.pairing.server == Maker::Reference => return Ok(()),
         Ok(count) => {
-            expect_eq(format!("bytes that answered the {kind} probe, where 0 is a close"), None, Some(count))
+            return expect_eq(
+                format!("bytes that answered the {kind} probe, where 0 is a close"),
+                None,
+                Some(count),
+            );
         }
-        Err(source) => Err(Failure::Io { doing: format!("wait on the {kind} probe"), source }),
+        Err(source) => return Err(Failure::Io { doing: format!("wait on the {kind} probe"), source }),
     }
+    if setting.pairing.server == Maker::Reference {
+        return Ok(());
+    }
+    stream.shutdown(Shutdown::Write).doing(format!("end the {kind} probe"))?;
+    let count = stream.read(&mut answer).doing(format!("wait for the end of the {kind} probe"))?;
+    expect_eq(format!("bytes after the end of the {kind} probe"), 0, count)
 }
