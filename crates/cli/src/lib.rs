@@ -1,4 +1,5 @@
 //! The programs' shared parts.
 
 pub mod flags;
+pub mod psiphond;
 pub mod quickstart;

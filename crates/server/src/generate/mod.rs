@@ -177,7 +177,7 @@ impl Identity {
         let (tactics_private, tactics_public) = curve25519_pair()?;
         let tactics = TacticsKeys {
             public: BASE64.encode(&tactics_public),
-            private: Zeroizing::new(BASE64.encode(&*tactics_private)),
+            private: Zeroizing::new(BASE64.encode(&tactics_private)),
             obfuscated: random_base64(SECRET)?,
         };
         Ok(Self {

@@ -1,0 +1,340 @@
+//! The command line of `psiphond`: verbs, flags, what is said about mistakes, and exit codes. The flags are the
+//! reference's; they may also follow the verb. Not serving: the caller brings functions that do.
+//!
+//! Exit codes: sysexits(3), so that service managers can tell a mistake from a failure.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use culvert_protocol::json_position::near_name;
+use culvert_server::config::{self, ConfigError, ServerConfig, Strictness};
+use culvert_server::forward::own_addresses;
+use culvert_server::generate::{self, FileNames, GenerateError, Generated, Listeners, Options, WriteError};
+use culvert_server::log::{LogError, Logger};
+
+use crate::flags::{Arguments, Flag, Syntax, UsageError};
+
+const CONFIG: Flag = Flag::text("config", "run or generate with this config file (default psiphond.config)");
+const IP_ADDRESS: Flag = Flag::text("ipaddress", "generate with this server IP address (default 127.0.0.1)");
+const INTERFACE: Flag =
+    Flag::text("interface", "generate with the IP address of this network interface instead");
+const PROTOCOL: Flag =
+    Flag::repeated("protocol", "generate with PROTOCOL:PORT, for example OSSH:9999").yields_to_verbs();
+const WEB: Flag = Flag::integer("web", "accepted for compatibility; there is no web server");
+const LOG_FILENAME: Flag = Flag::text("logFilename", "generate with this log file (default standard error)");
+const TRAFFIC_RULES: Flag = Flag::text("trafficRules", "generate this traffic rules file");
+const OSL: Flag = Flag::text("osl", "generate this OSL config file");
+const TACTICS: Flag = Flag::text("tactics", "generate this tactics config file");
+const SERVER_ENTRY: Flag = Flag::text("serverEntry", "generate this server entry file");
+
+const VERBS: &[(&str, &str)] =
+    &[("generate", "make configuration files and a server entry"), ("run", "run the configured server")];
+
+const SYNTAX: Syntax = Syntax {
+    program: "psiphond",
+    verbs: VERBS,
+    flags: &[
+        CONFIG,
+        IP_ADDRESS,
+        INTERFACE,
+        PROTOCOL,
+        WEB,
+        LOG_FILENAME,
+        TRAFFIC_RULES,
+        OSL,
+        TACTICS,
+        SERVER_ENTRY,
+    ],
+    most_words: 1,
+};
+
+/// How the program ends, as sysexits(3) numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The command line is wrong.
+    Usage = 64,
+    /// A file of data is wrong.
+    Data = 65,
+    /// Something that is needed cannot be had: an address, a port, the machine's random source.
+    Unavailable = 69,
+    /// A file cannot be written.
+    CannotCreate = 73,
+    /// The system does not permit it.
+    Permission = 77,
+    /// A configuration file is wrong.
+    Config = 78,
+}
+
+/// Why the program ends early: what to say, in a person's words, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub message: String,
+}
+
+/// What this file does not do itself.
+pub struct Actions {
+    /// Serves until told to stop.
+    pub run: fn(ServerConfig, Logger) -> Result<(), Failure>,
+    /// Dials the server that was just generated, to show that it works.
+    pub selfcheck: fn(&Generated, &Options) -> Result<(), Failure>,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+enum Command {
+    Help,
+    Generate(Options),
+    Run { config: PathBuf },
+}
+
+/// Does what the arguments, which follow the program's name, ask for.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, actions: &Actions) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(verb) = misprinted_verb(&arguments) {
+        eprintln!("psiphond: note: \"-protocol {verb}\" is taken as the verb {verb}");
+    }
+    let done = match parse(arguments) {
+        Ok(Command::Help) => {
+            eprint!("{}", SYNTAX.usage());
+            Ok(())
+        }
+        Ok(Command::Generate(options)) => generate(&options, actions),
+        Ok(Command::Run { config }) => run(&config, actions),
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { exit, message }) => {
+            for line in message.lines() {
+                eprintln!("psiphond: {line}");
+            }
+            if exit == Exit::Usage {
+                eprintln!("psiphond: try psiphond -help");
+            }
+            ExitCode::from(exit as u8)
+        }
+    }
+}
+
+fn generate(options: &Options, actions: &Actions) -> Result<(), Failure> {
+    let generated = generate::generate(options)?;
+    generated.write()?;
+    (actions.selfcheck)(&generated, options)
+}
+
+fn run(file: &Path, actions: &Actions) -> Result<(), Failure> {
+    let loaded = config::load(file, Strictness::Run)?;
+    let config = loaded.value;
+    let log = Logger::open(config.log.target.clone(), config.log.level, config.log.origin.clone())?;
+    for finding in loaded.warnings {
+        log.warning("configuration", [("finding", culvert_server::log::Field::text(finding.to_string()))]);
+    }
+    (actions.run)(config, log)
+}
+
+fn parse(arguments: Vec<OsString>) -> Result<Command, Failure> {
+    let arguments = match SYNTAX.parse(arguments) {
+        Ok(arguments) => arguments,
+        Err(UsageError::Help) => return Ok(Command::Help),
+        Err(error) => return Err(Failure::usage(error.to_string())),
+    };
+    let verb = arguments.words().next();
+    match verb {
+        Some("generate") => Ok(Command::Generate(options(&arguments)?)),
+        Some("run") => {
+            let config = arguments.text(&CONFIG).unwrap_or(config::DEFAULT_FILE).into();
+            Ok(Command::Run { config })
+        }
+        Some(other) => {
+            let near = near_name(other, VERBS.iter().map(|(verb, _)| *verb));
+            let near = near.map(|verb| format!(" (did you mean {verb}?)")).unwrap_or_default();
+            Err(Failure::usage(format!("unknown verb {other:?}{near}: use generate or run")))
+        }
+        None => Err(Failure::usage("a verb is missing: generate or run".into())),
+    }
+}
+
+fn options(arguments: &Arguments) -> Result<Options, Failure> {
+    let file = |flag: &Flag, default: PathBuf| match arguments.text(flag) {
+        Some("") => Err(Failure::usage(format!("-{} needs the name of a file", flag.name()))),
+        Some(given) => Ok(PathBuf::from(given)),
+        None => Ok(default),
+    };
+    let default = FileNames::default();
+    let files = FileNames {
+        config: file(&CONFIG, default.config)?,
+        traffic_rules: file(&TRAFFIC_RULES, default.traffic_rules)?,
+        osl: file(&OSL, default.osl)?,
+        tactics: file(&TACTICS, default.tactics)?,
+        server_entry: file(&SERVER_ENTRY, default.server_entry)?,
+    };
+    let names = [&files.config, &files.traffic_rules, &files.osl, &files.tactics, &files.server_entry];
+    for (index, name) in names.iter().enumerate() {
+        if names.iter().skip(index + 1).any(|other| other == name) {
+            let message = format!("{} is named for two files; every file needs its own name", name.display());
+            return Err(Failure::usage(message));
+        }
+    }
+    Ok(Options {
+        address: address(arguments)?,
+        listeners: Listeners::parse(arguments.all(&PROTOCOL))?,
+        log_file: arguments.text(&LOG_FILENAME).filter(|name| !name.is_empty()).map(PathBuf::from),
+        files,
+    })
+}
+
+fn address(arguments: &Arguments) -> Result<IpAddr, Failure> {
+    if let Some(interface) = arguments.text(&INTERFACE).filter(|name| !name.is_empty()) {
+        let unavailable = |message| Failure { exit: Exit::Unavailable, message };
+        let found = own_addresses::of_interface(interface)
+            .map_err(|error| unavailable(format!("cannot list the network interfaces: {error}")))?;
+        return found.first().copied().ok_or_else(|| {
+            let names = own_addresses::interface_names().unwrap_or_default().join(", ");
+            Failure::usage(format!("interface {interface:?} has no address; those that have are {names}"))
+        });
+    }
+    let given = arguments.text(&IP_ADDRESS).unwrap_or("127.0.0.1");
+    given.parse().map_err(|_| Failure::usage(format!("-ipaddress {given:?} is not an IP address")))
+}
+
+/// The verb in `-protocol VERB`: a copied walk-through misses the protocol there.
+fn misprinted_verb(arguments: &[OsString]) -> Option<&'static str> {
+    let is_protocol = |flag: &OsString| flag == "-protocol" || flag == "--protocol";
+    let verb_after = |pair: &[OsString]| match pair {
+        [flag, word] if is_protocol(flag) => VERBS.iter().map(|(verb, _)| *verb).find(|verb| word == *verb),
+        _ => None,
+    };
+    arguments.windows(2).find_map(verb_after)
+}
+
+impl Failure {
+    fn usage(message: String) -> Self {
+        Self { exit: Exit::Usage, message }
+    }
+}
+
+impl From<GenerateError> for Failure {
+    fn from(error: GenerateError) -> Self {
+        let exit = match error {
+            GenerateError::KeyMaterial(_) | GenerateError::HostKey(_) | GenerateError::Entry(_) => {
+                Exit::Unavailable
+            }
+            _ => Exit::Usage,
+        };
+        Self { exit, message: error.to_string() }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        Self { exit: of_io(&error.source, Exit::CannotCreate), message: format!("{error}: {}", error.source) }
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        Self { exit: of_io(&error.source, Exit::CannotCreate), message: format!("{error}: {}", error.source) }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let exit = if error.is_permission() { Exit::Permission } else { Exit::Config };
+        Self { exit, message: error.to_string() }
+    }
+}
+
+fn of_io(error: &std::io::Error, otherwise: Exit) -> Exit {
+    if error.kind() == std::io::ErrorKind::PermissionDenied { Exit::Permission } else { otherwise }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, Failure> {
+        parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    fn generates(line: &str) -> Options {
+        match parsed(line) {
+            Ok(Command::Generate(options)) => options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_walk_through_and_its_variants_mean_the_same() {
+        for line in [
+            "-ipaddress 127.0.0.1 -protocol OSSH:9999 generate",
+            "generate -ipaddress 127.0.0.1 -protocol OSSH:9999",
+            "--ipaddress=127.0.0.1 --protocol=OSSH:9999 -web 0 generate",
+            "-ipaddress 127.0.0.1 -protocol OSSH:9999 -protocol generate",
+        ] {
+            let options = generates(line);
+            assert_eq!(options.address.to_string(), "127.0.0.1", "{line}");
+            assert_eq!(options.listeners, Listeners::parse(["OSSH:9999"]).unwrap(), "{line}");
+            assert_eq!(options.files.config, Path::new("psiphond.config"), "{line}");
+        }
+    }
+
+    #[test]
+    fn files_can_be_named() {
+        let options = generates(
+            "generate -protocol SSH:1 -config a -trafficRules b -osl c -tactics d -serverEntry e -logFilename f",
+        );
+        let files = options.files;
+        let names = [files.config, files.traffic_rules, files.osl, files.tactics, files.server_entry];
+        assert_eq!(names.map(|name| name.display().to_string()), ["a", "b", "c", "d", "e"]);
+        assert_eq!(options.log_file.as_deref(), Some(Path::new("f")));
+        assert!(matches!(parsed("-config x run"), Ok(Command::Run { config }) if config == Path::new("x")));
+    }
+
+    #[test]
+    fn the_loopback_interface_gives_its_address() {
+        let loopback = own_addresses::interface_names()
+            .unwrap()
+            .into_iter()
+            .find(|name| own_addresses::of_interface(name).unwrap().contains(&"127.0.0.1".parse().unwrap()));
+        let options = generates(&format!("generate -protocol SSH:1 -interface {}", loopback.unwrap()));
+        assert!(options.address.is_loopback());
+    }
+
+    #[test]
+    fn mistakes_name_what_is_wrong() {
+        for (line, message) in [
+            ("", "a verb is missing"),
+            ("generat", "unknown verb \"generat\" (did you mean generate?)"),
+            ("bogus", "unknown verb \"bogus\": use generate or run"),
+            ("generate", "no tunnel protocol given"),
+            ("-protocol generate", "no tunnel protocol given"),
+            ("generate -protocol OSSH", "\"OSSH\" is not of the form PROTOCOL:PORT"),
+            ("generate -protocol OSSH:0", "\"OSSH:0\": the port"),
+            ("generate -protocol OSSH:1 -ipaddress nowhere", "-ipaddress \"nowhere\" is not an IP address"),
+            (
+                "generate -protocol OSSH:1 -interface nope9",
+                "interface \"nope9\" has no address; those that have",
+            ),
+            ("generate -protocol OSSH:1 -config x -osl x", "x is named for two files"),
+            ("generate -protocol OSSH:1 -osl=", "-osl needs the name of a file"),
+            ("run -confg x", "-confg (did you mean -config?)"),
+            ("run run", "too many plain arguments"),
+        ] {
+            let failure = parsed(line).unwrap_err();
+            assert!(failure.message.contains(message), "{line}: {}", failure.message);
+            assert_eq!(failure.exit, Exit::Usage, "{line}");
+        }
+        assert!(matches!(parsed("-h"), Ok(Command::Help)));
+    }
+
+    #[test]
+    fn the_misprint_is_noticed() {
+        let arguments = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(misprinted_verb(&arguments("-ipaddress 1 -protocol generate")), Some("generate"));
+        assert_eq!(misprinted_verb(&arguments("-protocol OSSH:1 generate")), None);
+    }
+}
