@@ -6,6 +6,9 @@
 
 pub mod mutate;
 mod obfuscation;
+mod programs;
+mod protocol;
+mod ssh;
 
 /// What a target is called, here, in `fuzz/fuzz_targets` and in `fuzz/corpus`, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -15,10 +18,29 @@ pub const KEYWORD: &[u8] = obfuscation::KEYWORD;
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("api_parameters", protocol::api_parameters),
+    ("api_replies", protocol::api_replies),
+    ("api_requests", protocol::api_requests),
+    ("cbor", protocol::cbor),
+    ("client_config", programs::client_config),
+    ("host_key", ssh::host_key),
+    ("json_positions", protocol::json_positions),
+    ("kex_messages", ssh::kex_messages),
     ("kex_packet", obfuscation::kex_packet),
+    ("kexinit", ssh::kexinit),
+    ("notice_text", programs::notice_text),
     ("preamble", obfuscation::preamble),
     ("preamble_body", obfuscation::preamble_body),
     ("prefix_search", obfuscation::prefix_search),
+    ("regen", obfuscation::regen),
+    ("server_config", programs::server_config),
+    ("server_entry", protocol::server_entry),
+    ("server_entry_json", protocol::server_entry_json),
+    ("server_entry_list", protocol::server_entry_list),
+    ("server_entry_packed", protocol::server_entry_packed),
+    ("server_traffic_rules", programs::server_traffic_rules),
+    ("ssh_packet", ssh::ssh_packet),
+    ("ssh_password", protocol::ssh_password),
 ];
 
 /// Runs the target of that name.

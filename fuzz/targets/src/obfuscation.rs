@@ -1,8 +1,8 @@
 //! Targets of the `obfuscation` crate.
 
 use culvert_obfuscation::{
-    Direction, Keystream, Keyword, ObfuscatorSeed, PaddingStyle, PreambleReader, Prng, Seed, ServerPreamble,
-    TerminatorSearch, kex_packet_size, pad_kex_packet,
+    Direction, Keystream, Keyword, MAX_GENERATED_LEN, ObfuscatorSeed, PaddingStyle, Pattern, PatternKind,
+    PreambleReader, Prng, Seed, ServerPreamble, TerminatorSearch, kex_packet_size, pad_kex_packet,
 };
 
 /// The keyword of all inputs here; the committed ones were made with it.
@@ -47,6 +47,22 @@ pub(crate) fn kex_packet(data: &[u8]) {
         assert_eq!(kex_packet_size(&padded), Ok(Some(padded.len())));
         assert_eq!(packet[5..], padded[5..size], "padding changed what it was added to");
         assert_eq!(padded.len() - size, usize::from(padded[4] - packet[4]));
+    }
+}
+
+/// A generator pattern, of text or, with an odd first byte, of bytes.
+pub(crate) fn regen(data: &[u8]) {
+    let Some((kind, pattern)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(pattern) else { return };
+    let kind = if kind % 2 == 0 { PatternKind::Text } else { PatternKind::Bytes };
+    let Ok(parsed) = Pattern::parse(text, kind) else { return };
+    let mut prng = Prng::new(&Seed::from_bytes([7; 32]));
+    let Ok(made) = parsed.generate(&mut prng) else { return };
+    assert!(made.len() <= MAX_GENERATED_LEN);
+    let again = parsed.generate(&mut Prng::new(&Seed::from_bytes([7; 32])));
+    assert_eq!(again.as_ref(), Ok(&made), "the same seed made something else");
+    if kind == PatternKind::Text {
+        assert!(std::str::from_utf8(&made).is_ok(), "a pattern of text made something else");
     }
 }
 

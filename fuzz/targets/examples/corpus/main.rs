@@ -2,16 +2,20 @@
 //! Inputs that libFuzzer found are beside them under other names and stay.
 
 mod obfuscation;
+mod programs;
+mod ssh;
+mod vectors;
 
 use std::path::Path;
 use std::{fs, io};
 
 /// An input: its target, its name and itself.
-type Input = (&'static str, &'static str, Vec<u8>);
+type Input = (&'static str, String, Vec<u8>);
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
-    for (target, name, bytes) in obfuscation::inputs() {
+    let inputs = [obfuscation::inputs(), programs::inputs(), ssh::inputs(), vectors::inputs()?];
+    for (target, name, bytes) in inputs.into_iter().flatten() {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(name), bytes)?;

@@ -13,7 +13,7 @@ use crate::Input;
 const MAGIC: u32 = 0x0BF5_CA7E;
 
 pub(crate) fn inputs() -> Vec<Input> {
-    vec![
+    [
         ("kex_packet", "whole", kex_packet(64, 6)),
         ("kex_packet", "no_room", kex_packet(300, 255)),
         ("kex_packet", "padding_too_long", vec![0, 0, 0, 2, 9, 20, 0]),
@@ -28,6 +28,9 @@ pub(crate) fn inputs() -> Vec<Input> {
         ("prefix_search", "after_text", terminated(&[b'x'; 100], Direction::ServerToClient)),
         ("prefix_search", "never", vec![b'x'; 300]),
     ]
+    .into_iter()
+    .map(|(target, name, bytes)| (target, name.to_owned(), bytes))
+    .collect()
 }
 
 fn keyword() -> Keyword {

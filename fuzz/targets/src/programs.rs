@@ -1,0 +1,52 @@
+//! Targets of `client` and `server`: configurations, and what goes out to logs and notices.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::str::from_utf8;
+
+use culvert_client::config as client;
+use culvert_client::notice::FreeText;
+use culvert_server::config::{Strictness, parse, traffic_rules};
+
+/// A client's configuration, as it is run and as it is checked. What passes the check runs.
+pub(crate) fn client_config(data: &[u8]) {
+    let Ok(text) = from_utf8(data) else { return };
+    let runs = client::parse("client.config", text).is_ok();
+    let passes = client::parse_strictly("client.config", text).is_ok();
+    assert!(runs || !passes, "a configuration passes the check and does not run");
+}
+
+/// A server's configuration. One that names other files is left out: they would be read.
+pub(crate) fn server_config(data: &[u8]) {
+    let Ok(text) = from_utf8(data) else { return };
+    if text.to_ascii_lowercase().contains("filename") {
+        return;
+    }
+    let file = Path::new("psiphond.config");
+    let runs = parse(file, text, Strictness::Run).is_ok();
+    let passes = parse(file, text, Strictness::Check).is_ok();
+    assert!(runs || !passes, "a configuration passes the check and does not run");
+}
+
+/// Traffic rules.
+pub(crate) fn server_traffic_rules(data: &[u8]) {
+    let Ok(text) = from_utf8(data) else { return };
+    let file = Path::new("traffic-rules.config");
+    let runs = traffic_rules::parse(file, text, Strictness::Run).is_ok();
+    let passes = traffic_rules::parse(file, text, Strictness::Check).is_ok();
+    assert!(runs || !passes, "rules pass the check and do not run");
+}
+
+/// Text for people: no address stays in it, whatever is around. The first 16 bytes make the address.
+pub(crate) fn notice_text(data: &[u8]) {
+    let Some((address, text)) = data.split_first_chunk::<16>() else { return };
+    let Ok(text) = from_utf8(text) else { return };
+    let [a, b, c, d, ..] = *address;
+    for address in [IpAddr::from([a, b, c, d]), IpAddr::from(*address)] {
+        let shown =
+            FreeText::new(format!("{text} {address} {text} {} {text}", SocketAddr::new(address, 443)));
+        // What stands beside it in the text is no address of ours, even if it looks the same.
+        let expected = FreeText::new(format!("{text} 192.0.2.1 {text} 192.0.2.1:443 {text}"));
+        assert_eq!(shown, expected, "an address was shown, or more than it removed");
+    }
+}
