@@ -13,6 +13,7 @@ pub mod server_entry;
 pub mod text_form;
 pub mod timestamp;
 mod tunnel_protocol;
+pub mod udpgw;
 
 pub use server_entry::{EntryFields, ServerEntry};
 pub use tunnel_protocol::{

@@ -9,6 +9,7 @@ mod dial;
 mod handshake;
 mod handshake_reply;
 mod log_fields;
+mod meek_cookie;
 mod password;
 mod server_requests;
 mod specs;
@@ -24,6 +25,7 @@ pub use handshake_reply::{
     HandshakeReply, HostRegex, ReplyEncoding, ReplyError, TacticsPayload, reply_encoding,
 };
 pub use log_fields::log_fields;
+pub use meek_cookie::MeekCookie;
 pub use password::{PasswordError, PasswordPayload, SERVER_REQUESTS, SessionId, SshPassword};
 pub use server_requests::{
     Alert, DISALLOWED_TRAFFIC, InproxyRelay, OslRequest, RandomStream, Slok, UNSAFE_TRAFFIC,

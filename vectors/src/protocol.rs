@@ -1,6 +1,0 @@
-//! Cases of the `protocol` crate.
-
-use crate::Runner;
-
-/// The files this area reads, by name without `.json`.
-pub const FILES: &[(&str, Runner)] = &[];
