@@ -1,0 +1,116 @@
+//! A channel as a byte stream.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use culvert_ssh::ChannelId;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::shared::{Reading, Shared};
+
+/// One channel. `shutdown` ends our direction (half-close); dropping closes the channel after what was
+/// written.
+pub struct ChannelStream {
+    shared: Arc<Shared>,
+    id: ChannelId,
+}
+
+impl ChannelStream {
+    pub(crate) fn new(shared: Arc<Shared>, id: ChannelId) -> Self {
+        Self { shared, id }
+    }
+
+    /// Closes at once; what was written and not yet sent is lost.
+    pub fn abort(self) {
+        self.shared.lock().connection.abort(self.id);
+    }
+}
+
+impl AsyncRead for ChannelStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.shared.lock();
+        let state = &mut *state;
+        let Some(channel) = state.channels.get_mut(&self.id) else { return Poll::Ready(Ok(())) };
+        if !channel.received.is_empty() {
+            let taken = copy_out(&mut channel.received, buf);
+            state.connection.consume(self.id, taken);
+            if state.connection.wants_to_send() {
+                state.wake_driver();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if channel.reading != Reading::Flowing {
+            return Poll::Ready(Ok(()));
+        }
+        if state.ended.is_some() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        channel.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Moves what fits; an emptied queue gives its memory back.
+fn copy_out(received: &mut std::collections::VecDeque<u8>, buf: &mut ReadBuf<'_>) -> usize {
+    let before = buf.remaining();
+    let (head, tail) = received.as_slices();
+    for part in [head, tail] {
+        buf.put_slice(&part[..part.len().min(buf.remaining())]);
+    }
+    let taken = before - buf.remaining();
+    received.drain(..taken);
+    if received.is_empty() {
+        *received = std::collections::VecDeque::new();
+    }
+    taken
+}
+
+impl AsyncWrite for ChannelStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.shared.lock();
+        let state = &mut *state;
+        if state.ended.is_some() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let Some(channel) = state.channels.get_mut(&self.id) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        if channel.reading == Reading::Closed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let taken = state.connection.write(self.id, data);
+        if taken == 0 {
+            channel.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        state.wake_driver();
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Nothing to do: the driver sends what is queued as soon as it can.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.shared.lock();
+        state.connection.finish(self.id);
+        state.wake_driver();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for ChannelStream {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let unread = state.channels.remove(&self.id).map_or(0, |channel| channel.received.len());
+        state.connection.consume(self.id, unread);
+        state.connection.close(self.id);
+        state.wake_driver();
+    }
+}

@@ -1,0 +1,183 @@
+//! State that the driver, the session and the channels share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use culvert_ssh::{ChannelId, Connection, Event, RequestId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::driver::End;
+use crate::session::{Incoming, IncomingChannel, IncomingRequest, OpenFailure};
+
+/// Events that may wait for the application; beyond it the driver stops reading.
+pub(crate) const MAX_INCOMING: usize = 256;
+
+/// The lock around everything.
+pub(crate) struct Shared(Mutex<State>);
+
+impl Shared {
+    pub(crate) fn new(connection: Connection) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            connection,
+            channels: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            incoming: VecDeque::new(),
+            incoming_waker: None,
+            driver: None,
+            ended: None,
+            closing: false,
+            read: 0,
+            written: 0,
+            last_read: Instant::now(),
+        })))
+    }
+
+    /// A task that panicked while holding the lock has ended; what it left is still consistent enough to
+    /// close channels with.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a channel's stream needs beside the connection.
+#[derive(Default)]
+pub(crate) struct ChannelIo {
+    pub(crate) received: VecDeque<u8>,
+    pub(crate) reading: Reading,
+    pub(crate) reader: Option<Waker>,
+    pub(crate) writer: Option<Waker>,
+    pub(crate) opening: Option<oneshot::Sender<Result<(), OpenFailure>>>,
+}
+
+/// What can still come from the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reading {
+    #[default]
+    Flowing,
+    /// EOF: the peer still reads.
+    Finished,
+    /// CLOSE: the peer is gone.
+    Closed,
+}
+
+impl ChannelIo {
+    pub(crate) fn wake_all(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+/// Behind the lock.
+pub(crate) struct State {
+    pub(crate) connection: Connection,
+    pub(crate) channels: BTreeMap<ChannelId, ChannelIo>,
+    pub(crate) replies: BTreeMap<RequestId, oneshot::Sender<culvert_ssh::Reply>>,
+    pub(crate) incoming: VecDeque<Incoming>,
+    pub(crate) incoming_waker: Option<Waker>,
+    pub(crate) driver: Option<Waker>,
+    pub(crate) ended: Option<Arc<End>>,
+    /// The application asked for the end.
+    pub(crate) closing: bool,
+    pub(crate) read: u64,
+    pub(crate) written: u64,
+    pub(crate) last_read: Instant,
+}
+
+impl State {
+    /// Lets the driver look for something to send.
+    pub(crate) fn wake_driver(&mut self) {
+        if let Some(waker) = self.driver.take() {
+            waker.wake();
+        }
+    }
+
+    /// Hands the connection's events to whom they concern.
+    pub(crate) fn sort_events(&mut self, shared: &Arc<Shared>) {
+        while let Some(event) = self.connection.poll_event() {
+            self.sort_event(event, shared);
+        }
+    }
+
+    fn sort_event(&mut self, event: Event, shared: &Arc<Shared>) {
+        match event {
+            Event::Preamble(facts) => self.deliver(Incoming::Preamble(facts)),
+            Event::Keyed { negotiated, first } => self.deliver(Incoming::Keyed { negotiated, first }),
+            Event::Authenticated { password } => self.deliver(Incoming::Authenticated { password }),
+            Event::ChannelOffered { id, kind, payload } => {
+                let channel = IncomingChannel::new(shared.clone(), id, kind, payload);
+                self.deliver(Incoming::Channel(channel));
+            }
+            Event::Request { name, payload, reply } => {
+                let request = IncomingRequest::new(shared.clone(), name, payload, reply);
+                self.deliver(Incoming::Request(request));
+            }
+            Event::ChannelOpened(id) => self.opened(id, Ok(())),
+            Event::ChannelRefused { id, reason, description } => {
+                self.opened(id, Err(OpenFailure::Refused { reason, description }));
+            }
+            Event::ChannelWritable(id) => {
+                let writer = self.channels.get_mut(&id).and_then(|channel| channel.writer.take());
+                writer.into_iter().for_each(Waker::wake);
+            }
+            Event::ChannelFinished(id) => self.stop_reading(id, Reading::Finished),
+            Event::ChannelClosed(id) => self.stop_reading(id, Reading::Closed),
+            Event::Reply { id, reply } => {
+                if let Some(sender) = self.replies.remove(&id) {
+                    // The asker may have given up meanwhile.
+                    let _ = sender.send(reply);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, incoming: Incoming) {
+        self.incoming.push_back(incoming);
+        if let Some(waker) = self.incoming_waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn opened(&mut self, id: ChannelId, result: Result<(), OpenFailure>) {
+        if let Some(sender) = self.channels.get_mut(&id).and_then(|channel| channel.opening.take()) {
+            // An asker that gave up drops its half; the stream it never got closes the channel.
+            let _ = sender.send(result);
+        }
+    }
+
+    fn stop_reading(&mut self, id: ChannelId, reading: Reading) {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.reading = reading;
+            channel.wake_all();
+        }
+    }
+
+    /// Received data goes to its channel; the window opens when the application takes it.
+    pub(crate) fn receive(&mut self, id: ChannelId, bytes: &[u8]) {
+        match self.channels.get_mut(&id) {
+            Some(channel) => {
+                channel.received.extend(bytes);
+                if let Some(waker) = channel.reader.take() {
+                    waker.wake();
+                }
+            }
+            // The application has let go of the channel.
+            None => self.connection.consume(id, bytes.len()),
+        }
+    }
+
+    /// The connection is over: everyone who waits learns it.
+    pub(crate) fn end(&mut self, end: Arc<End>) {
+        self.ended = Some(end);
+        for channel in self.channels.values_mut() {
+            channel.opening = None;
+            channel.wake_all();
+        }
+        self.replies.clear();
+        if let Some(waker) = self.incoming_waker.take() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! One SSH channel: its windows, its send queue, and how each direction ends.
+//!
+//! Pure bookkeeping; packets are made and read in [`crate::connection`]. Received data is not stored here:
+//! it is handed out as it is decrypted, and the window opens again only when the application reports it
+//! consumed, so an application that stops reading stops its peer and nobody else.
+//!
+//! Source: RFC 4254 section 5; PROTOCOL.md 3.7.
+
+use std::collections::VecDeque;
+
+/// Largest CHANNEL_DATA body sent or accepted. PROTOCOL.md 3.7: the reference's limit; larger gains nothing.
+pub(crate) const MAX_DATA: u32 = 32 * 1024;
+
+/// Bytes an application may have queued on one channel before it has to wait.
+pub(crate) const SEND_QUEUE: usize = 128 * 1024;
+
+/// One of our channels, by the number that the peer uses for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub(crate) u32);
+
+/// What the far end told us about itself when the channel was set up.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: u32,
+    /// Bytes it still accepts.
+    pub(crate) window: u32,
+    /// Largest data it accepts at once, already limited to [`MAX_DATA`] and never zero.
+    pub(crate) max_data: u32,
+}
+
+/// How far a channel has come.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// We asked; the peer has not answered.
+    Opening,
+    /// The peer asked; the application has not answered.
+    Offered(Peer),
+    /// Both agreed.
+    Open(Peer),
+}
+
+/// How our direction ends. Each state follows the one above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outgoing {
+    Flowing,
+    /// EOF follows the queue.
+    Finishing,
+    /// EOF was sent.
+    Finished,
+    /// CLOSE follows the queue.
+    Closing,
+    /// CLOSE was sent.
+    Closed,
+}
+
+/// How the peer's direction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Incoming {
+    Flowing,
+    Finished,
+    Closed,
+}
+
+/// What the application does with a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Application {
+    /// It refers to the channel, so the number must not be given to another.
+    Attached,
+    /// It was refused room and waits for an event.
+    Waiting,
+    /// It has let go.
+    Gone,
+}
+
+/// What our side lets the peer send.
+#[derive(Debug)]
+pub(crate) struct ReceiveWindow {
+    /// The size that adjusts restore.
+    size: u32,
+    /// What the peer may still send.
+    open: u32,
+    /// Consumed by the application and not yet announced.
+    consumed: u32,
+}
+
+impl ReceiveWindow {
+    fn new(size: u32) -> Self {
+        Self { size, open: size, consumed: 0 }
+    }
+
+    /// Takes `bytes` of received data; false when the peer overran its window.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        match u32::try_from(bytes).ok().and_then(|bytes| self.open.checked_sub(bytes)) {
+            Some(open) => {
+                self.open = open;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Notes consumed bytes; true when an adjust becomes due.
+    ///
+    /// At one eighth of the window rather than one half: on a long path the peer then never runs dry.
+    fn consume(&mut self, bytes: usize) -> bool {
+        let outstanding = self.size.saturating_sub(self.open);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let due_before = self.consumed >= self.due();
+        self.consumed = self.consumed.saturating_add(bytes).min(outstanding);
+        !due_before && self.consumed >= self.due()
+    }
+
+    fn due(&self) -> u32 {
+        (self.size / 8).max(1)
+    }
+
+    /// The adjust to announce now, or `None` when there is nothing.
+    pub(crate) fn announce(&mut self) -> Option<u32> {
+        let bytes = std::mem::take(&mut self.consumed);
+        self.open = self.open.saturating_add(bytes);
+        (bytes > 0).then_some(bytes)
+    }
+}
+
+/// One channel.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) phase: Phase,
+    pub(crate) receive: ReceiveWindow,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) incoming: Incoming,
+    pub(crate) queue: VecDeque<u8>,
+    application: Application,
+    /// The channel stands in the round of senders.
+    in_round: bool,
+}
+
+impl Channel {
+    pub(crate) fn new(phase: Phase, window: u32) -> Self {
+        Self {
+            phase,
+            receive: ReceiveWindow::new(window),
+            outgoing: Outgoing::Flowing,
+            incoming: Incoming::Flowing,
+            queue: VecDeque::new(),
+            application: Application::Attached,
+            in_round: false,
+        }
+    }
+
+    /// The far end, once the channel is open.
+    pub(crate) fn peer(&mut self) -> Option<&mut Peer> {
+        match &mut self.phase {
+            Phase::Open(peer) => Some(peer),
+            Phase::Opening | Phase::Offered(_) => None,
+        }
+    }
+
+    /// Queues as much of `data` as there is room for.
+    pub(crate) fn write(&mut self, data: &[u8]) -> usize {
+        if self.outgoing != Outgoing::Flowing {
+            return 0;
+        }
+        let room = SEND_QUEUE.saturating_sub(self.queue.len());
+        let taken = room.min(data.len());
+        self.queue.extend(&data[..taken]);
+        if taken < data.len() {
+            self.application = Application::Waiting;
+        }
+        taken
+    }
+
+    /// True once, when an application that was refused room should try again.
+    pub(crate) fn room_returned(&mut self) -> bool {
+        let returned =
+            self.application == Application::Waiting && self.queue.len() <= SEND_QUEUE / 2;
+        if returned {
+            self.application = Application::Attached;
+        }
+        if self.queue.is_empty() {
+            // An idle channel holds no buffer.
+            self.queue = VecDeque::new();
+        }
+        returned
+    }
+
+    /// Bytes that could go out now.
+    pub(crate) fn sendable(&self) -> usize {
+        match (&self.phase, self.outgoing) {
+            (Phase::Open(peer), Outgoing::Flowing | Outgoing::Finishing | Outgoing::Closing) => {
+                self.queue.len().min(peer.window as usize).min(peer.max_data as usize)
+            }
+            (Phase::Opening | Phase::Offered(_) | Phase::Open(_), _) => 0,
+        }
+    }
+
+    /// True when the channel has something to do in the round of senders: data, or an end that is due.
+    pub(crate) fn has_turn(&self) -> bool {
+        let end_due = self.queue.is_empty() && matches!(self.outgoing, Outgoing::Finishing | Outgoing::Closing);
+        matches!(self.phase, Phase::Open(_)) && (self.sendable() > 0 || end_due)
+    }
+
+    /// Notes consumed bytes; true when an adjust is due and the peer can still use it.
+    pub(crate) fn consume(&mut self, bytes: usize) -> bool {
+        self.receive.consume(bytes)
+            && self.incoming == Incoming::Flowing
+            && self.outgoing < Outgoing::Closing
+            && matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Asks for EOF after what is queued.
+    pub(crate) fn finish(&mut self) {
+        self.outgoing = self.outgoing.max(Outgoing::Finishing);
+    }
+
+    /// The application lets go: CLOSE follows what is queued.
+    pub(crate) fn release(&mut self) {
+        self.application = Application::Gone;
+        self.close();
+    }
+
+    /// Asks for CLOSE after what is queued.
+    pub(crate) fn close(&mut self) {
+        self.outgoing = self.outgoing.max(Outgoing::Closing);
+    }
+
+    /// The number may be used again: CLOSE went both ways, and the application has let go.
+    ///
+    /// Freeing earlier kills the connection on a slow path: data still under way would be for an unknown
+    /// channel. RFC 4254 section 5.3.
+    pub(crate) fn is_over(&self) -> bool {
+        self.outgoing == Outgoing::Closed
+            && self.incoming == Incoming::Closed
+            && self.application == Application::Gone
+    }
+}
+
+/// All channels of a connection, by our number, with the round of senders.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    slots: Vec<Option<Channel>>,
+    free: Vec<u32>,
+    round: VecDeque<u32>,
+    adjusts: VecDeque<u32>,
+    open: usize,
+}
+
+impl Channels {
+    /// Channels that hold a number.
+    pub(crate) fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Gives `channel` a number; the caller has checked the limit.
+    pub(crate) fn insert(&mut self, channel: Channel) -> Option<ChannelId> {
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                let id = u32::try_from(self.slots.len()).ok()?;
+                self.slots.push(None);
+                id
+            }
+        };
+        *self.slots.get_mut(id as usize)? = Some(channel);
+        self.open += 1;
+        Some(ChannelId(id))
+    }
+
+    pub(crate) fn get(&mut self, id: u32) -> Option<&mut Channel> {
+        self.slots.get_mut(id as usize)?.as_mut()
+    }
+
+    /// Frees a number.
+    pub(crate) fn remove(&mut self, id: u32) {
+        if let Some(slot) = self.slots.get_mut(id as usize)
+            && slot.take().is_some()
+        {
+            self.free.push(id);
+            self.open -= 1;
+        }
+    }
+
+    /// Puts a channel at the end of the round when it has something to send.
+    pub(crate) fn join_round(&mut self, id: u32) {
+        if let Some(channel) = self.slots.get_mut(id as usize).and_then(Option::as_mut)
+            && !channel.in_round
+            && channel.has_turn()
+        {
+            channel.in_round = true;
+            self.round.push_back(id);
+        }
+    }
+
+    /// The next channel whose turn it is.
+    pub(crate) fn next_turn(&mut self) -> Option<u32> {
+        while let Some(id) = self.round.pop_front() {
+            if let Some(channel) = self.get(id) {
+                channel.in_round = false;
+                if channel.has_turn() {
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    /// Remembers that a window adjust is due.
+    pub(crate) fn adjust_due(&mut self, id: u32) {
+        self.adjusts.push_back(id);
+    }
+
+    /// The next window adjust to send: the peer's number for the channel, and the bytes.
+    pub(crate) fn next_adjust(&mut self) -> Option<(u32, u32)> {
+        while let Some(id) = self.adjusts.pop_front() {
+            if let Some(channel) = self.get(id)
+                && let Some(bytes) = channel.receive.announce()
+                && let Some(peer) = channel.peer()
+            {
+                return Some((peer.id, bytes));
+            }
+        }
+        None
+    }
+
+    /// True when something waits to be sent.
+    pub(crate) fn wants_to_send(&self) -> bool {
+        !self.round.is_empty() || !self.adjusts.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_channel(window: u32) -> Channel {
+        Channel::new(Phase::Open(Peer { id: 9, window, max_data: MAX_DATA }), 65_536)
+    }
+
+    #[test]
+    fn the_window_opens_only_on_consumption() {
+        let mut channel = open_channel(10);
+        assert!(channel.receive.take(65_536));
+        assert!(!channel.receive.take(1), "overrun");
+        assert!(!channel.consume(8_191));
+        assert!(channel.consume(1));
+        assert_eq!(channel.receive.announce(), Some(8_192));
+        assert_eq!(channel.receive.announce(), None);
+        assert!(channel.receive.take(8_192));
+    }
+
+    #[test]
+    fn consumption_never_grants_more_than_was_received() {
+        let mut channel = open_channel(10);
+        assert!(channel.receive.take(100));
+        channel.consume(usize::MAX);
+        assert_eq!(channel.receive.announce(), Some(100));
+    }
+
+    #[test]
+    fn senders_take_turns() {
+        let mut channels = Channels::default();
+        let first = channels.insert(open_channel(u32::MAX)).unwrap().0;
+        let second = channels.insert(open_channel(u32::MAX)).unwrap().0;
+        for id in [first, second] {
+            channels.get(id).unwrap().write(&[1; 100_000]);
+            channels.join_round(id);
+        }
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            let id = channels.next_turn().unwrap();
+            order.push(id);
+            channels.join_round(id);
+        }
+        assert_eq!(order, [first, second, first, second]);
+    }
+
+    #[test]
+    fn a_number_is_reused_only_after_removal() {
+        let mut channels = Channels::default();
+        let first = channels.insert(open_channel(1)).unwrap();
+        assert_ne!(channels.insert(open_channel(1)).unwrap(), first);
+        channels.remove(first.0);
+        channels.remove(first.0);
+        assert_eq!(channels.len(), 1);
+        assert_eq!(channels.insert(open_channel(1)).unwrap(), first);
+    }
+}

@@ -1,0 +1,312 @@
+//! Channels and global requests: what the application asks, what the peer sends.
+//!
+//! Source: RFC 4254 sections 4 and 5; PROTOCOL.md 3.7 and 3.8.
+
+use thiserror::Error;
+
+use super::{ChannelData, Connection};
+use crate::ChannelId;
+use crate::channel::{Channel, Incoming, MAX_DATA, Outgoing, Peer, Phase};
+use crate::error::{Error, Misbehaviour};
+use crate::event::Event;
+use crate::messages::{self, Message, number};
+use crate::requests::Refused;
+
+/// RFC 4254 section 5.1.
+const RESOURCE_SHORTAGE: u32 = 4;
+/// Longest refusal text kept.
+const MAX_DESCRIPTION: usize = 1024;
+
+/// A channel to open.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelOpen<'a> {
+    /// Channel type, such as `direct-tcpip`.
+    pub kind: &'a str,
+    /// Type-specific data.
+    pub payload: &'a [u8],
+}
+
+/// Why a channel could not even be asked for.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum OpenError {
+    /// Login is not complete.
+    #[error("channels can be opened only after login")]
+    NotAuthenticated,
+    /// As many channels as the limit allows exist already.
+    #[error("too many channels are open on this connection")]
+    TooMany,
+}
+
+impl Connection {
+    /// Asks the peer for a channel; the answer comes as an event.
+    pub fn open_channel(&mut self, open: ChannelOpen<'_>) -> Result<ChannelId, OpenError> {
+        if !self.authentication.is_done() {
+            return Err(OpenError::NotAuthenticated);
+        }
+        let limits = self.side.limits();
+        if self.channels.len() >= limits.channels {
+            return Err(OpenError::TooMany);
+        }
+        let channel = Channel::new(Phase::Opening, limits.window);
+        let id = self.channels.insert(channel).ok_or(OpenError::TooMany)?;
+        let message =
+            messages::channel_open(open.kind.as_bytes(), id.0, limits.window, MAX_DATA, open.payload);
+        self.send(message);
+        Ok(id)
+    }
+
+    /// Accepts a channel that the peer offered. Ignored when the channel is gone.
+    pub fn accept_channel(&mut self, id: ChannelId) {
+        let window = self.side.limits().window;
+        let Some(channel) = self.channels.get(id.0) else { return };
+        let Phase::Offered(peer) = &channel.phase else { return };
+        let message = messages::numbers(
+            number::CHANNEL_OPEN_CONFIRMATION,
+            &[peer.id, id.0, window, MAX_DATA],
+        );
+        let peer = Peer { id: peer.id, window: peer.window, max_data: peer.max_data };
+        channel.phase = Phase::Open(peer);
+        self.send(message);
+        self.channels.join_round(id.0);
+    }
+
+    /// Refuses a channel that the peer offered. Any reason code up to 2^32-1 may be used.
+    pub fn reject_channel(&mut self, id: ChannelId, reason: u32, description: &str) {
+        let Some(channel) = self.channels.get(id.0) else { return };
+        let Phase::Offered(peer) = &channel.phase else { return };
+        let message = messages::channel_open_failure(peer.id, reason, description.as_bytes());
+        self.channels.remove(id.0);
+        self.send(message);
+    }
+
+    /// Queues data; returns how much was taken. Less than all: wait for [`Event::ChannelWritable`].
+    pub fn write(&mut self, id: ChannelId, data: &[u8]) -> usize {
+        let Some(channel) = self.channels.get(id.0) else { return 0 };
+        let taken = channel.write(data);
+        self.channels.join_round(id.0);
+        taken
+    }
+
+    /// Reports received data as taken by the application, which lets the peer send more.
+    pub fn consume(&mut self, id: ChannelId, bytes: usize) {
+        if self.channels.get(id.0).is_some_and(|channel| channel.consume(bytes)) {
+            self.channels.adjust_due(id.0);
+        }
+    }
+
+    /// Ends our direction after what is queued (half-close).
+    pub fn finish(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get(id.0) {
+            channel.finish();
+            self.channels.join_round(id.0);
+        }
+    }
+
+    /// Closes the channel after what is queued. The caller must not use `id` again: the number is given to
+    /// another channel once the peer has closed too.
+    pub fn close(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get(id.0) else { return };
+        channel.release();
+        if channel.is_over() {
+            self.channels.remove(id.0);
+        } else {
+            self.channels.join_round(id.0);
+        }
+    }
+
+    /// Closes the channel at once; queued data is lost.
+    pub fn abort(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get(id.0) {
+            channel.queue.clear();
+        }
+        self.close(id);
+    }
+
+    /// True while everything that was written to the channel has not yet been sealed.
+    pub fn has_queued(&mut self, id: ChannelId) -> bool {
+        self.channels.get(id.0).is_some_and(|channel| !channel.queue.is_empty())
+    }
+
+    pub(super) fn on_connection<'b>(
+        &mut self,
+        message: Message<'b>,
+    ) -> Result<Option<ChannelData<'b>>, Error> {
+        match message {
+            Message::ChannelData { recipient, data } => return self.on_data(recipient, data),
+            Message::ChannelExtendedData { recipient, data } => {
+                // Nobody here reads a second stream: it counts against the window and is gone.
+                if let Some(data) = self.on_data(recipient, data)? {
+                    self.consume(data.id, data.bytes.len());
+                }
+            }
+            Message::ChannelWindowAdjust { recipient, bytes } => self.on_adjust(recipient, bytes)?,
+            Message::ChannelOpen { kind, sender, window, max_packet, payload } => {
+                let peer = peer(sender, window, max_packet)?;
+                self.on_open(peer, kind, payload);
+            }
+            Message::ChannelOpenConfirmation { recipient, sender, window, max_packet } => {
+                self.on_confirmation(recipient, peer(sender, window, max_packet)?)?;
+            }
+            Message::ChannelOpenFailure { recipient, reason, description } => {
+                self.on_open_failure(recipient, reason, description)?;
+            }
+            Message::ChannelEof(recipient) => self.on_eof(recipient)?,
+            Message::ChannelClose(recipient) => self.on_close(recipient)?,
+            Message::ChannelRequest { recipient, want_reply } => {
+                self.on_channel_request(recipient, want_reply)?;
+            }
+            Message::GlobalRequest { name, want_reply, payload } => {
+                let reply = if want_reply { Some(self.requests.received()?) } else { None };
+                let (name, payload) = (name.to_vec(), payload.to_vec());
+                self.events.push_back(Event::Request { name, payload, reply });
+            }
+            Message::RequestSuccess(body) => {
+                let id = self.requests.replied()?;
+                self.events.push_back(Event::Reply { id, reply: Ok(body.to_vec()) });
+            }
+            Message::RequestFailure => {
+                let id = self.requests.replied()?;
+                self.events.push_back(Event::Reply { id, reply: Err(Refused) });
+            }
+            Message::Ping(data) => self.send(messages::pong(data)),
+            // PONG answers a PING that is never sent; channel replies answer requests never made.
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn on_data<'b>(&mut self, recipient: u32, data: &'b [u8]) -> Result<Option<ChannelData<'b>>, Error> {
+        let channel = self.open_channel_of(recipient)?;
+        if channel.incoming != Incoming::Flowing {
+            return Err(Error::Peer(Misbehaviour::DataAfterEnd));
+        }
+        if data.len() > MAX_DATA as usize || !channel.receive.take(data.len()) {
+            return Err(Error::Peer(Misbehaviour::WindowOverrun));
+        }
+        // After our CLOSE the application is gone; the peer may not know yet.
+        let wanted = !data.is_empty() && channel.outgoing < Outgoing::Closing;
+        Ok(wanted.then_some(ChannelData { id: ChannelId(recipient), bytes: data }))
+    }
+
+    fn on_adjust(&mut self, recipient: u32, bytes: u32) -> Result<(), Error> {
+        let channel = self.open_channel_of(recipient)?;
+        if let Some(peer) = channel.peer() {
+            // RFC 4254 section 5.2: the window never exceeds 2^32 - 1.
+            let window = peer.window.checked_add(bytes);
+            peer.window = window.ok_or(Error::Peer(Misbehaviour::WindowOverflow))?;
+        }
+        self.channels.join_round(recipient);
+        Ok(())
+    }
+
+    fn on_open(&mut self, peer: Peer, kind: &[u8], payload: &[u8]) {
+        let limits = self.side.limits();
+        let peer_id = peer.id;
+        let channel = Channel::new(Phase::Offered(peer), limits.window);
+        let id = (self.channels.len() < limits.channels).then(|| self.channels.insert(channel)).flatten();
+        match id {
+            Some(id) => {
+                let (kind, payload) = (kind.to_vec(), payload.to_vec());
+                self.events.push_back(Event::ChannelOffered { id, kind, payload });
+            }
+            None => self.send(messages::channel_open_failure(peer_id, RESOURCE_SHORTAGE, b"")),
+        }
+    }
+
+    fn on_confirmation(&mut self, recipient: u32, mut peer: Peer) -> Result<(), Error> {
+        let window = self.side.limits().window;
+        let channel = self.any_channel_of(recipient)?;
+        let Phase::Opening = channel.phase else {
+            return Err(Error::Peer(Misbehaviour::UnexpectedReply));
+        };
+        // PROTOCOL.md 3.7: the reference's opener holds itself to its own window size. Doing likewise costs
+        // nothing: adjusts raise it at once.
+        peer.window = peer.window.min(window.max(4 * MAX_DATA));
+        channel.phase = Phase::Open(peer);
+        let abandoned = channel.outgoing >= Outgoing::Closing;
+        self.channels.join_round(recipient);
+        if !abandoned {
+            self.events.push_back(Event::ChannelOpened(ChannelId(recipient)));
+        }
+        Ok(())
+    }
+
+    fn on_open_failure(&mut self, recipient: u32, reason: u32, description: &[u8]) -> Result<(), Error> {
+        let channel = self.any_channel_of(recipient)?;
+        let Phase::Opening = channel.phase else {
+            return Err(Error::Peer(Misbehaviour::UnexpectedReply));
+        };
+        // The number stays taken until the application lets go of it, lest its next use meet another channel.
+        channel.incoming = Incoming::Closed;
+        channel.outgoing = Outgoing::Closed;
+        if channel.is_over() {
+            self.channels.remove(recipient);
+        }
+        let description = description.iter().copied().take(MAX_DESCRIPTION).collect();
+        self.events.push_back(Event::ChannelRefused { id: ChannelId(recipient), reason, description });
+        Ok(())
+    }
+
+    fn on_eof(&mut self, recipient: u32) -> Result<(), Error> {
+        let channel = self.open_channel_of(recipient)?;
+        if channel.incoming != Incoming::Flowing {
+            return Err(Error::Peer(Misbehaviour::DataAfterEnd));
+        }
+        channel.incoming = Incoming::Finished;
+        self.events.push_back(Event::ChannelFinished(ChannelId(recipient)));
+        Ok(())
+    }
+
+    fn on_close(&mut self, recipient: u32) -> Result<(), Error> {
+        let channel = self.open_channel_of(recipient)?;
+        if channel.incoming == Incoming::Closed {
+            return Err(Error::Peer(Misbehaviour::DataAfterEnd));
+        }
+        channel.incoming = Incoming::Closed;
+        // The peer reads nothing any more: what is queued is lost, and CLOSE is due from us too.
+        channel.queue.clear();
+        channel.close();
+        let over = channel.is_over();
+        self.events.push_back(Event::ChannelClosed(ChannelId(recipient)));
+        if over {
+            self.channels.remove(recipient);
+        } else {
+            self.channels.join_round(recipient);
+        }
+        Ok(())
+    }
+
+    /// PROTOCOL.md 3.7: channel requests are refused, whatever they ask.
+    fn on_channel_request(&mut self, recipient: u32, want_reply: bool) -> Result<(), Error> {
+        let channel = self.open_channel_of(recipient)?;
+        let closing = channel.outgoing == Outgoing::Closed;
+        if let Some(peer) = channel.peer()
+            && want_reply
+            && !closing
+        {
+            let message = messages::numbers(number::CHANNEL_FAILURE, &[peer.id]);
+            self.send(message);
+        }
+        Ok(())
+    }
+
+    fn any_channel_of(&mut self, id: u32) -> Result<&mut Channel, Error> {
+        self.channels.get(id).ok_or(Error::Peer(Misbehaviour::UnknownChannel))
+    }
+
+    /// A channel that both sides agreed on: only for such may data and ends arrive.
+    fn open_channel_of(&mut self, id: u32) -> Result<&mut Channel, Error> {
+        match self.channels.get(id) {
+            Some(channel) if matches!(channel.phase, Phase::Open(_)) => Ok(channel),
+            Some(_) | None => Err(Error::Peer(Misbehaviour::UnknownChannel)),
+        }
+    }
+}
+
+fn peer(id: u32, window: u32, max_packet: u32) -> Result<Peer, Error> {
+    // A peer that accepts no data could never be served, and would hold its channel for ever.
+    if max_packet == 0 {
+        return Err(Error::Peer(Misbehaviour::ZeroPacketLimit));
+    }
+    Ok(Peer { id, window, max_data: max_packet.min(MAX_DATA) })
+}
