@@ -19,6 +19,8 @@ pub struct ServerPreamble {
     pub seed: ObfuscatorSeed,
     /// What the server draws its own padding from; `None` from old clients, for which it takes a random one.
     pub padding_seed: Option<Seed>,
+    /// Bytes of padding that the client sent, for reports.
+    pub padding_len: usize,
     /// Present when the client sent a prefix: the server then answers with the prefix of this name.
     pub prefix: Option<PrefixName>,
     /// Reveals what follows from the client.
@@ -64,6 +66,7 @@ pub struct PreambleReader {
     part: Vec<u8>,
     state: State,
     authenticated: Option<ObfuscatorSeed>,
+    padding_len: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,6 +105,7 @@ impl PreambleReader {
             part: Vec::with_capacity(FIXED_LEN),
             state: State::Fixed,
             authenticated: None,
+            padding_len: 0,
         }
     }
 
@@ -178,6 +182,7 @@ impl PreambleReader {
             State::Fixed => self.complete_fixed(&part).map(Next::Continue),
             State::Padding { mut stream, .. } => {
                 stream.apply(&mut part);
+                self.padding_len = part.len();
                 // `PROTOCOL.md` 2.4: shorter padding comes from old clients and gives no seed.
                 let padding_seed = part.first_chunk::<SEED_LEN>().map(|bytes| Seed::from_bytes(*bytes));
                 if self.prefix == PrefixState::Removed {
@@ -240,7 +245,8 @@ impl PreambleReader {
     ) -> Result<Next, PreambleError> {
         let seed = self.authenticated.ok_or(PreambleError::Ended)?;
         let to_client = Keystream::derive(&self.keyword, &seed, Direction::ServerToClient);
-        let preamble = ServerPreamble { seed, padding_seed, prefix, from_client, to_client };
+        let padding_len = self.padding_len;
+        let preamble = ServerPreamble { seed, padding_seed, padding_len, prefix, from_client, to_client };
         Ok(Next::Complete(Box::new(preamble)))
     }
 }

@@ -155,6 +155,9 @@ impl Connection {
     /// # Errors
     /// Any error ends the connection: drop it. Before [`Event::Keyed`] nothing may be sent in answer.
     pub fn handle_input<'b>(&mut self, input: &'b mut [u8], now: Instant) -> Result<Progress<'b>, Error> {
+        if self.outbound.failed {
+            return Err(Error::Seal);
+        }
         if !self.opening.is_done() {
             return self.continue_opening(input, now).map(|consumed| Progress { consumed, data: None });
         }

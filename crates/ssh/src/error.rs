@@ -2,11 +2,11 @@
 
 use thiserror::Error;
 
-use crate::cipher::OpenError;
+use crate::cipher::{KeyError, OpenError};
 use crate::host_key::{SignError, VerifyError};
 use crate::ident::IdentError;
 use crate::kex::KexError;
-use crate::kexinit::NegotiateError;
+use crate::kexinit::{KexInitError, NegotiateError};
 use crate::wire::WireError;
 use culvert_obfuscation::PreambleError;
 
@@ -17,9 +17,15 @@ pub enum Error {
     /// learn nothing: drain, answer nothing.
     #[error("no valid obfuscation preamble: {0}")]
     Preamble(#[source] PreambleError),
+    /// The peer repeats a preamble that was used before. Treated like [`Error::Preamble`].
+    #[error("a replayed obfuscation preamble")]
+    Replayed,
     /// The peer's identification line.
     #[error("identification: {0}")]
     Ident(#[from] IdentError),
+    /// The peer's KEXINIT cannot be read.
+    #[error("KEXINIT: {0}")]
+    KexInit(#[from] KexInitError),
     /// No common algorithms, or only such as must not be used.
     #[error("algorithm negotiation: {0}")]
     Negotiate(#[from] NegotiateError),
@@ -35,6 +41,12 @@ pub enum Error {
     /// Our own host key cannot sign.
     #[error("signing with the host key: {0}")]
     Sign(#[from] SignError),
+    /// Derived keys do not fit the algorithms: a bug here.
+    #[error("bug: {0}")]
+    Keys(#[from] KeyError),
+    /// A packet could not be protected: a bug here. Nothing was sent in clear.
+    #[error("bug: a packet could not be sealed")]
+    Seal,
     /// A packet failed its check: damaged on the way, or forged.
     #[error("damaged packet: {0}")]
     Packet(#[source] OpenError),

@@ -1,4 +1,9 @@
 //! One SSH connection, either role, obfuscated or not, without I/O.
+//!
+//! Bytes, time and randomness come in as arguments; bytes and events go out. The one exception is ephemeral
+//! key material, which comes from the crypto library through [`kex::EphemeralKeys`].
+//!
+//! Begin with [`Connection`]. `ARCHITECTURE.md` shows where it stands.
 
 pub mod cipher;
 pub mod host_key;
@@ -6,3 +11,26 @@ pub mod kex;
 pub mod kexinit;
 pub mod names;
 pub mod wire;
+
+mod channel;
+mod config;
+mod connection;
+mod error;
+mod event;
+mod ident;
+mod inbound;
+mod messages;
+mod outbound;
+mod requests;
+
+pub use channel::ChannelId;
+pub use config::{
+    Algorithms, ClientConfig, ClientObfuscation, Decisions, Limits, PreambleFacts, ReplyPrefix,
+    ServerConfig, ServerObfuscation,
+};
+pub use connection::{ChannelData, ChannelOpen, Connection, OpenError, Progress};
+pub use error::{Error, Misbehaviour};
+pub use event::Event;
+pub use ident::{Ident, IdentError};
+pub use kexinit::{Negotiated, Role};
+pub use requests::{Refused, Reply, ReplyToken, RequestId};

@@ -37,6 +37,8 @@ pub(crate) struct Outbound {
     clear_padding: Prng,
     /// Padding inside encryption, where only its length matters.
     filler: [u8; 256],
+    /// A packet could not be sealed: the connection must end.
+    pub(crate) failed: bool,
     /// Sealed and not yet handed to the driver.
     pub(crate) ready: Vec<u8>,
 }
@@ -52,6 +54,7 @@ impl Outbound {
             packets_since_keys: 0,
             clear_padding: Prng::derived(seed, "culvert-clear-padding"),
             filler,
+            failed: false,
             ready: Vec::new(),
         }
     }
@@ -137,8 +140,11 @@ impl Outbound {
         fill(out);
         out.extend_from_slice(self.filler.get(..usize::from(padding)).unwrap_or_default());
         out.resize(start + total, 0);
-        if let Some(packet) = out.get_mut(start..) {
-            sealer.seal(self.sequence, packet);
+        let sealed = out.get_mut(start..).map(|packet| sealer.seal(self.sequence, packet));
+        if !matches!(sealed, Some(Ok(()))) {
+            // Whatever went wrong, what is not sealed must not leave.
+            out.truncate(start);
+            self.failed = true;
         }
         self.count(total);
     }

@@ -148,7 +148,7 @@ impl Connection {
         let State::Offered(offer) = std::mem::take(&mut self.exchange.state) else {
             return Err(Error::Peer(Misbehaviour::UnexpectedMessage(number::KEXINIT)));
         };
-        let theirs = KexInit::decode(payload).map_err(kexinit::NegotiateError::from)?;
+        let theirs = KexInit::decode(payload)?;
         let role = self.side.role();
         let (client, server) = match role {
             Role::Client => (&offer.kexinit, &theirs),

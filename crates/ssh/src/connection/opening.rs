@@ -147,13 +147,7 @@ impl Connection {
     /// One step of the opening; returns the bytes that were used up.
     pub(super) fn continue_opening(&mut self, input: &mut [u8], _now: Instant) -> Result<usize, Error> {
         match &mut self.opening.reading {
-            Reading::Preamble(reader) => {
-                let (consumed, preamble) = reader.push(input).map_err(Error::Preamble)?;
-                if let Some(preamble) = preamble {
-                    self.on_preamble(preamble)?;
-                }
-                Ok(consumed)
-            }
+            Reading::Preamble(_) => self.continue_preamble(input),
             Reading::Prefix(search) => {
                 let (consumed, found) =
                     search.push(input).map_err(|error| Error::Preamble(PreambleError::from(error)))?;
@@ -178,13 +172,30 @@ impl Connection {
         }
     }
 
-    /// A stranger could not have made this preamble: answer it, unless it is a replay. PROTOCOL.md 2.4.
-    fn on_preamble(&mut self, mut preamble: ServerPreamble) -> Result<(), Error> {
-        let Side::Server(config) = &mut self.side else { return Ok(()) };
-        let Some(obfuscation) = &config.obfuscation else { return Ok(()) };
-        if !(config.decisions.admit)(&preamble.seed) {
-            return Err(Error::Preamble(PreambleError::Replayed));
+    /// Feeds the preamble reader. The seed enters the history as soon as the magic proves it, whatever
+    /// becomes of the rest. PROTOCOL.md 2.4.
+    fn continue_preamble(&mut self, input: &[u8]) -> Result<usize, Error> {
+        let Reading::Preamble(reader) = &mut self.opening.reading else { return Ok(0) };
+        let known_before = reader.authenticated_seed().is_some();
+        let result = reader.push(input).map_err(Error::Preamble);
+        if let Some(seed) = reader.authenticated_seed()
+            && !known_before
+            && let Some(decisions) = self.side.decisions()
+            && !(decisions.admit)(&seed)
+        {
+            return Err(Error::Replayed);
         }
+        let (consumed, preamble) = result?;
+        if let Some(preamble) = preamble {
+            self.on_preamble(preamble);
+        }
+        Ok(consumed)
+    }
+
+    /// A stranger could not have made this preamble: answer it.
+    fn on_preamble(&mut self, mut preamble: ServerPreamble) {
+        let Side::Server(config) = &mut self.side else { return };
+        let Some(obfuscation) = &config.obfuscation else { return };
         let padding_seed = preamble.padding_seed.as_ref().unwrap_or(&obfuscation.fallback_seed).clone();
         let mut padding = PaddingUse::Handshake.prng(&padding_seed);
         let mut opening = ServerOpening::new(&mut padding, &mut preamble.to_client);
@@ -203,6 +214,5 @@ impl Connection {
         self.opening.reading = Reading::default();
         self.events.push_back(Event::Preamble(facts));
         self.send_identification();
-        Ok(())
     }
 }
