@@ -172,8 +172,7 @@ impl Channel {
 
     /// True once, when an application that was refused room should try again.
     pub(crate) fn room_returned(&mut self) -> bool {
-        let returned =
-            self.application == Application::Waiting && self.queue.len() <= SEND_QUEUE / 2;
+        let returned = self.application == Application::Waiting && self.queue.len() <= SEND_QUEUE / 2;
         if returned {
             self.application = Application::Attached;
         }
@@ -196,7 +195,8 @@ impl Channel {
 
     /// True when the channel has something to do in the round of senders: data, or an end that is due.
     pub(crate) fn has_turn(&self) -> bool {
-        let end_due = self.queue.is_empty() && matches!(self.outgoing, Outgoing::Finishing | Outgoing::Closing);
+        let end_due =
+            self.queue.is_empty() && matches!(self.outgoing, Outgoing::Finishing | Outgoing::Closing);
         matches!(self.phase, Phase::Open(_)) && (self.sendable() > 0 || end_due)
     }
 

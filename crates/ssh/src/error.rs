@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::cipher::{KeyError, OpenError};
-use crate::host_key::{SignError, VerifyError};
+use crate::host_key::{HostKeyError, VerifyError};
 use crate::ident::IdentError;
 use crate::kex::KexError;
 use crate::kexinit::{KexInitError, NegotiateError};
@@ -40,7 +40,7 @@ pub enum Error {
     HostKey(#[from] VerifyError),
     /// Our own host key cannot sign.
     #[error("signing with the host key: {0}")]
-    Sign(#[from] SignError),
+    Sign(#[from] HostKeyError),
     /// Derived keys do not fit the algorithms: a bug here.
     #[error("bug: {0}")]
     Keys(#[from] KeyError),

@@ -45,11 +45,6 @@ impl Inbound {
         self.sequence.wrapping_sub(1)
     }
 
-    /// True when the sequence number has wrapped since the start or the last reset.
-    pub(crate) fn is_at_start(&self) -> bool {
-        self.sequence == 0
-    }
-
     /// Bytes and packets opened since the last change of keys.
     pub(crate) fn since_keys(&self) -> (u64, u64) {
         (self.bytes_since_keys, self.packets_since_keys)
@@ -119,9 +114,7 @@ impl Inbound {
 
     fn read_length(&mut self, head: &mut [u8]) -> Result<u32, Error> {
         let length = match &mut self.protection {
-            Protection::Keyed(opener) => {
-                opener.packet_length(self.sequence, head).map_err(Error::Packet)?
-            }
+            Protection::Keyed(opener) => opener.packet_length(self.sequence, head).map_err(Error::Packet)?,
             Protection::Clear => be32(head),
             Protection::Obfuscated(keystream) => {
                 keystream.apply(head);

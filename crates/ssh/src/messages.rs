@@ -36,7 +36,6 @@ pub(crate) mod number {
     pub(crate) const CHANNEL_EOF: u8 = 96;
     pub(crate) const CHANNEL_CLOSE: u8 = 97;
     pub(crate) const CHANNEL_REQUEST: u8 = 98;
-    pub(crate) const CHANNEL_SUCCESS: u8 = 99;
     pub(crate) const CHANNEL_FAILURE: u8 = 100;
     pub(crate) const PING: u8 = 192;
     pub(crate) const PONG: u8 = 193;
@@ -204,11 +203,9 @@ fn decode_channel<'a>(message: u8, reader: &mut Reader<'a>) -> Result<Message<'a
             window: reader.u32()?,
             max_packet: reader.u32()?,
         },
-        number::CHANNEL_OPEN_FAILURE => Message::ChannelOpenFailure {
-            recipient,
-            reason: reader.u32()?,
-            description: reader.string()?,
-        },
+        number::CHANNEL_OPEN_FAILURE => {
+            Message::ChannelOpenFailure { recipient, reason: reader.u32()?, description: reader.string()? }
+        }
         number::CHANNEL_WINDOW_ADJUST => Message::ChannelWindowAdjust { recipient, bytes: reader.u32()? },
         number::CHANNEL_DATA => Message::ChannelData { recipient, data: reader.string()? },
         number::CHANNEL_EXTENDED_DATA => {

@@ -24,7 +24,10 @@ pub(super) enum Authentication {
     #[default]
     Before,
     /// The service runs; so many logins have failed, and so many times the methods were asked for.
-    Asking { failures: u8, questions: u8 },
+    Asking {
+        failures: u8,
+        questions: u8,
+    },
     Done,
 }
 

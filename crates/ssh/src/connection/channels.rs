@@ -60,10 +60,8 @@ impl Connection {
         let window = self.side.limits().window;
         let Some(channel) = self.channels.get(id.0) else { return };
         let Phase::Offered(peer) = &channel.phase else { return };
-        let message = messages::numbers(
-            number::CHANNEL_OPEN_CONFIRMATION,
-            &[peer.id, id.0, window, MAX_DATA],
-        );
+        let message =
+            messages::numbers(number::CHANNEL_OPEN_CONFIRMATION, &[peer.id, id.0, window, MAX_DATA]);
         let peer = Peer { id: peer.id, window: peer.window, max_data: peer.max_data };
         channel.phase = Phase::Open(peer);
         self.send(message);

@@ -226,8 +226,7 @@ impl Connection {
         let inputs = self.inputs(running, blob, client_public, &server_public);
         let hash = kex::exchange_hash(negotiated.kex, &inputs, &secret);
         let signature = host_key.sign(negotiated.host_key, hash.as_bytes())?;
-        let reply =
-            kex::Reply { host_key_blob: blob, server_public: &server_public, signature: &signature };
+        let reply = kex::Reply { host_key_blob: blob, server_public: &server_public, signature: &signature };
         self.outbound.message(&reply.encode(negotiated.kex));
         let first = self.exchange.established.is_none();
         self.change_keys(negotiated, &hash, &secret)?;
@@ -270,8 +269,7 @@ impl Connection {
         secret: &SharedSecret,
     ) -> Result<(), Error> {
         let role = self.side.role();
-        let rekey_limit =
-            negotiated.cipher_c2s.rekey_bytes().min(negotiated.cipher_s2c.rekey_bytes());
+        let rekey_limit = negotiated.cipher_c2s.rekey_bytes().min(negotiated.cipher_s2c.rekey_bytes());
         let established = self.exchange.established.get_or_insert(Established {
             session_id: *hash,
             strict: negotiated.strict,
@@ -279,9 +277,7 @@ impl Connection {
         });
         established.rekey_limit = rekey_limit;
         let source = KeySource { secret, hash, session_id: &established.session_id };
-        let keys = |direction: Direction| {
-            kex::derive_keys(&source, direction, negotiated.suite(direction))
-        };
+        let keys = |direction: Direction| kex::derive_keys(&source, direction, negotiated.suite(direction));
         let sealer = Sealer::new(&keys(role.sends()))?;
         let opener = Box::new(Opener::new(&keys(role.receives()))?);
         let strict = established.strict;

@@ -7,11 +7,11 @@
 use std::time::Instant;
 
 use super::Connection;
+use crate::ChannelId;
 use crate::channel::{Channels, Outgoing};
 use crate::event::Event;
 use crate::messages::{self, number};
 use crate::outbound::Outbound;
-use crate::ChannelId;
 
 /// Packets after which keys are changed whatever the cipher. PROTOCOL.md 3.4; RFC 4344 section 3.1.
 const REKEY_PACKETS: u64 = 1 << 31;
@@ -82,12 +82,7 @@ impl Connection {
 }
 
 /// One channel's turn: one packet of data, or its end.
-fn take_turn(
-    channels: &mut Channels,
-    outbound: &mut Outbound,
-    out: &mut Vec<u8>,
-    id: u32,
-) -> Option<Event> {
+fn take_turn(channels: &mut Channels, outbound: &mut Outbound, out: &mut Vec<u8>, id: u32) -> Option<Event> {
     let channel = channels.get(id)?;
     let sendable = channel.sendable();
     let peer_id = channel.peer()?.id;

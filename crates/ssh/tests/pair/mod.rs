@@ -7,18 +7,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use culvert_obfuscation::{
-    ClientPreamble, GeneratedPrefix, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, PrefixName, PrefixPlan,
-    Prng, Seed, ServerSeedLabel,
+    ClientPreamble, GeneratedPrefix, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, PrefixName,
+    PrefixPlan, Prng, Seed, ServerSeedLabel,
 };
 use culvert_ssh::host_key::HostKey;
 use culvert_ssh::kex::{EphemeralKeys, KexError};
 use culvert_ssh::{
-    Algorithms, ChannelId, ClientConfig, ClientObfuscation, Connection, Decisions, Error, Event, Ident, Limits,
-    ReplyPrefix, ServerConfig, ServerObfuscation,
+    Algorithms, ChannelId, ClientConfig, ClientObfuscation, Connection, Decisions, Error, Event, Ident,
+    Limits, ReplyPrefix, ServerConfig, ServerObfuscation,
 };
 
-pub const KEYWORD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-pub const PASSWORD: &[u8] = b"{\"SessionId\":\"00\",\"SshPassword\":\"secret\"}";
+pub(crate) const KEYWORD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const PASSWORD: &[u8] = b"{\"SessionId\":\"00\",\"SshPassword\":\"secret\"}";
 
 /// Ephemeral keys from a seed, so that a run can be repeated (but for ML-KEM, whose seam is coarser).
 struct SeededKeys(Prng);
@@ -30,25 +30,25 @@ impl EphemeralKeys for SeededKeys {
     }
 }
 
-pub fn host_key() -> Arc<HostKey> {
+pub(crate) fn host_key() -> Arc<HostKey> {
     static KEY: OnceLock<Arc<HostKey>> = OnceLock::new();
     KEY.get_or_init(|| Arc::new(HostKey::generate().expect("key generation works"))).clone()
 }
 
 /// What a scenario varies.
 #[derive(Clone)]
-pub struct Scenario {
-    pub seed: Seed,
-    pub obfuscated: bool,
-    pub prefixed: bool,
-    pub limits: Limits,
-    pub password: Vec<u8>,
-    pub pinned: Vec<u8>,
-    pub admit: bool,
+pub(crate) struct Scenario {
+    pub(crate) seed: Seed,
+    pub(crate) obfuscated: bool,
+    pub(crate) prefixed: bool,
+    pub(crate) limits: Limits,
+    pub(crate) password: Vec<u8>,
+    pub(crate) pinned: Vec<u8>,
+    pub(crate) admit: bool,
 }
 
 impl Scenario {
-    pub fn new(number: u64) -> Self {
+    pub(crate) fn new(number: u64) -> Self {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&number.to_be_bytes());
         Self {
@@ -63,7 +63,7 @@ impl Scenario {
     }
 
     fn algorithms(&self, client: bool) -> Algorithms {
-        let derived = Seed::for_server(KEYWORD.as_bytes(), ServerSeedLabel::Kex);
+        let derived = Seed::for_server(KEYWORD.as_bytes(), ServerSeedLabel::KeyExchange);
         let plain = !self.obfuscated;
         Algorithms {
             no_encrypt_then_mac: !plain,
@@ -81,7 +81,8 @@ impl Scenario {
             padding: PaddingRange::new(None, None),
             prefix: self.prefixed.then(|| PrefixPlan {
                 name: PrefixName::new("p").expect("short"),
-                prefix: GeneratedPrefix::new(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec(), 37).expect("long"),
+                prefix: GeneratedPrefix::new(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec(), 37)
+                    .expect("long"),
                 split: Some(Duration::from_millis(5)),
             }),
         };
@@ -128,16 +129,16 @@ impl Scenario {
 }
 
 /// One end, and what has come out of it.
-pub struct End {
-    pub connection: Connection,
+pub(crate) struct End {
+    pub(crate) connection: Connection,
     input: Vec<u8>,
-    pub events: Vec<Event>,
-    pub received: BTreeMap<ChannelId, Vec<u8>>,
-    pub error: Option<Error>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) received: BTreeMap<ChannelId, Vec<u8>>,
+    pub(crate) error: Option<Error>,
     /// Consumes received data at once.
-    pub consumes: bool,
+    pub(crate) consumes: bool,
     /// Everything this end wrote.
-    pub wire: Vec<u8>,
+    pub(crate) wire: Vec<u8>,
 }
 
 impl End {
@@ -183,17 +184,17 @@ impl End {
 }
 
 /// Both ends and the wire between them.
-pub struct Pair {
-    pub client: End,
-    pub server: End,
-    pub now: Instant,
+pub(crate) struct Pair {
+    pub(crate) client: End,
+    pub(crate) server: End,
+    pub(crate) now: Instant,
     rng: Prng,
     /// Changes bytes on their way: (to the server?, offset of the first byte, bytes).
-    pub tamper: Box<dyn FnMut(bool, usize, &mut Vec<u8>)>,
+    pub(crate) tamper: Box<dyn FnMut(bool, usize, &mut Vec<u8>)>,
 }
 
 impl Pair {
-    pub fn new(scenario: &Scenario) -> Self {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
             client: End::new(scenario.client()),
             server: End::new(scenario.server()),
@@ -204,7 +205,7 @@ impl Pair {
     }
 
     /// Moves bytes until neither end has anything to say.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         for _ in 0..1_000_000 {
             if !self.step(true) && !self.step(false) {
                 let timeouts = [self.client.connection.poll_timeout(), self.server.connection.poll_timeout()];
@@ -245,7 +246,7 @@ impl Pair {
         true
     }
 
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.client.connection.is_authenticated() && self.server.connection.is_authenticated()
     }
 }
