@@ -1,5 +1,6 @@
 //! The programs' shared parts.
 
+pub mod console_client;
 pub mod flags;
 pub mod psiphond;
 pub mod quickstart;

@@ -175,7 +175,7 @@ mod tests {
             "at 12:30:45.123",
             "2026-01-02T03:04:05.678Z",
             "version 1.2.3",
-            "/home/user/client.config:3:25",
+            "conf/client.config:3:25",
             "[abc] [1] é 日本",
             "00:11:22:33:44:55",
         ] {
