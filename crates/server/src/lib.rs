@@ -8,6 +8,7 @@ pub mod log;
 pub mod rules;
 #[cfg(test)]
 mod scratch;
+pub mod seed_store;
 
 /// What log lines call this build.
 const BUILD_REV: &str = env!("CARGO_PKG_VERSION");

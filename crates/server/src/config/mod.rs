@@ -1,6 +1,7 @@
 //! The server's configuration: `psiphond.config` and the files that it names, typed. Every mistake in them is found at
 //! once, with its place. Not the tables of settings, which stand beside, and not how settings act.
 
+mod check;
 mod data_files;
 mod document;
 mod finding;
@@ -22,6 +23,7 @@ use culvert_ssh::host_key::HostKey;
 
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
+pub use check::{FileKind, check};
 pub use document::{Loaded, Strictness};
 pub use finding::{ConfigError, Finding, Problem, Severity};
 pub use secret::Secret;

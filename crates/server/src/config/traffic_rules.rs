@@ -20,7 +20,7 @@ const FILTERED_RULES: Key = Key::later("FilteredRules", ObjectList(FILTERED));
 const METER_HISTORY: Key = Key::later("MeekRateLimiterHistorySize", Integer);
 const METER_WINDOW: Key = Key::later("MeekRateLimiterThresholdSeconds", Integer);
 
-const FILE: &[Key] = &[
+pub(super) const FILE: &[Key] = &[
     DEFAULT_RULES,
     FILTERED_RULES,
     METER_HISTORY,

@@ -1,0 +1,174 @@
+//! The store through restarts, crashes at any byte, damage, and folders that cannot be written.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::log::{Captured, Level, Origin};
+use crate::scratch::Scratch;
+
+const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn open_at(folder: &Path, now: SystemTime) -> (SeedStore, Captured) {
+    let (log, captured) = Logger::captured(Level::Info, Origin::default());
+    (SeedStore::open(folder, SeedHistoryLimits::default(), now, log), captured)
+}
+
+fn seed(number: usize) -> [u8; 16] {
+    u128::try_from(number).unwrap().to_be_bytes()
+}
+
+fn is_new(store: &SeedStore, number: usize, now: SystemTime) -> bool {
+    store.add(ReplayMode::Strict, &seed(number), PEER, now).is_accepted()
+}
+
+#[test]
+fn seeds_survive_restarts_for_thirty_days() {
+    let scratch = Scratch::new("seeds");
+    let folder = scratch.path().join("deep/state");
+    let day = Duration::from_secs(86_400);
+    let (store, warnings) = open_at(&folder, start());
+    assert!(is_new(&store, 1, start()) && !is_new(&store, 1, start()));
+    drop(store);
+    let (store, _) = open_at(&folder, start() + 29 * day);
+    assert!(!is_new(&store, 1, start() + 29 * day) && is_new(&store, 2, start() + 29 * day));
+    drop(store);
+    let (store, _) = open_at(&folder, start() + 31 * day);
+    assert!(is_new(&store, 1, start() + 31 * day) && !is_new(&store, 2, start() + 31 * day));
+    assert_eq!(warnings.text(), "");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&folder.join(JOURNAL)), mode(&folder.join(LOCK))), (0o700, 0o600, 0o600));
+}
+
+#[test]
+fn a_crash_at_any_byte_loses_at_most_the_last_record() {
+    let scratch = Scratch::new("seeds-crash");
+    let (store, _) = open_at(scratch.path(), start());
+    (0..6).for_each(|number| assert!(is_new(&store, number, start())));
+    drop(store);
+    let journal = scratch.path().join(JOURNAL);
+    let whole = fs::read(&journal).unwrap();
+    let header = whole.len() - 6 * SEED_RECORD_LEN;
+    for length in 0..=whole.len() {
+        fs::write(&journal, &whole[..length]).unwrap();
+        let kept = length.saturating_sub(header) / SEED_RECORD_LEN;
+        // Twice: what the first start repaired and appended must read well again.
+        for round in 0..2 {
+            let (store, warnings) = open_at(scratch.path(), start());
+            let known = (0..6).filter(|number| !is_new(&store, *number, start())).count();
+            assert_eq!(known, if round == 0 { kept } else { 6 }, "cut at {length}, round {round}");
+            assert_eq!(warnings.text(), "", "cut at {length}");
+        }
+    }
+}
+
+#[test]
+fn damage_costs_only_what_was_damaged_and_garbage_is_set_aside() {
+    let scratch = Scratch::new("seeds-damage");
+    let journal = scratch.path().join(JOURNAL);
+    let (store, _) = open_at(scratch.path(), start());
+    (0..3).for_each(|number| assert!(is_new(&store, number, start())));
+    drop(store);
+    let mut bytes = fs::read(&journal).unwrap();
+    let middle = bytes.len() - 2 * SEED_RECORD_LEN + 3;
+    bytes[middle] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let (store, _) = open_at(scratch.path(), start());
+    let found: Vec<bool> = (0..3).map(|number| is_new(&store, number, start())).collect();
+    assert_eq!(found, [false, true, false]);
+    drop(store);
+    fs::write(&journal, b"something else entirely").unwrap();
+    let (store, warnings) = open_at(scratch.path(), start());
+    assert!(store.is_empty() && warnings.text().contains("set aside"), "{}", warnings.text());
+    assert_eq!(fs::read(scratch.path().join(SET_ASIDE)).unwrap(), b"something else entirely");
+    assert!(is_new(&store, 1, start()));
+    drop(store);
+    assert!(!is_new(&open_at(scratch.path(), start()).0, 1, start()));
+}
+
+#[test]
+fn the_journal_does_not_grow_with_dead_records() {
+    let scratch = Scratch::new("seeds-compact");
+    let limits = SeedHistoryLimits { max_seeds: 100, ..SeedHistoryLimits::default() };
+    let (log, warnings) = Logger::captured(Level::Info, Origin::default());
+    let store = SeedStore::open(scratch.path(), limits, start(), log);
+    let count = 3 * SLACK;
+    (0..count).for_each(|number| assert!(is_new(&store, number, start())));
+    assert_eq!(store.len(), 100);
+    let length = fs::metadata(scratch.path().join(JOURNAL)).unwrap().len();
+    assert!(length < u64::try_from((SLACK + 300) * SEED_RECORD_LEN).unwrap(), "{length}");
+    drop(store);
+    let (store, _) = open_at(scratch.path(), start());
+    assert!((count - 100..count).all(|number| !is_new(&store, number, start())));
+    assert_eq!(warnings.text(), "");
+}
+
+#[test]
+fn without_a_place_to_write_one_warning_and_memory() {
+    let scratch = Scratch::new("seeds-nowhere");
+    // A file where the folder should be: refused to every user, root too.
+    let folder = scratch.path().join("state");
+    fs::write(&folder, "").unwrap();
+    let (store, captured) = open_at(&folder, start());
+    for number in 0..10 {
+        let now = start() + RETRY * u32::try_from(number).unwrap();
+        assert!(is_new(&store, number, now) && !is_new(&store, number, now));
+    }
+    assert_eq!(captured.text().lines().count(), 1, "{}", captured.text());
+    assert!(captured.text().contains("kept in memory only"));
+    // The obstacle goes away: everything that is remembered is stored at the next try.
+    fs::remove_file(&folder).unwrap();
+    assert!(is_new(&store, 99, start() + RETRY * 20));
+    assert!(captured.text().lines().last().unwrap().contains("stored again"));
+    drop(store);
+    let (store, _) = open_at(&folder, start() + RETRY * 21);
+    assert!(!is_new(&store, 3, start() + RETRY * 21) && !is_new(&store, 99, start() + RETRY * 21));
+}
+
+#[test]
+fn a_history_that_could_not_be_read_at_first_is_not_overwritten() {
+    let scratch = Scratch::new("seeds-late");
+    let journal = scratch.path().join(JOURNAL);
+    let hidden = scratch.path().join("hidden");
+    assert!(is_new(&open_at(scratch.path(), start()).0, 1, start()));
+    fs::rename(&journal, &hidden).unwrap();
+    // A folder of this name cannot be read as a file.
+    fs::create_dir(&journal).unwrap();
+    let (store, captured) = open_at(scratch.path(), start());
+    assert!(captured.text().contains("cannot"), "{}", captured.text());
+    assert!(is_new(&store, 2, start()));
+    fs::remove_dir(&journal).unwrap();
+    fs::rename(&hidden, &journal).unwrap();
+    let later = start() + RETRY;
+    assert!(is_new(&store, 3, later) && !is_new(&store, 1, later), "the earlier run's seed is known again");
+    drop(store);
+    let (store, _) = open_at(scratch.path(), later);
+    assert!((1..=3).all(|number| !is_new(&store, number, later)));
+}
+
+#[test]
+fn two_servers_do_not_share_a_journal() {
+    let scratch = Scratch::new("seeds-two");
+    let (first, quiet) = open_at(scratch.path(), start());
+    let (second, warned) = open_at(scratch.path(), start());
+    assert!(is_new(&first, 1, start()) && is_new(&second, 1, start()));
+    assert_eq!(quiet.text(), "");
+    assert!(warned.text().contains("another process uses"), "{}", warned.text());
+}
+
+#[test]
+fn links_are_not_followed() {
+    let scratch = Scratch::new("seeds-link");
+    let outside = scratch.path().join("outside");
+    fs::write(&outside, "keep").unwrap();
+    let folder = scratch.path().join("state");
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&outside, folder.join(JOURNAL)).unwrap();
+    let (store, captured) = open_at(&folder, start());
+    assert!(is_new(&store, 1, start()));
+    assert!(captured.text().contains("cannot open"), "{}", captured.text());
+    assert_eq!(fs::read(&outside).unwrap(), b"keep");
+}
