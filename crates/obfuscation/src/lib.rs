@@ -3,6 +3,7 @@
 //! Pure: no sockets, files, clock or system randomness. Whatever must be unpredictable arrives as a [`Seed`].
 //! Source: `PROTOCOL.md` sections 1 and 2.
 
+mod builtin;
 mod history;
 mod identification;
 mod keystream;
@@ -15,6 +16,7 @@ mod regen;
 mod seed;
 mod transform;
 
+pub use builtin::BuiltinPrefix;
 pub use history::{
     AddressMatch, NotASeedHistory, ReplayMode, RestoredHistory, SEED_RECORD_LEN, SeedHistory,
     SeedHistoryLimits, SeedRecord, SeedVerdict,
