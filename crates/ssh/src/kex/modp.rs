@@ -79,6 +79,16 @@ impl Group {
     }
 }
 
+#[cfg(test)]
+impl Group {
+    pub(super) fn prime_bytes(self) -> Vec<u8> {
+        match self {
+            Self::G14 => GROUP14.as_ref().to_be_bytes().as_ref().to_vec(),
+            Self::G16 => GROUP16.as_ref().to_be_bytes().as_ref().to_vec(),
+        }
+    }
+}
+
 /// RFC 4253 section 8: values outside [1, p-1] must not be accepted; 1 and p - 1 would make the result public.
 fn checked<const LIMBS: usize>(modulus: &Odd<Uint<LIMBS>>, peer: &[u8]) -> Result<Uint<LIMBS>, KexError> {
     let peer = trim_zeros(peer);

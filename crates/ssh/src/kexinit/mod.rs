@@ -6,6 +6,8 @@ mod lists;
 mod negotiate;
 mod offer;
 mod shaping;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
@@ -183,7 +185,7 @@ fn intern(name: &str) -> Name {
 }
 
 #[cfg(test)]
-mod tests {
+mod message_tests {
     use super::*;
 
     fn sample() -> KexInit {
