@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use culvert_protocol::json_position::Step;
+use culvert_protocol::TunnelProtocol;
+use culvert_protocol::json_position::{Step, near_name};
 use serde_json::Value;
 
 use super::problem::Fault;
@@ -92,10 +93,16 @@ fn local_port(fields: &mut Fields<'_>, off: &'static str, port: &'static str) ->
 }
 
 fn servers(fields: &mut Fields<'_>) -> ServerChoice {
-    let mut limit_protocols = protocol_names(fields, "LimitTunnelProtocols");
+    let mut limit_protocols = protocols(fields, "LimitTunnelProtocols");
     if limit_protocols.is_empty() {
         // The deprecated form with a single name.
-        limit_protocols.extend(fields.text("TunnelProtocol").map(str::to_owned));
+        limit_protocols =
+            fields.text("TunnelProtocol").and_then(|name| name.parse().ok()).into_iter().collect();
+        if limit_protocols.is_empty()
+            && let Some(name) = fields.text("TunnelProtocol").map(str::to_owned)
+        {
+            fields.fault("TunnelProtocol", unknown_protocol(name));
+        }
     }
     ServerChoice {
         egress_region: region(fields, "EgressRegion"),
@@ -105,8 +112,20 @@ fn servers(fields: &mut Fields<'_>) -> ServerChoice {
     }
 }
 
-fn protocol_names(fields: &mut Fields<'_>, name: &'static str) -> Vec<String> {
-    fields.texts(name)
+fn protocols(fields: &mut Fields<'_>, list: &'static str) -> Vec<TunnelProtocol> {
+    let mut known = Vec::new();
+    for (index, name) in fields.texts(list).into_iter().enumerate() {
+        match name.parse() {
+            Ok(protocol) => known.push(protocol),
+            Err(_) => fields.fault_at(list, &[index.into()], unknown_protocol(name)),
+        }
+    }
+    known
+}
+
+fn unknown_protocol(name: String) -> Fault {
+    let near = near_name(&name, TunnelProtocol::all().map(TunnelProtocol::name));
+    Fault::UnknownProtocol { name, near }
 }
 
 fn establish(fields: &mut Fields<'_>) -> Establish {

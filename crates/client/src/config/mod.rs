@@ -18,6 +18,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use culvert_protocol::TunnelProtocol;
+
 pub use problem::{ConfigError, Fault, Problem};
 pub use secret::Secret;
 
@@ -121,8 +123,8 @@ pub struct ServerChoice {
     pub egress_region: String,
     /// Use exactly this encoded entry.
     pub target: Option<Secret<String>>,
-    /// Names of allowed tunnel protocols; empty for all.
-    pub limit_protocols: Vec<String>,
+    /// Allowed tunnel protocols; empty for all.
+    pub limit_protocols: Vec<TunnelProtocol>,
     /// Ed25519 key that signs server entries, base64.
     pub entry_signature_key: Option<String>,
 }

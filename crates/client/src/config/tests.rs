@@ -38,6 +38,14 @@ fn the_walk_through_config_is_usable() {
 /// A wrong field and the message about it.
 const MISTAKES: &[(&str, &str)] = &[
     (
+        "\n\"LimitTunnelProtocols\": [\"SSH\", \"OSSHH\"]",
+        "c:2:33: LimitTunnelProtocols[1]: \"OSSHH\" is not a tunnel protocol; did you mean OSSH?",
+    ),
+    (
+        "\n\"TunnelProtocol\": \"ossh\"",
+        "c:2:1: TunnelProtocol: \"ossh\" is not a tunnel protocol; did you mean OSSH?",
+    ),
+    (
         "\n  \"LocalSocksProxyPort\": \"1080\"",
         "c:2:3: LocalSocksProxyPort: expected a whole number, found text; write 1080 without quotes",
     ),
@@ -172,7 +180,9 @@ fn keys_without_effect_are_accepted_and_named() {
 #[test]
 fn deprecated_and_paired_settings_work() {
     let config = |fields: &str| parse("c", &with_ids(fields)).unwrap().config;
-    assert_eq!(config("\"TunnelProtocol\": \"OSSH\"").servers.limit_protocols.len(), 1);
+    assert_eq!(config("\"TunnelProtocol\": \"OSSH\"").servers.limit_protocols, [TunnelProtocol::OSSH]);
+    let both = "\"TunnelProtocol\": \"OSSH\", \"LimitTunnelProtocols\": [\"SSH\"]";
+    assert_eq!(config(both).servers.limit_protocols, [TunnelProtocol::SSH]);
     assert_eq!(config("\"EstablishTunnelTimeoutSeconds\": 0").establish.timeout, None);
     let off = config("\"DisableLocalSocksProxy\": true, \"ListenInterface\": \"any\"");
     assert_eq!((off.local.socks, off.local.interface), (LocalPort::Off, ListenInterface::All));

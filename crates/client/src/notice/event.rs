@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use culvert_protocol::server_entry::diagnostic_id;
 use serde::{Serialize, Serializer};
 
 use super::redact::FreeText;
@@ -205,11 +206,8 @@ pub(super) enum Repeats {
 pub struct DiagnosticId(String);
 
 impl DiagnosticId {
-    /// How many characters of the tag are shown.
-    const SHOWN: usize = 8;
-
     pub fn from_tag(tag: &str) -> Self {
-        Self(tag.chars().take(Self::SHOWN).collect())
+        Self(diagnostic_id(tag).to_owned())
     }
 
     pub fn as_str(&self) -> &str {
