@@ -1,1 +1,23 @@
-//! Carries a byte stream between client and server.
+//! Carries a byte stream between client and server: one folder for each transport, and the two seams they
+//! stand on.
+//!
+//! [`Network`] is where bytes leave this process; [`Listen`] is where they arrive. Nothing here knows SSH.
+
+mod address;
+mod listen;
+mod network;
+mod plan;
+mod stream;
+pub mod tcp;
+
+pub use address::{Endpoint, Remote};
+pub use listen::{Accepted, ConnFacts, Listen};
+pub use network::{Network, OsNetwork};
+pub use plan::{DialError, DialFacts, Dialed, TransportPlan};
+pub use stream::{ByteStream, Stream};
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A future behind a trait object: the seams are used through `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,43 @@
+//! How a transport is to be dialed: plain data, settled before any I/O.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::{Network, Stream, tcp};
+
+/// One variant for each transport; each plan belongs to its folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransportPlan {
+    /// A TCP connection and nothing around it: SSH and OSSH.
+    Tcp(tcp::Plan),
+}
+
+/// A transport that is up.
+pub struct Dialed {
+    /// The bytes.
+    pub stream: Stream,
+    /// What was learned on the way.
+    pub facts: DialFacts,
+}
+
+/// What was learned while dialing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DialFacts {}
+
+/// Why a transport could not be dialed.
+#[derive(Debug, Error)]
+pub enum DialError {
+    /// The TCP connection failed: server down, blocked, or no network.
+    #[error("connecting to the server: {0}")]
+    Connect(#[source] io::Error),
+}
+
+impl TransportPlan {
+    /// Dials.
+    pub async fn dial(&self, network: &dyn Network) -> Result<Dialed, DialError> {
+        match self {
+            Self::Tcp(plan) => tcp::dial(plan, network).await,
+        }
+    }
+}
