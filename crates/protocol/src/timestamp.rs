@@ -24,9 +24,13 @@ pub fn hour_of(t: OffsetDateTime) -> OffsetDateTime {
     truncated(t, 3600)
 }
 
-/// Parses RFC 3339.
+/// Parses RFC 3339, with a capital `T` and `Z`.
 #[must_use]
 pub fn parse(text: &str) -> Option<OffsetDateTime> {
+    // The library takes any character between date and time.
+    if text.as_bytes().get(10) != Some(&b'T') || text.ends_with('z') {
+        return None;
+    }
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
@@ -155,6 +159,7 @@ mod tests {
             renormalised("2025-01-02T03:04:05.120300000+01:00").unwrap(),
             "2025-01-02T03:04:05.1203+01:00"
         );
+        assert!(parse("2025-01-02 03:04:05Z").is_none() && parse("2025-01-02T03:04:05z").is_none());
         assert_eq!(renormalised("2025-01-02T03:04:05.000Z").unwrap(), "2025-01-02T03:04:05Z");
     }
 }

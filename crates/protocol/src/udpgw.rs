@@ -57,11 +57,16 @@ impl Flags {
     const DNS: u8 = 4;
     const IPV6: u8 = 8;
 
-    /// The flags of a datagram that a client sends; the address sets its own.
+    /// These flags, and a wish for a new socket.
     #[must_use]
-    pub const fn new(rebind: bool, dns: bool) -> Self {
-        let rebind = if rebind { Self::REBIND } else { 0 };
-        Self(if dns { rebind | Self::DNS } else { rebind })
+    pub const fn with_rebind(self) -> Self {
+        Self(self.0 | Self::REBIND)
+    }
+
+    /// These flags, for a DNS query.
+    #[must_use]
+    pub const fn with_dns(self) -> Self {
+        Self(self.0 | Self::DNS)
     }
 
     /// The client wants a new socket for its connection.
@@ -224,7 +229,7 @@ mod tests {
     #[test]
     fn frames_survive_any_cut() {
         let datagrams = ["192.0.2.1:53", "[2001:db8::1]:443"].map(|remote| Datagram {
-            flags: Flags::new(true, false),
+            flags: Flags::default().with_rebind(),
             connection: 258,
             remote: remote.parse().unwrap(),
             packet: vec![7; MAX_PACKET],

@@ -1,7 +1,7 @@
 //! How a tunnel was dialled, as parameters that only rules of the table admit. PROTOCOL.md 4.4.
 
 use super::specs::{DIAL, INPROXY, Spec};
-use crate::packed::{Params, Value, table};
+use crate::packed::{Params, Value};
 use crate::tunnel_protocol::TunnelProtocol;
 
 /// The dial parameters of a handshake or of a record of a failed tunnel. Values that say nothing are left out rather than
@@ -83,13 +83,6 @@ impl DialParams {
         params.extend(self.0.clone());
     }
 
-    /// Adds those that can be packed. The steering IP cannot: it has no key, and would fail the request.
-    pub fn write_packable(&self, params: &mut Params) {
-        for (name, value) in self.0.iter().filter(|(name, _)| table::by_name(name).is_some()) {
-            params.set(name, value.clone());
-        }
-    }
-
     /// The protocol that was dialled, if it is one.
     #[must_use]
     pub fn protocol(&self) -> Option<TunnelProtocol> {
@@ -137,14 +130,12 @@ mod tests {
         dial.set_float("network_latency_multiplier", 1.25).unwrap();
         dial.set_text("steering_ip", "192.0.2.1").unwrap();
         assert!(dial.set_text("sponsor_id", "x").is_err());
-        let (mut all, mut packable) = (Params::default(), Params::default());
+        let mut all = Params::default();
         dial.write(&mut all);
-        dial.write_packable(&mut packable);
         assert_eq!(
             all.to_json(),
             r#"{"candidate_number":"0","network_latency_multiplier":"1.250000","relay_protocol":"OSSH","steering_ip":"192.0.2.1","tls_fragmented":"1"}"#
         );
-        assert_eq!(packable.text("steering_ip"), None);
         assert_eq!(DialParams::read(&all), dial);
         assert_eq!(dial.protocol(), Some(TunnelProtocol::OSSH));
     }

@@ -53,19 +53,11 @@ pub struct TacticsParams {
 }
 
 impl HandshakeRequest {
-    /// The parameters to send as JSON.
+    /// The parameters to send.
     #[must_use]
     pub fn to_params(&self) -> Params {
         let mut params = self.without_dial();
         self.dial.write(&mut params);
-        params
-    }
-
-    /// The parameters to send packed.
-    #[must_use]
-    pub fn to_packable_params(&self) -> Params {
-        let mut params = self.without_dial();
-        self.dial.write_packable(&mut params);
         params
     }
 

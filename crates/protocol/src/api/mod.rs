@@ -6,6 +6,7 @@
 mod base;
 mod connected;
 mod dial;
+mod encoding;
 mod handshake;
 mod handshake_reply;
 mod log_fields;
@@ -20,6 +21,7 @@ mod validate;
 pub use base::{BaseParams, MAX_RESPONSE_PADDING, Padding, PaddingRange, PaddingRanges, response_padding};
 pub use connected::{ConnectedReply, ConnectedRequest, NEVER_CONNECTED};
 pub use dial::{DialParams, UnknownParam};
+pub use encoding::RequestEncoding;
 pub use handshake::{HandshakeRequest, MissingMembers, TacticsParams};
 pub use handshake_reply::{
     HandshakeReply, HostRegex, ReplyEncoding, ReplyError, TacticsPayload, reply_encoding,
@@ -61,3 +63,6 @@ pub mod request_name {
     /// Client to server, to see if the tunnel lives; the reply is a speed test body.
     pub const KEEPALIVE: &str = "keepalive@openssh.com";
 }
+
+#[cfg(test)]
+mod tests;
