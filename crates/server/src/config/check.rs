@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::finding::{ConfigError, Finding};
 use super::schema::{self, Key};
-use super::{Strictness, data_files, document, server_keys, traffic_rules};
+use super::{Strictness, data_files, server_keys, traffic_rules};
 
 /// The kinds of file that a server is configured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,16 +47,15 @@ impl FileKind {
     }
 }
 
-/// Checks a file strictly: misspelt and repeated settings are errors. What is returned are mere remarks.
+/// Checks a file strictly: misspelt and repeated settings are errors. The main file brings
+/// those that it names along. What is returned are mere remarks.
 pub fn check(file: &Path, kind: FileKind) -> Result<Vec<Finding>, ConfigError> {
-    let text = document::read(file)?;
+    let strict = Strictness::Check;
     match kind {
-        FileKind::Main => super::parse(file, &text, Strictness::Check).map(|loaded| loaded.warnings),
-        FileKind::TrafficRules => {
-            traffic_rules::parse(file, &text, Strictness::Check).map(|loaded| loaded.warnings)
-        }
+        FileKind::Main => super::load(file, strict).map(|loaded| loaded.warnings),
+        FileKind::TrafficRules => traffic_rules::load(file, strict).map(|loaded| loaded.warnings),
         FileKind::Osl | FileKind::Tactics => {
-            data_files::parse(file, &text, kind.keys(), Strictness::Check).map(|loaded| loaded.warnings)
+            data_files::load(file, kind.keys(), strict).map(|loaded| loaded.warnings)
         }
     }
 }

@@ -39,11 +39,16 @@ const MAX_FILE: u64 = 64 << 20;
 
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
     let failed = |problem| ConfigError {
         findings: vec![Finding { file: file.to_owned(), position: None, field: Vec::new(), problem }],
     };
     let mut bytes = Vec::new();
-    std::fs::File::open(file)
+    std::fs::OpenOptions::new()
+        .read(true)
+        // A pipe or a device by mistake must not hold up the start.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(file)
         .and_then(|opened| opened.take(MAX_FILE).read_to_end(&mut bytes))
         .map_err(|error| failed(Problem::Unreadable(error)))?;
     String::from_utf8(bytes).map_err(|_| failed(Problem::NotText))

@@ -14,7 +14,7 @@ pub mod traffic_rules;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub use check::{FileKind, check};
 pub use document::{Loaded, Strictness};
 pub use finding::{ConfigError, Finding, Problem, Severity};
 pub use secret::Secret;
-pub use server::parse;
 pub(crate) use server::protocol;
+pub use server::{load, parse};
 
 /// The name of the main file unless told otherwise.
 pub const DEFAULT_FILE: &str = "psiphond.config";
@@ -100,11 +100,6 @@ pub struct EgressConfig {
     /// The pseudo destination that means the UDP gateway.
     pub udp_gateway: Option<SocketAddr>,
     pub dns_resolver: Option<IpAddr>,
-}
-
-/// Reads the main file and those that it names.
-pub fn load(file: &Path, strictness: Strictness) -> Result<Loaded<ServerConfig>, ConfigError> {
-    parse(file, &document::read(file)?, strictness)
 }
 
 /// For messages: `SSH, OSSH`.

@@ -15,7 +15,7 @@ use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use serde_json::Value;
 
-use super::document::{Document, Loaded, Members, Strictness};
+use super::document::{self, Document, Loaded, Members, Strictness};
 use super::finding::{ConfigError, Problem};
 use super::schema::Key;
 use super::server_keys as keys;
@@ -32,9 +32,25 @@ const LOG_FILE_MODE: u32 = 0o600;
 const WAIT_FOR_SLOT: Duration = Duration::from_secs(1);
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
-/// Understands the main file's text and reads the files that it names; `file` is for messages and for the default
-/// place of the state directory.
+/// Understands the main file's text; `file` is for messages and for the default place of the state directory. Reads
+/// no file: the traffic rules are the defaults then.
 pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<ServerConfig>, ConfigError> {
+    understand(file, text, strictness, None)
+}
+
+/// Reads the main file and those that it names.
+pub fn load(file: &Path, strictness: Strictness) -> Result<Loaded<ServerConfig>, ConfigError> {
+    understand(file, &document::read(file)?, strictness, Some(data))
+}
+
+type ReadData = fn(&mut Document<'_>, &Members<'_>, Strictness) -> TrafficRules;
+
+fn understand(
+    file: &Path,
+    text: &str,
+    strictness: Strictness,
+    read_data: Option<ReadData>,
+) -> Result<Loaded<ServerConfig>, ConfigError> {
     let (mut document, object) = Document::parse(file, text, keys::ALL)?;
     let members = Members::new(&object);
     let address = address(&mut document, &members);
@@ -42,7 +58,10 @@ pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<S
     let log = log(&mut document, &members);
     let ssh = ssh(&mut document, &members);
     let egress = egress(&mut document, &members);
-    let traffic_rules = data(&mut document, &members, strictness);
+    let traffic_rules = match read_data {
+        Some(read) => read(&mut document, &members, strictness),
+        None => TrafficRules::default(),
+    };
     let own_entries = own_entries(&mut document, &members);
     require_keys(&mut document, &members, &listeners);
     let bound = |address: IpAddr| {

@@ -30,6 +30,15 @@ pub enum EgressPolicy {
 }
 
 impl EgressPolicy {
+    /// The policy of a server that clients also know by the addresses in `known_as`.
+    pub fn new(allow_bogons: bool, known_as: impl IntoIterator<Item = IpAddr>) -> io::Result<Self> {
+        if allow_bogons {
+            return Ok(Self::Anything);
+        }
+        let interfaces = OwnAddresses::of_interfaces()?;
+        Ok(Self::PublicOnly(known_as.into_iter().fold(interfaces, OwnAddresses::with)))
+    }
+
     /// Whether a flow to `address` would stay in public space and end at another host.
     pub fn permits(&self, address: IpAddr) -> bool {
         match self {

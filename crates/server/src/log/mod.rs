@@ -3,6 +3,11 @@
 //!
 //! Nothing that identifies a client may be logged. A [`Field`] therefore has no conversion from an address:
 //!
+//! ```
+//! use culvert_server::log::Field;
+//! let field = Field::from(443_u16);
+//! ```
+//!
 //! ```compile_fail
 //! use culvert_server::log::Field;
 //! let field = Field::from(std::net::IpAddr::from([192, 0, 2, 1]));
