@@ -4,8 +4,7 @@ use super::Finding;
 use crate::tree::SourceFile;
 
 /// Written in two parts, so that this file does not find itself.
-const FOLDERS: &[&str] =
-    &[concat!("/o", "pt/"), concat!("/wo", "rk/"), concat!("/ro", "ot/")];
+const FOLDERS: &[&str] = &[concat!("/o", "pt/"), concat!("/wo", "rk/"), concat!("/ro", "ot/")];
 
 pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
