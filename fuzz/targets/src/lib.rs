@@ -4,6 +4,7 @@
 //! A target states what must hold besides not panicking: nearly always that input in pieces gives what input at once gives, and that
 //! what was read and written again reads the same.
 
+mod local_proxies;
 pub mod mutate;
 mod obfuscation;
 mod programs;
@@ -23,7 +24,9 @@ pub const TARGETS: &[Target] = &[
     ("api_requests", protocol::api_requests),
     ("cbor", protocol::cbor),
     ("client_config", programs::client_config),
+    ("forward_destination", programs::forward_destination),
     ("host_key", ssh::host_key),
+    ("http_proxy", local_proxies::http_proxy),
     ("json_positions", protocol::json_positions),
     ("kex_messages", ssh::kex_messages),
     ("kex_packet", obfuscation::kex_packet),
@@ -39,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("server_entry_list", protocol::server_entry_list),
     ("server_entry_packed", protocol::server_entry_packed),
     ("server_traffic_rules", programs::server_traffic_rules),
+    ("socks", local_proxies::socks),
     ("ssh_packet", ssh::ssh_packet),
     ("ssh_password", protocol::ssh_password),
 ];

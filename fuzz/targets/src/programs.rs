@@ -7,6 +7,7 @@ use std::str::from_utf8;
 use culvert_client::config as client;
 use culvert_client::notice::FreeText;
 use culvert_server::config::{Strictness, parse, traffic_rules};
+use culvert_server::forward::destination::Destination;
 
 /// A client's configuration, as it is run and as it is checked. What passes the check runs.
 pub(crate) fn client_config(data: &[u8]) {
@@ -49,4 +50,13 @@ pub(crate) fn notice_text(data: &[u8]) {
         let expected = FreeText::new(format!("{text} 192.0.2.1 {text} 192.0.2.1:443 {text}"));
         assert_eq!(shown, expected, "an address was shown, or more than it removed");
     }
+}
+
+/// The destination of a forward: the first two bytes are its port.
+pub(crate) fn forward_destination(data: &[u8]) {
+    let Some(([a, b], host)) = data.split_first_chunk::<2>() else { return };
+    let (Ok(host), port) = (from_utf8(host), u16::from_be_bytes([*a, *b])) else { return };
+    let Ok(destination) = Destination::parse(host, port.into()) else { return };
+    assert_eq!(destination.port(), port);
+    assert!(Destination::parse(host, u32::from(port) + 65536).is_err(), "a port above 65535 was taken");
 }

@@ -52,6 +52,22 @@ pub(crate) fn inputs() -> Vec<Input> {
         ),
         ("json_positions", "client_config", CLIENT),
         ("json_positions", "repeated", r#"{"a": 1, "b": {"c": 1, "c": 2}, "a": [{"d": 0, "d": 0}]}"#),
+        ("forward_destination", "name", "01www.example.org."),
+        ("forward_destination", "address", "01::ffff:192.0.2.1"),
+        ("forward_destination", "odd_address", "010x7f.1"),
+        (
+            "http_proxy",
+            "forward",
+            "GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\nConnection: close, x\r\nX: 1\r\n\r\n",
+        ),
+        ("http_proxy", "connect", "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\nhello"),
+        ("http_proxy", "refused", "CONNECT no.example:443 HTTP/1.1\r\n\r\n"),
+        ("http_proxy", "own_page", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+        (
+            "http_proxy",
+            "post",
+            "POST http://[::1]:8/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        ),
         ("notice_text", "addresses", NOTICE),
         ("server_config", "usual", SERVER),
         (
@@ -68,5 +84,27 @@ pub(crate) fn inputs() -> Vec<Input> {
     ]
     .into_iter()
     .map(|(target, name, text)| (target, name.to_owned(), text.as_bytes().to_vec()))
+    .chain(bytes())
     .collect()
+}
+
+/// Those that are no text.
+fn bytes() -> impl Iterator<Item = Input> {
+    let get = b"GET http://a.example/x HTTP/1.1\r\n\r\n";
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello";
+    let upgrade = b"GET http://a.example/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nbytes";
+    let name = [b"\x05\x01\x00\x03\x0bexample.org".as_slice(), &[1, 187]].concat();
+    [
+        ("http_proxy", "answered", [get.as_slice(), &[0xff], answer].concat()),
+        ("http_proxy", "upgraded", [upgrade.as_slice(), &[0xff], switched].concat()),
+        ("socks", "v4", b"\x04\x01\x01\xbb\xc0\x00\x02\x01user\x00".to_vec()),
+        ("socks", "v4a", b"\x04\x01\x01\xbb\x00\x00\x00\x01\x00example.org\x00".to_vec()),
+        ("socks", "v5_greeting", vec![5, 2, 2, 0]),
+        ("socks", "v5_name", name),
+        ("socks", "v5_ipv4", vec![5, 1, 0, 1, 192, 0, 2, 1, 1, 187]),
+        ("socks", "v5_ipv6", [vec![5, 1, 0, 4], vec![0x20; 16], vec![1, 187]].concat()),
+    ]
+    .into_iter()
+    .map(|(target, name, bytes)| (target, name.to_owned(), bytes))
 }
