@@ -4,6 +4,8 @@
 //! Source: `PROTOCOL.md` sections 1 and 2.
 
 mod builtin;
+#[doc(hidden)]
+pub mod fuzz;
 mod history;
 mod identification;
 mod keystream;
