@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// Parses any JSON value. Invalid UTF-8 and lone surrogate escapes become U+FFFD, as in the reference; of a repeated key
@@ -24,6 +25,18 @@ pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
 /// As [`parse`]; also if the value is not an object.
 pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     serde_json::from_str(&clean(text))
+}
+
+/// Reads a structure from a JSON object. Arrays, which `serde` would take for structures, are refused.
+///
+/// # Errors
+/// As [`parse_object`]; also if a member has another type than the structure's.
+pub fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+    let text = clean(text);
+    if text.trim_ascii_start().starts_with('[') {
+        return Err(serde::de::Error::custom("an object is needed, not a list"));
+    }
+    serde_json::from_str(&text)
 }
 
 /// Makes text of bytes that a peer calls JSON: each invalid byte and each unpaired surrogate escape becomes U+FFFD.
@@ -227,6 +240,7 @@ mod tests {
         for (given, expected) in [
             ("1.0", "1"),
             ("-0.0", "-0"),
+            ("-0", "-0"),
             ("1e20", "100000000000000000000"),
             ("1e21", "1e+21"),
             ("1.5e300", "1.5e+300"),

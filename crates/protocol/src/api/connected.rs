@@ -103,6 +103,6 @@ impl ConnectedReply {
     /// # Errors
     /// It is not a JSON object with text members.
     pub fn from_json(text: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(&go_json::clean(text))
+        go_json::read(text)
     }
 }

@@ -134,7 +134,7 @@ impl HandshakeReply {
     /// See [`ReplyError`].
     pub fn decode(bytes: &[u8], encoding: ReplyEncoding) -> Result<Self, ReplyError> {
         match encoding {
-            ReplyEncoding::Json => Ok(serde_json::from_str(&go_json::clean(bytes))?),
+            ReplyEncoding::Json => Ok(go_json::read(bytes)?),
             ReplyEncoding::Cbor => Self::from_cbor(Cbor::read(bytes)?),
         }
     }

@@ -94,7 +94,7 @@ impl PasswordPayload {
     /// # Errors
     /// See [`PasswordError`].
     pub fn parse(field: &[u8]) -> Result<Self, PasswordError> {
-        let wire = match serde_json::from_str::<Wire>(&go_json::clean(field)) {
+        let wire = match go_json::read::<Wire>(field) {
             Ok(wire) => wire,
             Err(_) => legacy(field)?,
         };

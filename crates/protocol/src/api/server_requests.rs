@@ -106,7 +106,7 @@ macro_rules! json_message {
             /// # Errors
             /// It is not a JSON object with members of these types.
             pub fn from_json(text: &[u8]) -> Result<Self, serde_json::Error> {
-                serde_json::from_str(&go_json::clean(text))
+                go_json::read(text)
             }
         }
     )*};

@@ -142,7 +142,7 @@ fn server_requests_tolerate_what_is_absent() {
         Alert::from_json(b"{\"reason\":\"x\",\"action\":null}").unwrap().to_json(),
         r#"{"reason":"x"}"#
     );
-    assert!(Alert::from_json(b"[1]").is_err());
+    assert!(Alert::from_json(b" [\"x\"]").is_err());
     let shown =
         format!("{:?}", OslRequest::from_json(br#"{"seed_payload":{"SLOKs":[{"ID":"AA==","Key":"//8="}]}}"#));
     assert!(!shown.contains("255") && !shown.contains("//8="), "{shown}");

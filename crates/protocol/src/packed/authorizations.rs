@@ -51,7 +51,7 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<String>, ConvertError> {
 
 fn pack_one(text: &str) -> Option<Cbor> {
     let json = text_form::base64(text)?;
-    let signed: Signed = serde_json::from_str(&go_json::clean(&json)).ok()?;
+    let signed: Signed = go_json::read(&json).ok()?;
     let mut pairs = Vec::new();
     let mut add = |key: i64, value: Cbor| pairs.push((Cbor::Int(key.into()), value));
     let bytes = |text: Option<String>| text_form::base64(text.as_deref().unwrap_or_default());
