@@ -1,5 +1,5 @@
 //! The command line of `ConsoleClient`, with the flags of the reference's program. Not what the program does: the
-//! binary runs what [`Invocation`] says.
+//! program runs what [`Invocation`] says.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
