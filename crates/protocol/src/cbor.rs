@@ -1,7 +1,7 @@
 //! A CBOR value, read from a peer within bounds and written in CTAP2 canonical form. RFC 8949.
 //!
 //! Reading is as lenient as the reference: unsorted maps, indefinite lengths, repeated keys (the last counts), any float
-//! width. Bytes after the value are an error. PROTOCOL.md 4.1 and its corrections in section 11.
+//! width. Bytes after the value are an error. PROTOCOL.md 4.1.
 
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};

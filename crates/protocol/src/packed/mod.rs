@@ -1,6 +1,6 @@
 //! API parameters and their two wire forms: packed CBOR with integer keys, and JSON text.
 //!
-//! Not here: which parameters a request must have (`api::specs`). PROTOCOL.md 4.1 and its corrections in section 11.
+//! Not here: which parameters a request must have (`api::specs`). PROTOCOL.md 4.1.
 
 mod authorizations;
 mod convert;

@@ -1,4 +1,4 @@
-//! Strictness of the packed form, beyond the known-answer cases. PROTOCOL.md 11, row 4.1.
+//! Strictness of the packed form, beyond the known-answer cases. PROTOCOL.md 4.1.
 
 use super::*;
 
