@@ -27,6 +27,7 @@ mod sniff;
 mod suite;
 mod table;
 mod usage;
+mod watchdog;
 
 pub use programs::Programs;
 pub use suite::run;

@@ -10,6 +10,7 @@ use crate::clock::poll;
 use crate::failure::{Doing, Failure};
 use crate::lines::{Cursor, Lines, Missed};
 use crate::usage::{self, Usage};
+use crate::watchdog;
 
 /// The output of every program that a case has started, for the report when it fails.
 #[derive(Clone, Default)]
@@ -61,6 +62,7 @@ impl Process {
     pub(crate) fn start(journal: &Journal, name: &str, command: &mut Command) -> Result<Self, Failure> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().doing(format!("start {name}"))?;
+        watchdog::add(child.id());
         let lines = Arc::new(Lines::default());
         if let Some(stdout) = child.stdout.take() {
             lines.follow(stdout);
@@ -124,6 +126,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // The group, because the reference's server is a wrapper around a second process.
         let _ = send(-i64::from(self.child.id()), Signal::Kill);
+        watchdog::end(self.child.id());
         let _ = self.child.wait();
     }
 }
