@@ -1,7 +1,7 @@
 //! Known answers and refusals of every method.
 //!
-//! Known answers were computed with Python's integers and hashlib, and with OpenSSL (through pyca/cryptography) for the NIST
-//! curves. The X25519 keys are those of RFC 7748 section 6.1.
+//! Known answers were computed with Python's integers and hashlib, and with OpenSSL (through pyca/cryptography) for
+//! the NIST curves. The X25519 keys are those of RFC 7748 section 6.1.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;

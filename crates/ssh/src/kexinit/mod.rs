@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+pub use culvert_obfuscation::Direction;
 pub use negotiate::{Category, NegotiateError, Negotiated, Suite, negotiate};
 pub use offer::{OfferPolicy, offer};
 
@@ -35,15 +36,6 @@ pub enum Role {
     Client,
     /// The end that accepts and owns a host key.
     Server,
-}
-
-/// The way that bytes flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Written by the client.
-    ClientToServer,
-    /// Written by the server.
-    ServerToClient,
 }
 
 impl Role {

@@ -1,5 +1,5 @@
-//! Offers at re-keying and what negotiation makes of odd pairs of lists. Offers of the first exchange are checked against
-//! known answers outside this crate.
+//! Offers at re-keying and what negotiation makes of odd pairs of lists. Offers of the first exchange are checked
+//! against known answers outside this crate.
 
 use std::borrow::Cow;
 
@@ -60,8 +60,8 @@ fn rekey_offers() {
     assert_eq!(NameLists { kex: again.kex.clone(), ..first }, again);
 }
 
-/// A shaped client always agrees on something usable with a fixed server, and with the server that it predicts except when
-/// they have nothing better in common than group exchange: about once in ten thousand pairs of seeds, here once.
+/// A shaped client always agrees on something usable with a fixed server, and with the server that it predicts except
+/// when they have nothing better in common than group exchange: about once in ten thousand pairs of seeds, here once.
 #[test]
 fn shaped_offers_agree() {
     let mut group_exchanges = 0;
