@@ -29,7 +29,7 @@ pub(crate) fn api_requests(data: &[u8]) {
     let Ok(params) = packed::decode(data) else { return };
     let _ = (reply_encoding(&params), response_padding(&params));
     if let Ok(request) = HandshakeRequest::parse(&params) {
-        sent(&request.to_packable_params(), |params| HandshakeRequest::parse(params).is_ok());
+        sent(&request.to_params(), |params| HandshakeRequest::parse(params).is_ok());
     }
     if let Ok(request) = ConnectedRequest::parse(&params) {
         sent(&request.to_params(), |params| ConnectedRequest::parse(params).is_ok());
