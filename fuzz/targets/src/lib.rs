@@ -10,6 +10,7 @@ mod obfuscation;
 mod programs;
 mod protocol;
 mod ssh;
+mod ssh_peer;
 
 /// What a target is called, here, in `fuzz/fuzz_targets` and in `fuzz/corpus`, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("preamble_body", obfuscation::preamble_body),
     ("prefix_search", obfuscation::prefix_search),
     ("regen", obfuscation::regen),
+    ("seed_history", culvert_obfuscation::fuzz::seed_history),
     ("server_config", programs::server_config),
     ("server_entry", protocol::server_entry),
     ("server_entry_json", protocol::server_entry_json),
@@ -43,8 +45,11 @@ pub const TARGETS: &[Target] = &[
     ("server_entry_packed", protocol::server_entry_packed),
     ("server_traffic_rules", programs::server_traffic_rules),
     ("socks", local_proxies::socks),
+    ("ssh_messages", ssh::ssh_messages),
+    ("ssh_opening", ssh::ssh_opening),
     ("ssh_packet", ssh::ssh_packet),
     ("ssh_password", protocol::ssh_password),
+    ("transform", culvert_obfuscation::fuzz::transform),
 ];
 
 /// Runs the target of that name.

@@ -1,11 +1,12 @@
 //! Inputs of the targets of `obfuscation`.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use culvert_fuzz_targets::KEYWORD;
 use culvert_obfuscation::{
     ClientPreamble, Direction, GeneratedPrefix, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan,
-    PrefixName, PrefixPlan, Seed,
+    PrefixName, PrefixPlan, ReplayMode, Seed, SeedHistory, SeedHistoryLimits,
 };
 
 use crate::Input;
@@ -17,6 +18,8 @@ pub(crate) fn inputs() -> Vec<Input> {
         ("kex_packet", "whole", kex_packet(64, 6)),
         ("kex_packet", "no_room", kex_packet(300, 255)),
         ("kex_packet", "padding_too_long", vec![0, 0, 0, 2, 9, 20, 0]),
+        ("transform", "hex", b"[0-9a-f]{4}\0[0-9]{4}\0deadbeef".to_vec()),
+        ("seed_history", "two", seed_history()),
         ("preamble", "plain", preamble(None)),
         ("preamble", "prefixed", preamble(Some(b"GET / HTTP/1.1\r\nHost: example.org\r\n"))),
         ("preamble", "http", b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec()),
@@ -37,7 +40,7 @@ fn keyword() -> Keyword {
     Keyword::new(KEYWORD)
 }
 
-fn preamble(prefix: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn preamble(prefix: Option<&[u8]>) -> Vec<u8> {
     let prefix = prefix.map(|bytes| PrefixPlan {
         name: PrefixName::new(*b"HTTP").expect("the name is short"),
         prefix: GeneratedPrefix::new(bytes.to_vec(), bytes.len()).expect("the prefix is long enough"),
@@ -71,4 +74,15 @@ fn terminated(between: &[u8], direction: Direction) -> Vec<u8> {
 fn kex_packet(payload: usize, padding: u8) -> Vec<u8> {
     let length = (1 + payload + usize::from(padding)) as u32;
     [length.to_be_bytes().as_slice(), &[padding], &vec![20; payload], &vec![0; usize::from(padding)]].concat()
+}
+
+/// Two seeds, at the time that the target takes for now.
+fn seed_history() -> Vec<u8> {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let mut history = SeedHistory::new(SeedHistoryLimits::default());
+    for seed in [[1; 16], [2; 16]] {
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        assert!(history.add(ReplayMode::Strict, &seed, peer, now).is_accepted(), "the seed is new");
+    }
+    history.snapshot(now)
 }
