@@ -92,6 +92,7 @@ fn bare(name: &str) -> String {
 
 pub(crate) fn check(files: &[SourceFile], packages: &[Package]) -> Vec<Finding> {
     let mut findings = purity(packages);
+    findings.extend(shipped(packages));
     findings.extend(code_map(files, packages));
     findings.extend(directions(files, packages));
     findings
@@ -102,6 +103,20 @@ fn purity(packages: &[Package]) -> Vec<Finding> {
     for package in packages.iter().filter(|package| PURE.contains(&package.name.as_str())) {
         for name in package.outside_tests.iter().filter(|name| NOT_PURE.contains(&name.as_str())) {
             findings.push(in_manifest(package, format!("a pure crate may not depend on `{name}`")));
+        }
+    }
+    findings
+}
+
+/// What is shipped depends on nothing that only tests, tests of its own aside.
+fn shipped(packages: &[Package]) -> Vec<Finding> {
+    let is_shipped = |package: &&Package| package.folder.starts_with("crates/");
+    let mut findings = Vec::new();
+    for package in packages.iter().filter(is_shipped) {
+        for other in packages.iter().filter(|other| !is_shipped(other)) {
+            if package.outside_tests.contains(&format!("{PREFIX}{}", other.name)) {
+                findings.push(in_manifest(package, format!("depends on `{}` outside its tests", other.name)));
+            }
         }
     }
     findings
@@ -194,6 +209,14 @@ mod tests {
     fn a_pure_crate_with_a_runtime_is_found() {
         let found = findings(&[package("ssh", &["tokio"]), package("cli", &[])]);
         assert_eq!(found, ["a pure crate may not depend on `tokio`"]);
+    }
+
+    #[test]
+    fn a_shipped_package_that_needs_a_test_package_is_found() {
+        let interop = Package { folder: "interop".to_owned(), ..package("interop", &[]) };
+        let found = shipped(&[package("cli", &["culvert-interop"]), interop]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].what, "depends on `interop` outside its tests");
     }
 
     #[test]
