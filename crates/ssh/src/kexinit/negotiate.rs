@@ -122,7 +122,7 @@ pub fn negotiate(role: Role, client: &KexInit, server: &KexInit) -> Result<Negot
         Role::Client => server,
         Role::Server => client,
     };
-    // PROTOCOL.md 11, row 3.3: marker names count as entries.
+    // PROTOCOL.md 3.3: marker names count as entries.
     let first_names_differ = c.kex.first() != s.kex.first() || c.host_key.first() != s.host_key.first();
     Ok(Negotiated {
         kex,

@@ -135,7 +135,7 @@ fn strict_needs_both_markers() {
     assert!(!negotiate(Role::Client, &client, &server).expect("agreement").strict);
 }
 
-/// PROTOCOL.md 11, row 3.3.
+/// PROTOCOL.md 3.3.
 #[test]
 fn guesses() {
     let right = |client: &mut KexInit, server: &mut KexInit| {
