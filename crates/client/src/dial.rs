@@ -1,0 +1,169 @@
+//! One attempt: from a plan to an SSH connection whose server has proved who it is and let us in.
+
+use std::time::Duration;
+
+use culvert_obfuscation::{ClientPreamble, Keyword, ObfuscatorSeed, PreamblePlan, Seed, TransformError};
+use culvert_protocol::ServerEntry;
+use culvert_protocol::api::{PasswordPayload, SERVER_REQUESTS, SessionId};
+use culvert_protocol::server_entry::FieldError;
+use culvert_ssh::kex::FreshKeys;
+use culvert_ssh::{
+    Algorithms, ClientConfig, ClientObfuscation, Connection, Ident, IdentError, Limits, Negotiated,
+};
+use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
+use culvert_transport::Network;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
+
+use crate::plan::{DialPlan, ObfuscatedSshPlan};
+use crate::randomness::random;
+
+/// Tells our own server that refused flows may say why. PROTOCOL.md 12.
+const REFUSAL_REASONS: &str = "culvert-refusal-reasons";
+
+/// What every attempt of a client shares.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Identifies this run of the client.
+    pub session_id: SessionId,
+    /// 16 hex digits.
+    pub sponsor_id: String,
+    /// Bounds of the SSH connection.
+    pub limits: Limits,
+}
+
+/// A connection that is up; the API handshake comes next.
+pub struct Connected {
+    /// Opens channels and asks.
+    pub handle: Handle,
+    /// What the server wants.
+    pub session: Session,
+    /// The task that runs the connection.
+    pub driver: JoinHandle<()>,
+    /// What was agreed.
+    pub negotiated: Negotiated,
+    /// Time from the first byte to the login.
+    pub duration: Duration,
+    /// Bytes of preamble padding, for reports.
+    pub ossh_padding: Option<usize>,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The server could not be reached.
+    #[error(transparent)]
+    Transport(#[from] culvert_transport::DialError),
+    /// The SSH connection failed: wrong keys, another server, or something in between.
+    #[error("{0}")]
+    Ssh(#[from] TunnelEnded),
+    /// Nothing, or not enough, was heard in time.
+    #[error("the server did not complete the connection within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    /// The entry lacks something.
+    #[error("server entry: {0}")]
+    Entry(#[from] FieldError),
+    /// The settings' seed transform.
+    #[error("OSSH seed transform: {0}")]
+    Transform(#[from] TransformError),
+    /// The identification chosen for this dial.
+    #[error(transparent)]
+    Ident(#[from] IdentError),
+}
+
+/// Dials by plan. The limit covers everything.
+pub async fn dial(
+    plan: &DialPlan,
+    entry: &ServerEntry,
+    credentials: &Credentials,
+    network: &dyn Network,
+    limit: Duration,
+) -> Result<Connected, DialError> {
+    timeout(limit, dial_unlimited(plan, entry, credentials, network))
+        .await
+        .unwrap_or(Err(DialError::TimedOut(limit)))
+}
+
+async fn dial_unlimited(
+    plan: &DialPlan,
+    entry: &ServerEntry,
+    credentials: &Credentials,
+    network: &dyn Network,
+) -> Result<Connected, DialError> {
+    let started = Instant::now();
+    let config = ssh_config(plan, entry, credentials)?;
+    let ossh_padding = config.obfuscation.as_ref().map(|obfuscation| obfuscation.preamble.padding_len);
+    let dialed = plan.transport.dial(network).await?;
+    let connection = Connection::client(config, Box::new(FreshKeys));
+    let (mut session, driver) = culvert_ssh_tokio::run(connection, dialed.stream);
+    // Dropping the session, as a cancelled attempt does, ends the driver.
+    let driver = tokio::spawn(async move {
+        driver.await;
+    });
+    let handle = session.handle();
+    let mut negotiated = None;
+    while let Some(incoming) = session.next().await {
+        match incoming {
+            Incoming::Keyed { negotiated: agreed, .. } => negotiated = Some(agreed),
+            Incoming::Authenticated { .. } => {
+                let Some(negotiated) = negotiated else { break };
+                let duration = started.elapsed();
+                return Ok(Connected { handle, session, driver, negotiated, duration, ossh_padding });
+            }
+            Incoming::Preamble(_) | Incoming::Channel(_) | Incoming::Request(_) => {}
+        }
+    }
+    let end = handle.end().unwrap_or_else(|| std::sync::Arc::new(End::Closed));
+    Err(DialError::Ssh(TunnelEnded(end)))
+}
+
+fn ssh_config(
+    plan: &DialPlan,
+    entry: &ServerEntry,
+    credentials: &Credentials,
+) -> Result<ClientConfig, DialError> {
+    let payload = PasswordPayload {
+        session_id: credentials.session_id.clone(),
+        ssh_password: entry.ssh_password()?,
+        client_capabilities: vec![SERVER_REQUESTS.to_owned(), REFUSAL_REASONS.to_owned()],
+        sponsor_id: credentials.sponsor_id.clone(),
+    };
+    let obfuscation = match &plan.obfuscated_ssh {
+        Some(ossh) => Some(obfuscation(ossh, entry.obfuscation_keyword()?)?),
+        None => None,
+    };
+    Ok(ClientConfig {
+        ident: Ident::local(&plan.ssh.ident)?,
+        algorithms: Algorithms {
+            no_encrypt_then_mac: plan.ssh.no_encrypt_then_mac,
+            seed: Some(plan.ssh.kex_seed.clone()),
+            peer_seed: plan.ssh.peer_seed.clone(),
+        },
+        host_key: entry.ssh_host_key()?,
+        user: entry.ssh_username()?.as_bytes().to_vec(),
+        password: Zeroizing::new(payload.to_json().as_bytes().to_vec()),
+        obfuscation,
+        limits: credentials.limits,
+        seed: Seed::from_bytes(random()),
+    })
+}
+
+fn obfuscation(ossh: &ObfuscatedSshPlan, keyword: Keyword) -> Result<ClientObfuscation, DialError> {
+    // PROTOCOL.md 2.3: never derived from the plan, so that a repeated plan is no replay.
+    let mut obfuscator_seed = ObfuscatorSeed::from_bytes(random());
+    if let Some((_, transform, seed)) = &ossh.seed_transform {
+        obfuscator_seed = transform.apply_to_seed(seed, &obfuscator_seed)?;
+    }
+    let preamble = PreamblePlan {
+        obfuscator_seed,
+        padding_seed: ossh.padding_seed.clone(),
+        padding: ossh.padding,
+        prefix: ossh.prefix.clone(),
+    };
+    Ok(ClientObfuscation {
+        preamble: ClientPreamble::new(&keyword, &preamble),
+        padding_seed: ossh.padding_seed.clone(),
+        keyword,
+    })
+}

@@ -1,0 +1,203 @@
+//! How one server will be dialed: plain data, settled before any I/O.
+//!
+//! Planning is a pure function of the entry, the settings and a seed. Everything random comes from that seed,
+//! one stream for each choice, so that adding a choice moves no other; only key material and the
+//! obfuscator's seed, which must never repeat, are drawn when dialing.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use culvert_obfuscation::{
+    BuiltinPrefix, PaddingRange, PrefixError, PrefixName, PrefixPlan, PrefixSpec, Prng, ScopedNames, Seed,
+    ServerSeedLabel, Transform, TransformError, identification,
+};
+use culvert_protocol::server_entry::{DialPortError, FieldError};
+use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
+use culvert_transport::{Endpoint, TransportPlan, tcp};
+
+use crate::config::{OsshSettings, TransformSettings};
+
+/// How one server will be dialed.
+#[derive(Clone)]
+pub struct DialPlan {
+    /// What is spoken.
+    pub protocol: TunnelProtocol,
+    /// How bytes get there.
+    pub transport: TransportPlan,
+    /// `None` for plain SSH.
+    pub obfuscated_ssh: Option<ObfuscatedSshPlan>,
+    /// The SSH connection itself.
+    pub ssh: SshPlan,
+    /// Padding of API messages.
+    pub api_padding_seed: Seed,
+}
+
+/// The obfuscation layer.
+#[derive(Clone)]
+pub struct ObfuscatedSshPlan {
+    /// Padding of preamble and key exchange.
+    pub padding_seed: Seed,
+    /// Length of the preamble's padding.
+    pub padding: PaddingRange,
+    /// What the first bytes look like.
+    pub prefix: Option<PrefixPlan>,
+    /// How the obfuscator seed is rewritten.
+    pub seed_transform: Option<(String, Transform, Seed)>,
+}
+
+/// The SSH connection.
+#[derive(Clone)]
+pub struct SshPlan {
+    /// Our identification.
+    pub ident: String,
+    /// Order of our algorithms.
+    pub kex_seed: Seed,
+    /// What the server's lists are drawn from, where it randomises them.
+    pub peer_seed: Option<Seed>,
+    /// No encrypt-then-MAC names: every protocol but plain SSH. PROTOCOL.md 3.3.2.
+    pub no_encrypt_then_mac: bool,
+}
+
+/// Why no plan can be made. The entry or the settings are at fault, not the network.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The protocol exists, but not in this build.
+    #[error("{0} is not supported by this version")]
+    Unsupported(TunnelProtocol),
+    /// The entry names no usable port.
+    #[error("server entry: {0}")]
+    Port(#[from] DialPortError),
+    /// A field of the entry is missing or wrong.
+    #[error("server entry: {0}")]
+    Field(#[from] FieldError),
+    /// A prefix or transform spec in the settings.
+    #[error("OSSH prefix or seed transform: {0}")]
+    Spec(#[from] TransformError),
+    /// A name of a prefix spec in the settings.
+    #[error("OSSH prefix: {0}")]
+    Prefix(#[from] PrefixError),
+}
+
+/// Makes plans for one server.
+pub struct Planner<'a> {
+    /// The server.
+    pub entry: &'a ServerEntry,
+    /// Settings of the obfuscation layer.
+    pub ossh: &'a OsshSettings,
+    /// All choices come from here.
+    pub seed: Seed,
+}
+
+impl Planner<'_> {
+    /// The plan for one protocol.
+    pub fn plan(&self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
+        let obfuscated = match protocol.base {
+            _ if protocol.via_inproxy => return Err(PlanError::Unsupported(protocol)),
+            BaseProtocol::Ssh => false,
+            BaseProtocol::Ossh => true,
+            _ => return Err(PlanError::Unsupported(protocol)),
+        };
+        let server = SocketAddr::new(self.entry.address(), self.entry.dial_port(protocol)?);
+        Ok(DialPlan {
+            protocol,
+            transport: TransportPlan::Tcp(tcp::Plan { server: Endpoint::Address(server) }),
+            obfuscated_ssh: obfuscated.then(|| self.obfuscated_ssh()).transpose()?,
+            ssh: self.ssh(obfuscated),
+            api_padding_seed: self.seed.derive("api-padding"),
+        })
+    }
+
+    fn ssh(&self, obfuscated: bool) -> SshPlan {
+        // PROTOCOL.md 3.3.2: a plain SSH server draws its lists from the entry's key, if it has one.
+        let key = self.entry.text("sshObfuscatedKey").filter(|_| !obfuscated);
+        SshPlan {
+            ident: identification(&mut Prng::new(&self.seed.derive("ssh-version"))),
+            kex_seed: self.seed.derive("ssh-kex"),
+            peer_seed: key.map(|key| Seed::for_server(key.as_bytes(), ServerSeedLabel::KeyExchange)),
+            no_encrypt_then_mac: obfuscated,
+        }
+    }
+
+    fn obfuscated_ssh(&self) -> Result<ObfuscatedSshPlan, PlanError> {
+        let length = |value: Option<u32>| value.and_then(|value| usize::try_from(value).ok());
+        let prefix = self.prefix()?;
+        // PROTOCOL.md 2.3: a prefix supersedes a seed transform.
+        let seed_transform = if prefix.is_some() { None } else { self.seed_transform()? };
+        Ok(ObfuscatedSshPlan {
+            padding_seed: self.seed.derive("ossh-padding"),
+            padding: PaddingRange::new(length(self.ossh.padding.least), length(self.ossh.padding.most)),
+            prefix,
+            seed_transform,
+        })
+    }
+
+    /// The prefix: from the settings' specs where they name any, else one of our own, because a connection
+    /// that looks like noise from its first byte is what censors block first.
+    fn prefix(&self) -> Result<Option<PrefixPlan>, PlanError> {
+        let settings = &self.ossh.prefix;
+        let seed = self.seed.derive("ossh-prefix");
+        let mut choice = Prng::derived(&seed, "choice");
+        if self.entry.flag("disableOSSHPrefix")
+            || !choice.flip_weighted_coin(settings.probability.unwrap_or(1.0))
+        {
+            return Ok(None);
+        }
+        let spec_seed = seed.derive("spec");
+        let split = self.prefix_split(&mut Prng::derived(&seed, "split"));
+        if settings.specs.is_empty() {
+            let builtin = BuiltinPrefix::pick(&mut choice);
+            let prefix = builtin.for_client(&spec_seed);
+            return Ok(Some(PrefixPlan { name: builtin.name(), prefix, split }));
+        }
+        let specs = specs(settings, |pairs| PrefixSpec::new(pairs))?;
+        let Some((name, spec)) = self.select(settings, &specs, &mut choice) else { return Ok(None) };
+        let prefix = spec.prefix(&spec_seed)?;
+        Ok(Some(PrefixPlan { name: PrefixName::new(name)?, prefix, split }))
+    }
+
+    /// The pause behind the prefix, where one is asked for.
+    fn prefix_split(&self, prng: &mut Prng) -> Option<Duration> {
+        let delay = self.ossh.prefix_split_delay;
+        let most = delay.most.or(delay.least).filter(|most| !most.is_zero())?;
+        Some(prng.period(delay.least.unwrap_or_default(), most))
+    }
+
+    fn seed_transform(&self) -> Result<Option<(String, Transform, Seed)>, PlanError> {
+        let settings = &self.ossh.seed_transform;
+        let seed = self.seed.derive("ossh-seed-transform");
+        let mut choice = Prng::derived(&seed, "choice");
+        if self.entry.flag("disableOSSHTransforms")
+            || !choice.flip_weighted_coin(settings.probability.unwrap_or(0.0))
+        {
+            return Ok(None);
+        }
+        let specs = specs(settings, |pairs| Transform::new(pairs))?;
+        let chosen = self.select(settings, &specs, &mut choice);
+        Ok(chosen.map(|(name, transform)| (name.to_owned(), transform.clone(), seed.derive("spec"))))
+    }
+
+    fn select<'s, S>(
+        &self,
+        settings: &TransformSettings,
+        specs: &'s BTreeMap<String, S>,
+        prng: &mut Prng,
+    ) -> Option<(String, &'s S)> {
+        let scope = self.entry.text("providerID").unwrap_or_default();
+        let names = ScopedNames::new(settings.scoped_names.clone());
+        let name = names.select(scope, specs, prng).map(|(name, _)| name.to_owned())?;
+        specs.get(&name).map(|spec| (name, spec))
+    }
+}
+
+fn specs<S>(
+    settings: &TransformSettings,
+    parse: impl Fn(&[(String, String)]) -> Result<S, TransformError>,
+) -> Result<BTreeMap<String, S>, PlanError> {
+    let pair = |[matcher, generator]: &[String; 2]| (matcher.clone(), generator.clone());
+    let spec = |(name, pairs): (&String, &Vec<[String; 2]>)| {
+        let pairs: Vec<_> = pairs.iter().map(pair).collect();
+        Ok((name.clone(), parse(&pairs)?))
+    };
+    settings.specs.iter().map(spec).collect()
+}

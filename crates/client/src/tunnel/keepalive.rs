@@ -1,0 +1,105 @@
+//! Is the tunnel alive? Keepalive requests at random times, and at once when flows fail.
+//!
+//! Source: PROTOCOL.md 3.6.
+
+use std::time::Duration;
+
+use culvert_obfuscation::{Prng, Seed};
+use culvert_protocol::api::request_name;
+use culvert_ssh_tokio::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use crate::config::KeepAliveSettings;
+use crate::randomness::random;
+
+/// When and how a tunnel is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepAlive {
+    /// Off: only probes.
+    periodic: bool,
+    period: (Duration, Duration),
+    inactive: Duration,
+    limit: Duration,
+    probe_inactive: Duration,
+    probe_limit: Duration,
+    padding: (usize, usize),
+}
+
+/// Which check is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// The random timer ran out.
+    Periodic,
+    /// A flow failed.
+    Failure,
+}
+
+impl From<&KeepAliveSettings> for KeepAlive {
+    /// Defaults: PROTOCOL.md 6.5.
+    fn from(settings: &KeepAliveSettings) -> Self {
+        let seconds = Duration::from_secs;
+        let bytes = |value: Option<u32>| value.and_then(|value| usize::try_from(value).ok());
+        Self {
+            periodic: !settings.periodic_off,
+            period: (
+                settings.period.least.unwrap_or(seconds(60)),
+                settings.period.most.unwrap_or(seconds(120)),
+            ),
+            inactive: settings.periodic_inactive.unwrap_or(seconds(10)),
+            limit: settings.periodic_timeout.unwrap_or(seconds(30)),
+            probe_inactive: settings.probe_inactive.unwrap_or(seconds(10)),
+            probe_limit: settings.probe_timeout.unwrap_or(seconds(5)),
+            padding: (bytes(settings.padding.least).unwrap_or(0), bytes(settings.padding.most).unwrap_or(256)),
+        }
+    }
+}
+
+impl KeepAlive {
+    /// The time until the next periodic check.
+    pub fn next(&self) -> Option<Duration> {
+        // Not replayed: PROTOCOL.md 3.6 draws it anew.
+        let mut prng = Prng::new(&Seed::from_bytes(random()));
+        self.periodic.then(|| prng.period(self.period.0, self.period.1))
+    }
+
+    /// Makes a check. False: the tunnel is dead. A tunnel that was heard of lately is alive without asking.
+    pub async fn check(&self, handle: &Handle, probe: Probe) -> bool {
+        let (inactive, limit) = match probe {
+            Probe::Periodic => (self.inactive, self.limit),
+            Probe::Failure => (self.probe_inactive, self.probe_limit),
+        };
+        if handle.stats().idle < inactive {
+            return true;
+        }
+        let padding = Prng::new(&Seed::from_bytes(random())).padding(self.padding.0, self.padding.1);
+        // Any answer will do, also a refusal: it came through the tunnel.
+        matches!(timeout(limit, handle.request(request_name::KEEPALIVE, &padding)).await, Ok(Ok(_)))
+    }
+}
+
+/// Asks for a check because something failed; asking twice is asking once.
+#[derive(Clone, Debug)]
+pub struct ProbeRequests(mpsc::Sender<()>);
+
+impl ProbeRequests {
+    /// The asking end, and the end that hears it.
+    pub fn new() -> (Self, mpsc::Receiver<()>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), receiver)
+    }
+
+    /// Asks.
+    pub fn request(&self) {
+        // Full: a check is already due. Closed: the tunnel is gone.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// Sleeps until then, or for ever.
+pub(crate) async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
