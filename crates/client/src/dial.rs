@@ -24,29 +24,29 @@ const REFUSAL_REASONS: &str = "culvert-refusal-reasons";
 
 /// What every attempt of a client shares.
 #[derive(Clone)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// Identifies this run of the client.
-    pub session_id: SessionId,
+    pub(crate) session_id: SessionId,
     /// 16 hex digits.
-    pub sponsor_id: String,
+    pub(crate) sponsor_id: String,
     /// Bounds of the SSH connection.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
 }
 
 /// A connection that is up; the API handshake comes next.
-pub struct Connected {
+pub(crate) struct Connected {
     /// Opens channels and asks.
-    pub handle: Handle,
+    pub(crate) handle: Handle,
     /// What the server wants.
-    pub session: Session,
+    pub(crate) session: Session,
     /// The task that runs the connection.
-    pub driver: JoinHandle<()>,
+    pub(crate) driver: JoinHandle<()>,
     /// What was agreed.
-    pub negotiated: Negotiated,
+    pub(crate) negotiated: Negotiated,
     /// Time from the first byte to the login.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Bytes of preamble padding, for reports.
-    pub ossh_padding: Option<usize>,
+    pub(crate) ossh_padding: Option<usize>,
 }
 
 /// Why an attempt failed.
@@ -73,7 +73,7 @@ pub enum DialError {
 }
 
 /// Dials by plan. The limit covers everything.
-pub async fn dial(
+pub(crate) async fn dial(
     plan: &DialPlan,
     entry: &ServerEntry,
     credentials: &Credentials,

@@ -20,43 +20,43 @@ use crate::config::{OsshSettings, TransformSettings};
 
 /// How one server will be dialed.
 #[derive(Clone)]
-pub struct DialPlan {
+pub(crate) struct DialPlan {
     /// What is spoken.
-    pub protocol: TunnelProtocol,
+    pub(crate) protocol: TunnelProtocol,
     /// How bytes get there.
-    pub transport: TransportPlan,
+    pub(crate) transport: TransportPlan,
     /// `None` for plain SSH.
-    pub obfuscated_ssh: Option<ObfuscatedSshPlan>,
+    pub(crate) obfuscated_ssh: Option<ObfuscatedSshPlan>,
     /// The SSH connection itself.
-    pub ssh: SshPlan,
+    pub(crate) ssh: SshPlan,
     /// Padding of API messages.
-    pub api_padding_seed: Seed,
+    pub(crate) api_padding_seed: Seed,
 }
 
 /// The obfuscation layer.
 #[derive(Clone)]
-pub struct ObfuscatedSshPlan {
+pub(crate) struct ObfuscatedSshPlan {
     /// Padding of preamble and key exchange.
-    pub padding_seed: Seed,
+    pub(crate) padding_seed: Seed,
     /// Length of the preamble's padding.
-    pub padding: PaddingRange,
+    pub(crate) padding: PaddingRange,
     /// What the first bytes look like.
-    pub prefix: Option<PrefixPlan>,
+    pub(crate) prefix: Option<PrefixPlan>,
     /// How the obfuscator seed is rewritten.
-    pub seed_transform: Option<(String, Transform, Seed)>,
+    pub(crate) seed_transform: Option<(String, Transform, Seed)>,
 }
 
 /// The SSH connection.
 #[derive(Clone)]
-pub struct SshPlan {
+pub(crate) struct SshPlan {
     /// Our identification.
-    pub ident: String,
+    pub(crate) ident: String,
     /// Order of our algorithms.
-    pub kex_seed: Seed,
+    pub(crate) kex_seed: Seed,
     /// What the server's lists are drawn from, where it randomises them.
-    pub peer_seed: Option<Seed>,
+    pub(crate) peer_seed: Option<Seed>,
     /// No encrypt-then-MAC names: every protocol but plain SSH. PROTOCOL.md 3.3.2.
-    pub no_encrypt_then_mac: bool,
+    pub(crate) no_encrypt_then_mac: bool,
 }
 
 /// Why no plan can be made. The entry or the settings are at fault, not the network.
@@ -80,20 +80,20 @@ pub enum PlanError {
 }
 
 /// Makes plans for one server.
-pub struct Planner<'a> {
+pub(crate) struct Planner<'a> {
     /// The server.
-    pub entry: &'a ServerEntry,
+    pub(crate) entry: &'a ServerEntry,
     /// Settings of the obfuscation layer.
-    pub ossh: &'a OsshSettings,
+    pub(crate) ossh: &'a OsshSettings,
     /// All choices come from here.
-    pub seed: Seed,
+    pub(crate) seed: Seed,
 }
 
 impl Planner<'_> {
     /// The plan for one protocol.
-    pub fn plan(&self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
-        let obfuscated = match protocol.base {
-            _ if protocol.via_inproxy => return Err(PlanError::Unsupported(protocol)),
+    pub(crate) fn plan(&self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
+        let obfuscated = match protocol.base() {
+            _ if !protocol.is_direct() => return Err(PlanError::Unsupported(protocol)),
             BaseProtocol::Ssh => false,
             BaseProtocol::Ossh => true,
             _ => return Err(PlanError::Unsupported(protocol)),

@@ -5,8 +5,5 @@ use std::process::ExitCode;
 use culvert_cli::console_client;
 
 fn main() -> ExitCode {
-    console_client::main(std::env::args_os().skip(1), |prepared| {
-        prepared.notices.fatal("establishing tunnels is not built yet");
-        ExitCode::from(console_client::EXIT_FAILURE)
-    })
+    console_client::main(std::env::args_os().skip(1), console_client::run)
 }

@@ -2,6 +2,7 @@
 //! folder. What happens then is handed in as a function.
 
 mod arguments;
+mod run;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ pub use arguments::{
     ArgumentError, EXIT_FAILURE, EXIT_NOT_SUPPORTED, Invocation, NoticeOutput, RunArguments, SYNTAX, parse,
     version_text,
 };
+pub use run::run;
 
 /// All that a client needs to run.
 #[derive(Debug)]

@@ -189,6 +189,9 @@ fn ssh(fields: &mut Fields<'_>) -> SshSettings {
         }
     };
     SshSettings {
+        rekey_bytes: fields
+            .integer("SSHRekeyBytes", 65_536..=1 << 40, "65536 bytes to 1 TiB")
+            .and_then(|bytes: i64| u64::try_from(bytes).ok()),
         channel_window_packets: fields.integer("SSHChannelWindowSize", 1..=128, "1 to 128 packets of 32 KiB"),
         algorithms,
         keep_alive: keep_alive(fields),

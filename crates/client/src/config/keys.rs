@@ -193,6 +193,7 @@ pub const KEYS: &[Key] = &[
     Key::new("PushPayloadSignaturePublicKey", Text, LATER),
     Key::new("EnableProxyProtocolHeaders", Switch, LATER),
     Key::new("SSHChannelWindowSize", Integer, NOW),
+    Key::new("SSHRekeyBytes", Integer, NOW),
     Key::new("SSHPacketTunnelChannelWindowSize", Integer, LATER),
     Key::new("DisableServerEntriesReporter", Switch, LATER),
     Key::new("EnableLightProxyFallback", Switch, LATER),

@@ -20,7 +20,7 @@ const DIRECT_TCPIP: &str = "direct-tcpip";
 const REASON_MARK: &str = "culvert:";
 
 /// Opens a flow within `limit`.
-pub async fn open_flow(
+pub(crate) async fn open_flow(
     tunnel: &ActiveTunnel,
     destination: &Destination,
     limit: Duration,

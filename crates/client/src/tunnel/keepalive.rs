@@ -15,7 +15,7 @@ use crate::randomness::random;
 
 /// When and how a tunnel is checked.
 #[derive(Clone, Copy, Debug)]
-pub struct KeepAlive {
+pub(crate) struct KeepAlive {
     /// Off: only probes.
     periodic: bool,
     period: (Duration, Duration),
@@ -28,7 +28,7 @@ pub struct KeepAlive {
 
 /// Which check is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
+pub(crate) enum Probe {
     /// The random timer ran out.
     Periodic,
     /// A flow failed.
@@ -50,21 +50,24 @@ impl From<&KeepAliveSettings> for KeepAlive {
             limit: settings.periodic_timeout.unwrap_or(seconds(30)),
             probe_inactive: settings.probe_inactive.unwrap_or(seconds(10)),
             probe_limit: settings.probe_timeout.unwrap_or(seconds(5)),
-            padding: (bytes(settings.padding.least).unwrap_or(0), bytes(settings.padding.most).unwrap_or(256)),
+            padding: (
+                bytes(settings.padding.least).unwrap_or(0),
+                bytes(settings.padding.most).unwrap_or(256),
+            ),
         }
     }
 }
 
 impl KeepAlive {
     /// The time until the next periodic check.
-    pub fn next(&self) -> Option<Duration> {
+    pub(crate) fn next(&self) -> Option<Duration> {
         // Not replayed: PROTOCOL.md 3.6 draws it anew.
         let mut prng = Prng::new(&Seed::from_bytes(random()));
         self.periodic.then(|| prng.period(self.period.0, self.period.1))
     }
 
     /// Makes a check. False: the tunnel is dead. A tunnel that was heard of lately is alive without asking.
-    pub async fn check(&self, handle: &Handle, probe: Probe) -> bool {
+    pub(crate) async fn check(&self, handle: &Handle, probe: Probe) -> bool {
         let (inactive, limit) = match probe {
             Probe::Periodic => (self.inactive, self.limit),
             Probe::Failure => (self.probe_inactive, self.probe_limit),
@@ -80,17 +83,17 @@ impl KeepAlive {
 
 /// Asks for a check because something failed; asking twice is asking once.
 #[derive(Clone, Debug)]
-pub struct ProbeRequests(mpsc::Sender<()>);
+pub(crate) struct ProbeRequests(mpsc::Sender<()>);
 
 impl ProbeRequests {
     /// The asking end, and the end that hears it.
-    pub fn new() -> (Self, mpsc::Receiver<()>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<()>) {
         let (sender, receiver) = mpsc::channel(1);
         (Self(sender), receiver)
     }
 
     /// Asks.
-    pub fn request(&self) {
+    pub(crate) fn request(&self) {
         // Full: a check is already due. Closed: the tunnel is gone.
         let _ = self.0.try_send(());
     }

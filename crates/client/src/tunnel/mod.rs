@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use culvert_ssh_tokio::Handle;
 
-pub use api::{ApiClient, ApiError};
-pub use flows::open_flow;
-pub use keepalive::{KeepAlive, Probe, ProbeRequests};
-pub use server_requests::on_server_request;
+pub(crate) use api::{ApiClient, ApiError};
+pub(crate) use flows::open_flow;
+pub(crate) use keepalive::{KeepAlive, Probe, ProbeRequests, sleep_until as keepalive_sleep};
+pub(crate) use server_requests::on_server_request;
 
 /// Bytes that went through a tunnel's flows.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic(Arc<Counters>);
+pub(crate) struct Traffic(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -35,18 +35,18 @@ impl Traffic {
     }
 
     /// Sent and received so far.
-    pub fn totals(&self) -> (u64, u64) {
+    pub(crate) fn totals(&self) -> (u64, u64) {
         (self.0.sent.load(Ordering::Relaxed), self.0.received.load(Ordering::Relaxed))
     }
 }
 
 /// What flows need of the tunnel that is up.
 #[derive(Clone)]
-pub struct ActiveTunnel {
+pub(crate) struct ActiveTunnel {
     /// Opens channels.
-    pub handle: Handle,
+    pub(crate) handle: Handle,
     /// Counts bytes.
-    pub traffic: Traffic,
+    pub(crate) traffic: Traffic,
     /// Asks for a check when flows fail.
-    pub probes: ProbeRequests,
+    pub(crate) probes: ProbeRequests,
 }

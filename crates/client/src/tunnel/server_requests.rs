@@ -9,7 +9,7 @@ use culvert_ssh_tokio::IncomingRequest;
 use crate::notice::{FreeText, Notice, Notices};
 
 /// Handles one request. Unknown ones are refused, where the reference leaves its server waiting.
-pub fn on_server_request(request: IncomingRequest, notices: &Notices) {
+pub(crate) fn on_server_request(request: IncomingRequest, notices: &Notices) {
     let reply = match request.name.as_slice() {
         name if name == request_name::ALERT.as_bytes() => {
             on_alert(&request.payload, notices);

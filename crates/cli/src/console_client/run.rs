@@ -1,0 +1,67 @@
+//! Runs the prepared client until a signal, and turns its end into an exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use culvert_client::RunError;
+use culvert_transport::OsNetwork;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{EXIT_FAILURE, Prepared};
+
+/// sysexits(3) numbers for runs that end without being asked to.
+const EXIT_DATA: u8 = 65;
+const EXIT_UNAVAILABLE: u8 = 69;
+const EXIT_CONFIG: u8 = 78;
+
+/// Runs the client. Every end but a signal is an error that the notices name.
+pub fn run(prepared: Prepared) -> ExitCode {
+    // One thread: a client has one tunnel, and its flows gain nothing from being moved between threads.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            prepared.notices.fatal(format!("starting: {error}"));
+            return ExitCode::from(EXIT_FAILURE);
+        }
+    };
+    let notices = prepared.notices.clone();
+    let Prepared { config, data_dir, .. } = prepared;
+    let ended = runtime.block_on(async {
+        culvert_client::run(config, data_dir, notices.clone(), Arc::new(OsNetwork), stop_signal()).await
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            notices.fatal(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &RunError) -> u8 {
+    match error {
+        RunError::NoServers | RunError::NoCommonProtocol { .. } | RunError::Region { .. } => EXIT_CONFIG,
+        RunError::Entry(_) | RunError::Hopeless(_) => EXIT_DATA,
+        RunError::Local(_) | RunError::Timeout { .. } => EXIT_UNAVAILABLE,
+    }
+}
+
+/// SIGINT or SIGTERM; a second one ends the process at once.
+async fn stop_signal() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(EXIT_FAILURE.into());
+    });
+}

@@ -1,0 +1,82 @@
+//! Takes wishes for flows from the local proxies and opens them through whichever tunnel is up.
+//!
+//! While none is up, wishes wait a while: an application sees a slow request instead of a failed one.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::flow::{Destination, FlowStream, OpenFailure, OpenRequest};
+use crate::tunnel::{ActiveTunnel, open_flow};
+
+/// How long a flow waits for a tunnel.
+const HOLD: Duration = Duration::from_secs(15);
+/// How long the server may take to open one. PROTOCOL.md 8.
+const DIAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The desk.
+pub(super) struct FlowDesk {
+    tunnel: watch::Receiver<Option<ActiveTunnel>>,
+    requests: mpsc::Receiver<OpenRequest>,
+}
+
+impl FlowDesk {
+    pub(super) fn new(
+        tunnel: watch::Receiver<Option<ActiveTunnel>>,
+        requests: mpsc::Receiver<OpenRequest>,
+    ) -> Self {
+        Self { tunnel, requests }
+    }
+
+    /// Serves until the proxies are gone; each flow is opened in a task of its own.
+    pub(super) async fn run(mut self) {
+        let mut opening = JoinSet::new();
+        loop {
+            tokio::select! {
+                request = self.requests.recv() => {
+                    let Some(request) = request else { return };
+                    opening.spawn(serve(self.tunnel.clone(), request));
+                }
+                Some(_) = opening.join_next() => {}
+            }
+        }
+    }
+}
+
+async fn serve(tunnel: watch::Receiver<Option<ActiveTunnel>>, mut request: OpenRequest) {
+    let result = tokio::select! {
+        result = open(tunnel, &request.destination) => result,
+        // The application gave up.
+        () = request.reply.closed() => return,
+    };
+    // It may give up in this very moment; the flow is then closed by being dropped.
+    let _ = request.reply.send(result);
+}
+
+/// Opens a flow; one that falls between two tunnels is tried again on the next.
+async fn open(
+    mut tunnel: watch::Receiver<Option<ActiveTunnel>>,
+    destination: &Destination,
+) -> Result<FlowStream, OpenFailure> {
+    let deadline = Instant::now() + HOLD;
+    loop {
+        let active = match timeout_at(deadline, tunnel.wait_for(Option::is_some)).await {
+            Ok(Ok(active)) => active.clone(),
+            Ok(Err(_)) => return Err(OpenFailure::Stopping),
+            Err(_) => return Err(OpenFailure::NoTunnel { waited: HOLD }),
+        };
+        let Some(active) = active else { continue };
+        match open_flow(&active, destination, DIAL_LIMIT).await {
+            Err(OpenFailure::TunnelLost) => {
+                // Wait until the controller has noticed too, or this would spin.
+                let changed = timeout_at(deadline, tunnel.changed()).await;
+                if !matches!(changed, Ok(Ok(()))) {
+                    return Err(OpenFailure::TunnelLost);
+                }
+            }
+            result => return result,
+        }
+    }
+}
