@@ -10,7 +10,7 @@ use crate::tree;
 
 const DEFAULT_SECONDS: u64 = 600;
 /// Far more than any target needs for the inputs it is given: above it an input has chosen the size of an allocation.
-const LIMITS: &[&str] = &["-rss_limit_mb=1024", "-malloc_limit_mb=64", "-max_len=65536", "-timeout=10"];
+const LIMITS: &[&str] = &["-rss_limit_mb=2048", "-malloc_limit_mb=64", "-max_len=65536", "-timeout=10"];
 
 /// Runs the named targets, or all, each for the seconds that the first word says. What it finds is kept outside the committed
 /// inputs, in `fuzz/target`; an input that breaks a target is in `fuzz/artifacts`.
