@@ -50,8 +50,11 @@ impl Controller {
 
         let requests = async {
             while let Some(incoming) = session.next().await {
-                if let Incoming::Request(request) = incoming {
-                    on_server_request(request, &self.notices);
+                match incoming {
+                    Incoming::Request(request) => on_server_request(request, &self.notices),
+                    Incoming::Keyed { .. } => self.notices.info("keys renewed"),
+                    // The server opens no channels (PROTOCOL.md 3.7): dropping the offer refuses it.
+                    Incoming::Authenticated { .. } | Incoming::Channel(_) | Incoming::Preamble(_) => {}
                 }
             }
         };
