@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use culvert_protocol::json_position::near_name;
+use culvert_server::RunError;
 use culvert_server::config::{self, ConfigError, ServerConfig, Strictness};
 use culvert_server::forward::own_addresses;
 use culvert_server::generate::{self, FileNames, GenerateError, Generated, Listeners, Options, WriteError};
@@ -238,6 +239,13 @@ impl From<WriteError> for Failure {
 impl From<LogError> for Failure {
     fn from(error: LogError) -> Self {
         Self { exit: of_io(&error.source, Exit::CannotCreate), message: format!("{error}: {}", error.source) }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let exit = if error.is_permission() { Exit::Permission } else { Exit::Unavailable };
+        Self { exit, message: error.to_string() }
     }
 }
 

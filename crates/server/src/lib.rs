@@ -1,14 +1,24 @@
 //! Accepts tunnels: sessions, port forwards, traffic rules, reports.
 
+mod admission;
 pub mod config;
 pub mod forward;
 pub mod generate;
+mod hold;
 mod keys;
+mod listen;
 pub mod log;
 pub mod rules;
+mod run;
 #[cfg(test)]
 mod scratch;
 pub mod seed_store;
+mod services;
+mod session;
+
+pub use listen::BindError;
+pub use run::{RunError, run};
+pub use services::ServicesError;
 
 /// What log lines call this build.
 const BUILD_REV: &str = env!("CARGO_PKG_VERSION");

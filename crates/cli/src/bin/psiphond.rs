@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use culvert_cli::psiphond::{self, Actions, Exit, Failure};
+use culvert_cli::psiphond::{self, Actions, Failure};
 
 fn main() -> ExitCode {
     let actions = Actions {
-        run: |_config, _log| {
-            Err(Failure { exit: Exit::Unavailable, message: "serving is not built yet".into() })
-        },
+        run: |config, log| culvert_server::run(config, &log).map_err(Failure::from),
         selfcheck: |_generated, _options| Ok(()),
     };
     psiphond::main(std::env::args_os().skip(1), &actions)

@@ -91,6 +91,8 @@ pub struct HandshakeLimits {
     pub wait_for_slot: Option<Duration>,
     pub duration: Option<Duration>,
     pub at_once: Option<NonZeroUsize>,
+    /// How long a peer without the obfuscation key is kept waiting at most.
+    pub probe_hold: Option<Duration>,
 }
 
 /// Where flows may go besides the traffic rules.

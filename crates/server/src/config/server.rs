@@ -203,6 +203,8 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
     let duration = limit(&keys::SSH_HANDSHAKE_TIMEOUT, HANDSHAKE);
     let at_once = within(document, members, &keys::MAX_CONCURRENT_SSH_HANDSHAKES, u32::MAX.into());
     let at_once = at_once.and_then(|most| usize::try_from(most).ok()).and_then(NonZeroUsize::new);
+    let hold = within(document, members, &keys::PROBE_HOLD_SECONDS, 366 * 86_400).filter(|hold| *hold > 0);
+    let probe_hold = hold.map(Duration::from_secs);
     Some(SshConfig {
         host_key: host_key?,
         // PROTOCOL.md 3.2: clients predict it from the key.
@@ -212,7 +214,7 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
         },
         user: secret(&keys::SSH_USER_NAME),
         password: secret(&keys::SSH_PASSWORD),
-        handshakes: HandshakeLimits { wait_for_slot, duration, at_once },
+        handshakes: HandshakeLimits { wait_for_slot, duration, at_once, probe_hold },
     })
 }
 

@@ -1,5 +1,5 @@
 //! The settings of the server's main file, `psiphond.config`: the one table of them. All names are the reference's
-//! but for `StateDirectory`.
+//! but for `StateDirectory` and `ProbeHoldSeconds`.
 
 use super::schema::{Key, Kind};
 use Kind::{Anything, Flag, Integer, IntegerMap, Text, TextList, TextMap};
@@ -38,6 +38,8 @@ server_keys! {
     SSH_HANDSHAKE_TIMEOUT = Key::applied("SSHHandshakeTimeoutMilliseconds", Integer);
     MAX_CONCURRENT_SSH_HANDSHAKES = Key::applied("MaxConcurrentSSHHandshakes", Integer);
     OBFUSCATED_SSH_KEY = Key::applied("ObfuscatedSSHKey", Text);
+    // How long somebody without the key is kept waiting at most. Default and 0: until they leave.
+    PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer);
 
     // Egress.
     ALLOW_BOGONS = Key::applied("AllowBogons", Flag);

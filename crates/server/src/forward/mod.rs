@@ -2,5 +2,9 @@
 
 pub mod destination;
 pub mod egress;
+pub(crate) mod flows;
 pub mod own_addresses;
+pub(crate) mod random;
+mod relay;
 pub mod special_purpose;
+pub(crate) mod tcp;

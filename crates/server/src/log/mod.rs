@@ -105,6 +105,11 @@ impl Field {
         Self(Value::String(text))
     }
 
+    /// A request parameter in the form that `culvert_protocol::api::log_fields` gave it, which leaves addresses out.
+    pub fn parameter(value: Value) -> Self {
+        Self(value)
+    }
+
     /// An object, for events that group their counters.
     pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Field)>) -> Self {
         Self(Value::Object(members.into_iter().map(|(name, field)| (name.to_owned(), field.0)).collect()))

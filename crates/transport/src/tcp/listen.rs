@@ -21,6 +21,12 @@ impl TcpListen {
         Ok(Self { listener, protocol })
     }
 
+    /// Listens on a port that is bound already, so that several runtimes can share it. Must be called in the runtime
+    /// that will accept; the socket must not block.
+    pub fn from_std(listener: std::net::TcpListener, protocol: TunnelProtocol) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::from_std(listener)?, protocol })
+    }
+
     /// The address bound, with the port the system chose where 0 was asked for.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()

@@ -1,0 +1,151 @@
+//! Ports: bound all at once before anything is served, then accepted from by every thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_protocol::TunnelProtocol;
+use culvert_transport::tcp::TcpListen;
+use culvert_transport::{Accepted, Listen};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use crate::config::Listener;
+use crate::log::{Aggregated, Field};
+use crate::services::Services;
+use crate::session::{self, Stopping};
+
+/// The pause after an error that the next attempt would meet again.
+const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// A port that could not be bound. Local: another program, the address, or a missing permission.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for {} on {}: {source}; {}", listener.protocol.name(), listener.address, fix(source))]
+pub struct BindError {
+    pub listener: Listener,
+    #[source]
+    pub source: io::Error,
+}
+
+/// A bound port.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) protocol: TunnelProtocol,
+    pub(crate) address: SocketAddr,
+    listener: std::net::TcpListener,
+}
+
+/// Binds every port, or none.
+pub(crate) async fn bind_all(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> {
+    let mut bound = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        bound.push(bind(*listener).await.map_err(|source| BindError { listener: *listener, source })?);
+    }
+    Ok(bound)
+}
+
+async fn bind(listener: Listener) -> io::Result<Bound> {
+    let socket = TcpListener::bind(listener.address).await?;
+    let address = socket.local_addr()?;
+    Ok(Bound { protocol: listener.protocol, address, listener: socket.into_std()? })
+}
+
+/// What to do about an error of binding.
+fn fix(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there: stop it, or choose another port in TunnelProtocolPorts"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address: set ServerIPAddress to one that it has, or to 0.0.0.0"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE), or choose another port in TunnelProtocolPorts"
+        }
+        _ => "check ServerIPAddress and TunnelProtocolPorts",
+    }
+}
+
+/// Proof that a connection is being served; a thread ends when all of its are gone.
+pub(crate) type Serving = mpsc::Sender<()>;
+
+/// What an accept loop needs.
+#[derive(Clone)]
+pub(crate) struct Accepting {
+    pub(crate) services: Arc<Services>,
+    pub(crate) errors: Arc<Aggregated>,
+    /// False while no new tunnels are wanted.
+    pub(crate) open: watch::Receiver<bool>,
+    pub(crate) stopping: Stopping,
+    pub(crate) serving: Serving,
+}
+
+impl Bound {
+    /// The same port for another thread's runtime.
+    pub(crate) fn share(&self) -> io::Result<Self> {
+        let listener = self.listener.try_clone()?;
+        Ok(Self { protocol: self.protocol, address: self.address, listener })
+    }
+
+    /// Accepts until the server stops; what is accepted is served on this thread.
+    pub(crate) async fn accept(self, mut accepting: Accepting) {
+        let Ok(mut listener) = TcpListen::from_std(self.listener, self.protocol) else { return };
+        let mut stopping = accepting.stopping.clone();
+        loop {
+            tokio::select! {
+                () = session::stopped(&mut stopping) => return,
+                accepted = next(&mut listener, &mut accepting.open) => match accepted {
+                    Ok(accepted) => {
+                        let Accepting { services, stopping, serving, .. } = accepting.clone();
+                        let port = self.address.port();
+                        tokio::spawn(async move {
+                            session::serve(accepted, port, services, stopping).await;
+                            drop(serving);
+                        });
+                    }
+                    Err(error) => {
+                        if let Some(kind) = lasting(&error) {
+                            accepting.errors.record(kind);
+                            sleep(BACK_OFF).await;
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+async fn next(listener: &mut TcpListen, open: &mut watch::Receiver<bool>) -> io::Result<Accepted> {
+    // An error is the end of whoever would close or open, which is the end of the server too.
+    let _ = open.wait_for(|open| *open).await;
+    listener.accept().await
+}
+
+/// What an error of accepting is called if trying again at once would only meet it again.
+fn lasting(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => Some("this process has too many open files"),
+        Some(libc::ENFILE) => Some("this machine has too many open files"),
+        Some(libc::ENOMEM | libc::ENOBUFS) => Some("out of memory"),
+        // Of one connection that is already gone, or of the network.
+        Some(
+            libc::ECONNABORTED
+            | libc::EINTR
+            | libc::EPROTO
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ETIMEDOUT
+            | libc::ECONNRESET,
+        ) => None,
+        _ => Some("other"),
+    }
+}
+
+/// The fields of lines about a port.
+pub(crate) fn fields(bound: &Bound) -> [(&'static str, Field); 2] {
+    [("localAddress", Field::listener(bound.address)), ("tunnelProtocol", bound.protocol.name().into())]
+}

@@ -1,0 +1,243 @@
+//! The server as a whole: bind, announce, serve on one single-threaded runtime for each core, obey signals, stop in
+//! order. A tunnel lives on one thread: that measured faster than moving it between threads.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::config::ServerConfig;
+use crate::listen::{Accepting, BindError, Bound, bind_all, fields};
+use crate::log::{Aggregated, Field, Level, Logger};
+use crate::services::{Services, ServicesError};
+
+/// How long tunnels get to end.
+const STOP: Duration = Duration::from_millis(4500);
+/// How often reports that were gathered are looked at.
+const REPORTS: Duration = Duration::from_secs(60);
+/// Errors of accepting are reported this often at most.
+const ACCEPT_ERRORS: Duration = Duration::from_secs(60);
+
+/// Why a server does not start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The configuration or the host.
+    #[error(transparent)]
+    Services(#[from] ServicesError),
+    /// The host.
+    #[error("cannot {action}: {source}")]
+    System {
+        action: &'static str,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl RunError {
+    /// Whether the system did not permit something.
+    pub fn is_permission(&self) -> bool {
+        let source = match self {
+            Self::Bind(error) => &error.source,
+            Self::System { source, .. } => source,
+            Self::Services(_) => return false,
+        };
+        source.kind() == io::ErrorKind::PermissionDenied
+    }
+
+    fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { action, source }
+    }
+}
+
+/// Serves until told to stop by SIGTERM or SIGINT.
+pub fn run(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
+    allow_many_files(log);
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(config, log));
+    // Nothing of worth runs here any more, but for look-ups that nobody waits for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
+    // Before the ports, so that a signal that comes early is obeyed too.
+    let mut signals = Signals::new().map_err(RunError::system("wait for signals"))?;
+    log.info("startup", [("version", env!("CARGO_PKG_VERSION").into())]);
+    let bound = bind_all(&config.listeners).await?;
+    let services = Arc::new(Services::new(config, log)?);
+    for port in &bound {
+        log.info("listening", fields(port));
+    }
+    let (stop, stopping) = watch::channel(false);
+    let (open, opened) = watch::channel(true);
+    let errors = Aggregated::new(log.clone(), Level::Error, "accept failed", ACCEPT_ERRORS);
+    let errors = Arc::new(errors);
+    let mut workers = Vec::new();
+    for _ in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+        // Each thread has its own: dropping the last one ends it.
+        let (serving, served) = mpsc::channel(1);
+        let (services, errors) = (services.clone(), errors.clone());
+        let (open, stopping) = (opened.clone(), stopping.clone());
+        workers.push(worker(&bound, Accepting { services, errors, open, stopping, serving }, served)?);
+    }
+    for port in &bound {
+        log.info("running", fields(port));
+    }
+    until_told_to_stop(&mut signals, &open, &services, log).await;
+    log.info("shutdown by system", []);
+    stop.send_replace(true);
+    tokio::select! {
+        () = all_ended(workers, log) => {}
+        () = signals.told_to_stop() => log.warning("stopping at once", []),
+    }
+    for port in &bound {
+        log.info("stopped", fields(port));
+    }
+    services.write_all_reports();
+    errors.write_all();
+    Ok(())
+}
+
+/// A thread with its own runtime, which accepts from every port. Sends when all that it served has ended.
+fn worker(
+    bound: &[Bound],
+    accepting: Accepting,
+    mut served: mpsc::Receiver<()>,
+) -> Result<oneshot::Receiver<()>, RunError> {
+    let action = "share a port between threads";
+    let ports: io::Result<Vec<Bound>> = bound.iter().map(Bound::share).collect();
+    let ports = ports.map_err(RunError::system(action))?;
+    let runtime = runtime()?;
+    let (ended, end) = oneshot::channel();
+    let work = move || {
+        runtime.block_on(async {
+            for port in ports {
+                tokio::spawn(port.accept(accepting.clone()));
+            }
+            drop(accepting);
+            // Ready when the last sender is gone: nothing is ever sent.
+            let _ = served.recv().await;
+        });
+        runtime.shutdown_background();
+        // Whoever waited may have lost patience.
+        let _ = ended.send(());
+    };
+    let spawned = thread::Builder::new().name("tunnels".into()).spawn(work);
+    spawned.map_err(RunError::system("start a thread"))?;
+    Ok(end)
+}
+
+async fn all_ended(workers: Vec<oneshot::Receiver<()>>, log: &Logger) {
+    let ended = async {
+        for worker in workers {
+            // An error is a thread that ended otherwise.
+            let _ = worker.await;
+        }
+    };
+    if timeout(STOP, ended).await.is_err() {
+        log.warning("some tunnels did not end in time", []);
+    }
+}
+
+async fn until_told_to_stop(
+    signals: &mut Signals,
+    open: &watch::Sender<bool>,
+    services: &Services,
+    log: &Logger,
+) {
+    let mut reports = interval(REPORTS);
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = signals.next() => match command {
+                Command::Stop => return,
+                Command::Establish(wanted) => {
+                    open.send_replace(wanted);
+                    log.info("establishing tunnels", [("establish", wanted.into())]);
+                }
+                Command::Reload => log.warning("not reloadable yet: restart to apply changed files", []),
+                Command::Snapshot => snapshot(services, log),
+            },
+            _ = reports.tick() => services.write_due_reports(),
+        }
+    }
+}
+
+/// What SIGUSR2 asks for.
+fn snapshot(services: &Services, log: &Logger) {
+    let all = Field::object([("established_clients", services.sessions.len().into())]);
+    log.event("server_load", [("ALL", all), ("server_entry_tag", Field::text(services.own_tag()))]);
+}
+
+/// What a signal asks for.
+enum Command {
+    Stop,
+    Establish(bool),
+    Reload,
+    Snapshot,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    pause: Signal,
+    resume: Signal,
+    reload: Signal,
+    snapshot: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            pause: signal(SignalKind::from_raw(libc::SIGTSTP))?,
+            resume: signal(SignalKind::from_raw(libc::SIGCONT))?,
+            reload: signal(SignalKind::user_defined1())?,
+            snapshot: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Command {
+        tokio::select! {
+            _ = self.terminate.recv() => Command::Stop,
+            _ = self.interrupt.recv() => Command::Stop,
+            _ = self.pause.recv() => Command::Establish(false),
+            _ = self.resume.recv() => Command::Establish(true),
+            _ = self.reload.recv() => Command::Reload,
+            _ = self.snapshot.recv() => Command::Snapshot,
+        }
+    }
+
+    async fn told_to_stop(&mut self) {
+        while !matches!(self.next().await, Command::Stop) {}
+    }
+}
+
+fn runtime() -> Result<Runtime, RunError> {
+    let built = Builder::new_current_thread().enable_all().build();
+    built.map_err(RunError::system("set up waiting for sockets and timers"))
+}
+
+/// Every tunnel and every flow is an open file, and the limit that a process starts with is for interactive use.
+#[expect(unsafe_code, reason = "limits are only available from the C library")]
+fn allow_many_files(log: &Logger) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the result.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if known && limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: `limit` holds what getrlimit gave, with the soft limit raised to the hard one.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+            log.warning("cannot raise the limit of open files", []);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What every connection may use: narrow handles, made once from the configuration. Nobody below sees the whole
+//! configuration.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use culvert_obfuscation::{
+    BuiltinPrefix, GeneratedPrefix, Keyword, ObfuscatorSeed, PrefixName, Prng, ReplayMode, SEED_LEN, Seed,
+    SeedHistoryLimits, ServerSeedLabel,
+};
+use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_ssh::host_key::HostKey;
+use culvert_ssh::kex::FreshKeys;
+use culvert_ssh::{
+    Algorithms, Connection, Decisions, Ident, IdentError, Limits, ReplyPrefix, ServerObfuscation,
+};
+use culvert_transport::Remote;
+
+use crate::admission::HandshakeSlots;
+use crate::config::{self, HandshakeLimits};
+use crate::forward::egress::EgressPolicy;
+use crate::hold::{Held, MOST_HELD};
+use crate::log::Logger;
+use crate::rules::TrafficRules;
+use crate::seed_store::SeedStore;
+use crate::session::auth::Login;
+use crate::session::registry::Sessions;
+use crate::session::report::Irregular;
+
+/// The handles. Cheap to share.
+pub(crate) struct Services {
+    pub(crate) ssh: SshFactory,
+    pub(crate) handshakes: HandshakeLimits,
+    pub(crate) slots: HandshakeSlots,
+    pub(crate) held: Arc<Held>,
+    pub(crate) irregular: Irregular,
+    pub(crate) sessions: Sessions,
+    pub(crate) egress: Arc<EgressPolicy>,
+    pub(crate) udp_gateway: Option<std::net::SocketAddr>,
+    pub(crate) rules: Arc<TrafficRules>,
+    pub(crate) own_entries: BTreeMap<String, ServerEntry>,
+    pub(crate) log: Logger,
+}
+
+/// Why a server cannot start with its configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    /// The configuration.
+    #[error("SSHServerVersion: {0}")]
+    Identification(#[from] IdentError),
+    /// The host.
+    #[error("cannot list this machine's addresses, which clients must not reach: {0}")]
+    OwnAddresses(#[source] io::Error),
+    /// The host.
+    #[error("this machine's random source failed")]
+    Random,
+}
+
+impl Services {
+    pub(crate) fn new(config: config::ServerConfig, log: &Logger) -> Result<Self, ServicesError> {
+        let egress = EgressPolicy::new(config.egress.allow_bogons, [config.address]);
+        let seeds = SeedStore::open(
+            &config.state_directory,
+            SeedHistoryLimits::default(),
+            SystemTime::now(),
+            log.clone(),
+        );
+        let login = Login::new(config.ssh.user, config.ssh.password, log);
+        Ok(Self {
+            ssh: SshFactory {
+                ident: Ident::local(&config.ssh.identification)?,
+                host_key: config.ssh.host_key,
+                key: config.obfuscated_ssh_key.map(|key| ObfuscationKey::new(key.expose())),
+                seeds: Arc::new(seeds),
+                login: Arc::new(login),
+            },
+            handshakes: config.ssh.handshakes,
+            slots: HandshakeSlots::new(&config.ssh.handshakes),
+            held: Held::new(MOST_HELD),
+            irregular: Irregular::new(log.clone()),
+            sessions: Sessions::default(),
+            egress: Arc::new(egress.map_err(ServicesError::OwnAddresses)?),
+            udp_gateway: config.egress.udp_gateway,
+            rules: Arc::new(config.traffic_rules),
+            own_entries: config.own_entries,
+            log: log.clone(),
+        })
+    }
+
+    /// The tag by which reports name this server.
+    pub(crate) fn own_tag(&self) -> &str {
+        self.own_entries.keys().next().map_or("", String::as_str)
+    }
+
+    /// Writes reports that have been gathered for a while.
+    pub(crate) fn write_due_reports(&self) {
+        self.ssh.login.failures.write_due();
+        self.irregular.write_older_than(Irregular::INTERVAL);
+    }
+
+    /// Writes all reports that have been gathered.
+    pub(crate) fn write_all_reports(&self) {
+        self.ssh.login.failures.write_all();
+        self.irregular.write_older_than(Duration::ZERO);
+    }
+}
+
+/// Makes the SSH side of a connection.
+pub(crate) struct SshFactory {
+    ident: Ident,
+    host_key: Arc<HostKey>,
+    key: Option<ObfuscationKey>,
+    seeds: Arc<SeedStore>,
+    login: Arc<Login>,
+}
+
+/// What follows from the key that obfuscates.
+struct ObfuscationKey {
+    keyword: Keyword,
+    /// Plain SSH clients predict the lists that it gives (PROTOCOL.md 3.3.2).
+    lists: Seed,
+}
+
+impl ObfuscationKey {
+    fn new(key: &str) -> Self {
+        let lists = Seed::for_server(key.as_bytes(), ServerSeedLabel::KeyExchange);
+        Self { keyword: Keyword::new(key), lists }
+    }
+}
+
+impl SshFactory {
+    /// A connection for a peer of this protocol's port.
+    pub(crate) fn connection(
+        &self,
+        protocol: TunnelProtocol,
+        peer: Remote,
+    ) -> Result<Connection, ServicesError> {
+        let obfuscates = protocol.obfuscates_ssh();
+        let seed = fresh_seed()?;
+        let obfuscation = self.key.as_ref().filter(|_| obfuscates).map(|key| ServerObfuscation {
+            keyword: key.keyword.clone(),
+            fallback_seed: seed.derive("padding"),
+        });
+        // PROTOCOL.md 3.3.2.
+        let lists = self.key.as_ref().filter(|_| !obfuscates).map(|key| key.lists.clone());
+        let config = culvert_ssh::ServerConfig {
+            ident: self.ident.clone(),
+            algorithms: Algorithms { no_encrypt_then_mac: obfuscates, seed: lists, peer_seed: None },
+            host_key: self.host_key.clone(),
+            obfuscation,
+            decisions: self.decisions(peer, seed.derive("prefix")),
+            limits: Limits::default(),
+            seed,
+        };
+        Ok(Connection::server(config, Box::new(FreshKeys)))
+    }
+
+    fn decisions(&self, peer: Remote, prefix_seed: Seed) -> Decisions {
+        let (seeds, login) = (self.seeds.clone(), self.login.clone());
+        let admit = move |seed: &ObfuscatorSeed| {
+            seeds.add(ReplayMode::Strict, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
+        };
+        Decisions {
+            admit: Box::new(admit),
+            reply_prefix: Box::new(move |name, _| reply_prefix(name, &prefix_seed)),
+            authenticate: Box::new(move |user, password| login.judge(user, password)),
+        }
+    }
+}
+
+/// The prefix to answer a client's with: ours for the names that our client uses, else bytes without a form, as the
+/// reference does (PROTOCOL.md 2.5).
+fn reply_prefix(name: &PrefixName, seed: &Seed) -> ReplyPrefix {
+    let prefix = match BuiltinPrefix::named(name) {
+        Some(builtin) => builtin.for_server(seed),
+        None => GeneratedPrefix::random(&mut Prng::new(seed)),
+    };
+    ReplyPrefix { prefix, split: None }
+}
+
+fn fresh_seed() -> Result<Seed, ServicesError> {
+    let mut bytes = [0; SEED_LEN];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ServicesError::Random)?;
+    Ok(Seed::from_bytes(bytes))
+}

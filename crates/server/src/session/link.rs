@@ -1,0 +1,55 @@
+//! A connection and its driver in one task: what is polled, and how it is ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_ssh::Connection;
+use culvert_ssh_tokio::{Driver, End, Handle, Incoming, Session};
+use culvert_transport::Stream;
+use tokio::time::timeout;
+
+use crate::hold;
+
+/// How long what is queued for the peer may take to leave at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+pub(crate) struct Link {
+    session: Session,
+    driver: Driver<Stream>,
+}
+
+/// What happened on a link.
+pub(crate) enum Step {
+    Incoming(Incoming),
+    /// It is over; the stream may still have to be drained.
+    Ended(Stream, Arc<End>),
+}
+
+impl Link {
+    pub(crate) fn new(connection: Connection, stream: Stream) -> Self {
+        let (session, driver) = culvert_ssh_tokio::run(connection, stream);
+        Self { session, driver }
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.session.handle()
+    }
+
+    /// Drives the connection to the next thing that happens. Must not be called after [`Step::Ended`].
+    pub(crate) async fn next(&mut self) -> Step {
+        tokio::select! {
+            biased;
+            Some(incoming) = self.session.next() => Step::Incoming(incoming),
+            (stream, end) = &mut self.driver => Step::Ended(stream, end),
+        }
+    }
+
+    /// Sends what is queued and closes without a reset.
+    pub(crate) async fn close(self) {
+        self.session.handle().close();
+        // A peer that reads nothing gets no more time; the stream is dropped with the driver.
+        if let Ok((stream, _)) = timeout(LAST_WORDS, self.driver).await {
+            hold::close(stream).await;
+        }
+    }
+}

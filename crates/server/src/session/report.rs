@@ -1,0 +1,208 @@
+//! What is reported about clients: one event for each tunnel, events that requests give rise to, and strangers in
+//! numbers. No client address, and no destination, gets here. Field names are the reference's.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use culvert_protocol::TunnelProtocol;
+use culvert_protocol::api::SessionId;
+use culvert_ssh::PreambleFacts;
+use culvert_ssh_tokio::Stats;
+use serde_json::{Map, Value as Json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+
+use super::api::{Established, Event, UNKNOWN_REGION};
+use crate::forward::flows::Flows;
+use crate::log::{Field, Logger};
+
+/// What is known of where a client is: nothing, until there is a database for it.
+const PLACE: [&str; 5] = ["client_region", "client_city", "client_isp", "client_asn", "client_aso"];
+
+/// When a tunnel began, by the calendar and by the clock.
+#[derive(Clone, Copy)]
+pub(super) struct Began {
+    at: OffsetDateTime,
+    clock: Instant,
+}
+
+impl Began {
+    pub(super) fn now() -> Self {
+        Self { at: OffsetDateTime::now_utc(), clock: Instant::now() }
+    }
+}
+
+/// Writes events of one client's requests.
+pub(super) struct Reporter<'r> {
+    pub(super) log: &'r Logger,
+    pub(super) session: &'r SessionId,
+}
+
+impl Reporter<'_> {
+    pub(super) fn write(&self, event: Event) {
+        let mut fields = event.fields;
+        // A stored record names the session it is from.
+        fields.entry("session_id").or_insert_with(|| self.session.as_str().into());
+        add_place(&mut fields);
+        write(self.log, event.name, fields);
+    }
+}
+
+/// Everything about a tunnel that has ended.
+pub(super) struct TunnelReport<'r> {
+    pub(super) log: &'r Logger,
+    pub(super) own_tag: &'r str,
+    pub(super) protocol: TunnelProtocol,
+    pub(super) session: &'r SessionId,
+    pub(super) began: Began,
+    pub(super) ended: Instant,
+    pub(super) preamble: Option<&'r PreambleFacts>,
+    pub(super) took_over: bool,
+    pub(super) established: Option<&'r Established>,
+    pub(super) flows: &'r Flows,
+}
+
+impl TunnelReport<'_> {
+    pub(super) fn write(&self, stats: Stats) {
+        let mut fields = Map::new();
+        if let Some(established) = self.established {
+            fields.extend(established.handshake.log_fields.clone());
+            fields.extend(established.connected.iter().flat_map(|connected| connected.log_fields.clone()));
+        }
+        add_place(&mut fields);
+        self.add_identity(&mut fields);
+        self.add_traffic(&mut fields, stats);
+        write(self.log, "server_tunnel", fields);
+    }
+
+    fn add_identity(&self, fields: &mut Map<String, Json>) {
+        let start = self.began.at.format(&Rfc3339).unwrap_or_default();
+        // What the client says of its protocol is not checked; which port it came to is known.
+        fields.insert("relay_protocol".into(), self.protocol.name().into());
+        fields.insert("session_id".into(), self.session.as_str().into());
+        fields.insert("start_time".into(), start.into());
+        fields.insert("handshake_completed".into(), self.established.is_some().into());
+        fields.insert("is_first_tunnel_in_session".into(), (!self.took_over).into());
+        fields.insert("server_entry_tag".into(), self.own_tag.into());
+        if let Some(preamble) = self.preamble {
+            fields.insert("upstream_ossh_padding".into(), preamble.client_padding.into());
+            fields.insert("downstream_ossh_padding".into(), preamble.server_padding.into());
+        }
+    }
+
+    fn add_traffic(&self, fields: &mut Map<String, Json>, stats: Stats) {
+        let (up, down) = self.flows.bytes();
+        let totals = self.flows.totals();
+        let wire = stats.read + stats.written;
+        let duration = self.ended.saturating_duration_since(self.began.clock).saturating_sub(stats.idle);
+        let numbers = [
+            ("duration", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+            ("bytes", up + down),
+            ("bytes_up_tcp", up),
+            ("bytes_down_tcp", down),
+            ("bytes_up_udp", 0),
+            ("bytes_down_udp", 0),
+            ("ssh_protocol_bytes", wire),
+            ("ssh_protocol_bytes_overhead", wire.saturating_sub(up + down)),
+            ("total_port_forward_count_tcp", totals.flows),
+            ("total_port_forward_count_udp", 0),
+            ("total_port_forward_refused_count_tcp", totals.refused),
+            ("total_port_forward_evicted_count_tcp", totals.evicted),
+            ("peak_concurrent_port_forward_count_tcp", totals.peak_flows as u64),
+            ("peak_concurrent_port_forward_count_udp", 0),
+            ("peak_concurrent_dialing_port_forward_count_tcp", totals.peak_dialing as u64),
+        ];
+        fields.extend(numbers.into_iter().map(|(name, number)| (name.to_owned(), number.into())));
+    }
+}
+
+fn add_place(fields: &mut Map<String, Json>) {
+    for name in PLACE {
+        fields.insert(name.to_owned(), UNKNOWN_REGION.into());
+    }
+}
+
+fn write(log: &Logger, name: &'static str, fields: Map<String, Json>) {
+    log.event(name, fields.iter().map(|(name, value)| (name.as_str(), Field::parameter(value.clone()))));
+}
+
+/// Counts strangers by port and kind, so that probing cannot fill the log.
+pub(crate) struct Irregular {
+    log: Logger,
+    windows: Mutex<BTreeMap<(u16, &'static str), Window>>,
+}
+
+struct Window {
+    protocol: TunnelProtocol,
+    began: Instant,
+    /// Not written yet.
+    count: u64,
+}
+
+impl Irregular {
+    /// A kind is written this often at most.
+    pub(crate) const INTERVAL: Duration = Duration::from_secs(300);
+
+    pub(crate) fn new(log: Logger) -> Self {
+        Self { log, windows: Mutex::default() }
+    }
+
+    /// Counts one: the first of its kind is written at once, those that follow together.
+    pub(crate) fn record(&self, protocol: TunnelProtocol, port: u16, error: &'static str) {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(window) = windows.get_mut(&(port, error)) {
+            window.count += 1;
+            return;
+        }
+        windows.insert((port, error), Window { protocol, began: Instant::now(), count: 0 });
+        self.write(protocol, port, error, 1);
+    }
+
+    /// Writes what has waited for so long.
+    pub(crate) fn write_older_than(&self, age: Duration) {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((port, error), window) in windows.extract_if(.., |_, window| window.began.elapsed() >= age) {
+            if window.count > 0 {
+                self.write(window.protocol, port, error, window.count);
+            }
+        }
+    }
+
+    fn write(&self, protocol: TunnelProtocol, port: u16, error: &'static str, count: u64) {
+        let mut fields = Map::new();
+        fields.insert("listener_protocol".into(), protocol.name().into());
+        fields.insert("listener_port_number".into(), port.into());
+        fields.insert("tunnel_error".into(), error.into());
+        fields.insert("count".into(), count.into());
+        add_place(&mut fields);
+        write(&self.log, "irregular_tunnel", fields);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Level, Origin};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_strangers_is_two_events() {
+        let (log, captured) = Logger::captured(Level::Info, Origin::default());
+        let irregular = Irregular::new(log);
+        for _ in 0..1000 {
+            irregular.record(TunnelProtocol::OSSH, 443, "invalid preamble");
+        }
+        irregular.write_older_than(Irregular::INTERVAL);
+        assert_eq!(captured.text().lines().count(), 1);
+        tokio::time::advance(Irregular::INTERVAL).await;
+        irregular.write_older_than(Irregular::INTERVAL);
+        irregular.write_older_than(Duration::ZERO);
+        let counts: Vec<u64> = captured
+            .text()
+            .lines()
+            .map(|line| serde_json::from_str::<Json>(line).unwrap()["count"].as_u64().unwrap())
+            .collect();
+        assert_eq!(counts, [1, 999]);
+    }
+}

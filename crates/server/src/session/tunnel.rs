@@ -1,0 +1,219 @@
+//! A tunnel: API requests in order, flows side by side, until the client leaves, is silent for too long, breaks a rule,
+//! takes its session elsewhere, or the server stops. Source: PROTOCOL.md 3.6 to 3.8.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_protocol::api::{PasswordPayload, SessionId};
+use culvert_ssh_tokio::{Handle, Incoming, IncomingChannel, IncomingRequest};
+use culvert_transport::ConnFacts;
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::alerts::Alerts;
+use super::api::{Answer, Context, MOST_KEEPALIVE_PADDING, Phase};
+use super::link::Step;
+use super::opening::Opened;
+use super::report::{Began, Reporter, TunnelReport};
+use super::{Stopping, stopped};
+use crate::forward::flows::Flows;
+use crate::forward::tcp::Candour;
+use crate::forward::{random, tcp};
+use crate::services::Services;
+
+/// The client capability by which it asks for reasons (PROTOCOL.md 12.1).
+const REFUSAL_REASONS: &str = "culvert-refusal-reasons";
+/// A client is gone when nothing was read for so long (PROTOCOL.md 3.6).
+const MOST_SILENCE: Duration = Duration::from_secs(300);
+const TCP: &[u8] = b"direct-tcpip";
+const TCP_UNSPLIT: &[u8] = b"direct-tcpip-no-split-tunnel@psiphon.ca";
+const RANDOM: &[u8] = b"random@psiphon.ca";
+
+/// What one tunnel owns.
+struct Tunnel<'s> {
+    services: &'s Services,
+    facts: ConnFacts,
+    handle: Handle,
+    session: SessionId,
+    candour: Candour,
+    alerts: Arc<Alerts>,
+    flows: Arc<Flows>,
+    phase: Phase,
+    /// A random stream was served before the handshake.
+    tried_out: bool,
+    tasks: JoinSet<()>,
+}
+
+/// Serves a client that has logged in, and reports.
+pub(super) async fn run(opened: Opened, facts: ConnFacts, services: &Services, stopping: &mut Stopping) {
+    let began = Began::now();
+    let Opened { mut link, password, preamble } = opened;
+    // It was accepted, so it is well formed.
+    let Ok(payload) = PasswordPayload::parse(&password) else { return };
+    drop(password);
+    let Some(mut registration) = services.sessions.register(payload.session_id.clone()).await else {
+        link.close().await;
+        return;
+    };
+    let mut tunnel = Tunnel::new(services, facts, link.handle(), payload);
+    let over = loop {
+        tokio::select! {
+            step = link.next() => match step {
+                Step::Incoming(incoming) => {
+                    if tunnel.on_incoming(incoming).is_break() {
+                        break None;
+                    }
+                }
+                Step::Ended(stream, _) => break Some(stream),
+            },
+            Some(_) = tunnel.tasks.join_next(), if !tunnel.tasks.is_empty() => {}
+            () = too_silent(&tunnel.handle) => break None,
+            () = registration.stopped() => break None,
+            () = stopped(stopping) => break None,
+        }
+    };
+    // Flows end first, so that what they sent last is counted and no byte follows the report.
+    tunnel.tasks.shutdown().await;
+    let stats = tunnel.handle.stats();
+    tunnel.report(began, preamble.as_ref(), registration.took_over).write(stats);
+    match over {
+        None => link.close().await,
+        Some(stream) => drop(stream),
+    }
+    drop(registration);
+}
+
+/// Returns when nothing was read for too long.
+async fn too_silent(handle: &Handle) {
+    loop {
+        let left = MOST_SILENCE.saturating_sub(handle.stats().idle);
+        if left.is_zero() {
+            return;
+        }
+        sleep(left).await;
+    }
+}
+
+impl<'s> Tunnel<'s> {
+    fn new(services: &'s Services, facts: ConnFacts, handle: Handle, payload: PasswordPayload) -> Self {
+        let listens = payload.takes_server_requests();
+        let reasons = payload.client_capabilities.iter().any(|name| name == REFUSAL_REASONS);
+        Self {
+            services,
+            facts,
+            alerts: Arc::new(Alerts::new(listens.then(|| handle.clone()))),
+            handle,
+            session: payload.session_id,
+            candour: if reasons { Candour::Reasons } else { Candour::Opaque },
+            flows: Flows::new(services.egress.clone(), services.rules.clone()),
+            phase: Phase::default(),
+            tried_out: false,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    fn on_incoming(&mut self, incoming: Incoming) -> ControlFlow<()> {
+        match incoming {
+            Incoming::Channel(channel) => self.on_channel(channel),
+            Incoming::Request(request) => return self.on_request(request),
+            Incoming::Preamble(_) | Incoming::Keyed { .. } | Incoming::Authenticated { .. } => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_request(&mut self, request: IncomingRequest) -> ControlFlow<()> {
+        let padding = keepalive_padding();
+        let context = Context {
+            now: OffsetDateTime::now_utc(),
+            client: self.facts.peer.0,
+            own_entries: &self.services.own_entries,
+            keepalive_padding: &padding,
+        };
+        let reporter = Reporter { log: &self.services.log, session: &self.session };
+        let mut report = |event| reporter.write(event);
+        match self.phase.answer(&request.name, &request.payload, &context, &mut report) {
+            Answer::Reply(reply) => request.reply(Ok(reply)),
+            Answer::Refuse => drop(request),
+            Answer::RefuseAndClose => {
+                drop(request);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_channel(&mut self, channel: IncomingChannel) {
+        match channel.kind.as_slice() {
+            TCP | TCP_UNSPLIT => self.on_tcp(channel),
+            RANDOM => self.on_random(channel),
+            _ => tcp::prohibit(channel),
+        }
+    }
+
+    fn on_tcp(&mut self, channel: IncomingChannel) {
+        let Ok((host, port)) = tcp::parse(&channel.payload) else { return tcp::prohibit(channel) };
+        // PROTOCOL.md 7.1: not a place but the gateway for UDP, which is not built yet.
+        let is_gateway = self
+            .services
+            .udp_gateway
+            .is_some_and(|gateway| u32::from(gateway.port()) == port && gateway.ip().to_string() == host);
+        if is_gateway {
+            return tcp::prohibit(channel);
+        }
+        if self.phase.established().is_none() {
+            self.alerts.disallowed_traffic();
+            return tcp::prohibit(channel);
+        }
+        let (flows, alerts, candour) = (self.flows.clone(), self.alerts.clone(), self.candour);
+        self.tasks.spawn(async move {
+            if let Err((channel, refusal)) = tcp::serve(channel, &host, port, &flows).await {
+                if refusal.is_disallowed() {
+                    alerts.disallowed_traffic();
+                }
+                tcp::refuse(channel, refusal, candour);
+            }
+        });
+    }
+
+    /// One before the handshake, any number after (PROTOCOL.md 7.3).
+    fn on_random(&mut self, channel: IncomingChannel) {
+        let Some(sizes) = random::parse(&channel.payload) else { return tcp::prohibit(channel) };
+        if self.phase.established().is_none() && std::mem::replace(&mut self.tried_out, true) {
+            return tcp::prohibit(channel);
+        }
+        self.tasks.spawn(random::serve(channel, sizes));
+    }
+
+    fn report<'r>(
+        &'r self,
+        began: Began,
+        preamble: Option<&'r culvert_ssh::PreambleFacts>,
+        took_over: bool,
+    ) -> TunnelReport<'r> {
+        TunnelReport {
+            log: &self.services.log,
+            own_tag: self.services.own_tag(),
+            protocol: self.facts.protocol,
+            session: &self.session,
+            began,
+            ended: Instant::now(),
+            preamble,
+            took_over,
+            established: self.phase.established(),
+            flows: &self.flows,
+        }
+    }
+}
+
+/// So many random bytes that nobody can tell an answer by its length; none if the random source fails.
+fn keepalive_padding() -> Vec<u8> {
+    let mut length = [0];
+    let drawn = aws_lc_rs::rand::fill(&mut length).is_ok();
+    let mut padding = vec![0; (usize::from(length[0]) + 1).min(MOST_KEEPALIVE_PADDING)];
+    if !drawn || aws_lc_rs::rand::fill(&mut padding).is_err() {
+        padding.clear();
+    }
+    padding
+}
