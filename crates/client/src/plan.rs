@@ -150,7 +150,7 @@ impl Planner<'_> {
             let prefix = builtin.for_client(&spec_seed);
             return Ok(Some(PrefixPlan { name: builtin.name(), prefix, split }));
         }
-        let specs = specs(settings, |pairs| PrefixSpec::new(pairs))?;
+        let specs = specs(settings, PrefixSpec::new)?;
         let Some((name, spec)) = self.select(settings, &specs, &mut choice) else { return Ok(None) };
         let prefix = spec.prefix(&spec_seed)?;
         Ok(Some(PrefixPlan { name: PrefixName::new(name)?, prefix, split }))
@@ -172,7 +172,7 @@ impl Planner<'_> {
         {
             return Ok(None);
         }
-        let specs = specs(settings, |pairs| Transform::new(pairs))?;
+        let specs = specs(settings, Transform::new)?;
         let chosen = self.select(settings, &specs, &mut choice);
         Ok(chosen.map(|(name, transform)| (name.to_owned(), transform.clone(), seed.derive("spec"))))
     }

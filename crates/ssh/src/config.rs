@@ -77,12 +77,19 @@ pub struct ClientConfig {
 /// Each is asked at most a handful of times for a connection and must not block.
 pub struct Decisions {
     /// A valid preamble was read: may its seed be used? False for a replay. PROTOCOL.md 2.4.
-    pub admit: Box<dyn FnMut(&ObfuscatorSeed) -> bool + Send>,
+    pub admit: Box<Admit>,
     /// The prefix to answer a client's prefix with. PROTOCOL.md 2.5.
-    pub reply_prefix: Box<dyn FnMut(&PrefixName, &Seed) -> ReplyPrefix + Send>,
+    pub reply_prefix: Box<ChoosePrefix>,
     /// Is this user name and password right? Must compare in constant time. PROTOCOL.md 3.5.
-    pub authenticate: Box<dyn FnMut(&[u8], &[u8]) -> bool + Send>,
+    pub authenticate: Box<Authenticate>,
 }
+
+/// Judges a preamble's seed.
+pub type Admit = dyn FnMut(&ObfuscatorSeed) -> bool + Send;
+/// Chooses the prefix to answer with, by the client's name for its own and the padding seed.
+pub type ChoosePrefix = dyn FnMut(&PrefixName, &Seed) -> ReplyPrefix + Send;
+/// Judges a user name and a password.
+pub type Authenticate = dyn FnMut(&[u8], &[u8]) -> bool + Send;
 
 /// The server's answer to a prefix.
 pub struct ReplyPrefix {

@@ -15,7 +15,7 @@ pub(crate) const MAX_PACKET: u32 = 256 * 1024;
 /// What protects a direction now.
 enum Protection {
     Clear,
-    Obfuscated(Keystream),
+    Obfuscated(Box<Keystream>),
     Keyed(Box<Opener>),
 }
 
@@ -52,7 +52,7 @@ impl Inbound {
 
     /// Expects obfuscation from here until NEWKEYS.
     pub(crate) fn deobfuscate(&mut self, keystream: Keystream) {
-        self.protection = Protection::Obfuscated(keystream);
+        self.protection = Protection::Obfuscated(Box::new(keystream));
     }
 
     /// Takes new keys into use. With strict key exchange the sequence starts anew (PROTOCOL.md 3.1).
@@ -121,7 +121,7 @@ impl Inbound {
                 be32(head)
             }
         };
-        if length < 2 || length > MAX_PACKET {
+        if !(2..=MAX_PACKET).contains(&length) {
             return Err(Error::Peer(Misbehaviour::PacketLength));
         }
         Ok(length)

@@ -25,8 +25,8 @@ mod requests;
 
 pub use channel::ChannelId;
 pub use config::{
-    Algorithms, ClientConfig, ClientObfuscation, Decisions, Limits, PreambleFacts, ReplyPrefix, ServerConfig,
-    ServerObfuscation,
+    Admit, Algorithms, Authenticate, ChoosePrefix, ClientConfig, ClientObfuscation, Decisions, Limits,
+    PreambleFacts, ReplyPrefix, ServerConfig, ServerObfuscation,
 };
 pub use connection::{ChannelData, ChannelOpen, Connection, OpenError, Progress};
 pub use error::{Error, Misbehaviour};

@@ -6,7 +6,7 @@ use culvert_obfuscation::Prng;
 use culvert_ssh::names::{CipherName, KexName};
 use culvert_ssh::{ChannelId, ChannelOpen, Error, Event, Limits};
 
-use pair::{Pair, Scenario};
+use pair::{Opening, Pair, Scenario};
 
 fn up(scenario: &Scenario) -> Pair {
     let mut pair = Pair::new(scenario);
@@ -19,6 +19,10 @@ fn up(scenario: &Scenario) -> Pair {
         scenario.seed
     );
     pair
+}
+
+fn opening(number: u64) -> Opening {
+    if number.is_multiple_of(2) { Opening::Obfuscated } else { Opening::Plain }
 }
 
 /// Opens a channel from the client and accepts it; returns both ends' numbers.
@@ -43,7 +47,7 @@ fn every_drawn_algorithm_works_in_both_protocols() {
     let mut kex = Vec::new();
     let mut ciphers = Vec::new();
     for number in 0..160 {
-        let scenario = Scenario { obfuscated: number % 2 == 0, ..Scenario::new(number) };
+        let scenario = Scenario { opening: opening(number), ..Scenario::new(number) };
         let pair = up(&scenario);
         let negotiated = pair.client.events.iter().find_map(|event| match event {
             Event::Keyed { negotiated, first: true } => Some(*negotiated),
@@ -64,7 +68,7 @@ fn every_drawn_algorithm_works_in_both_protocols() {
 #[test]
 fn a_prefixed_connection_comes_up_with_its_pauses() {
     for number in 0..20 {
-        let pair = up(&Scenario { prefixed: true, ..Scenario::new(number) });
+        let pair = up(&Scenario { opening: Opening::Prefixed, ..Scenario::new(number) });
         assert!(pair.client.wire.starts_with(b"GET / HTTP/1.1\r\n"));
     }
 }
@@ -104,7 +108,7 @@ fn pump(pair: &mut Pair, from_client: bool, id: ChannelId, data: &[u8]) {
 fn keys_change_while_data_is_queued() {
     for number in 0..4 {
         let limits = Limits { rekey_bytes: Some(64 * 1024), ..Limits::default() };
-        let scenario = Scenario { obfuscated: number % 2 == 0, limits, ..Scenario::new(number) };
+        let scenario = Scenario { opening: opening(number), limits, ..Scenario::new(number) };
         let mut pair = up(&scenario);
         let (client, server) = open(&mut pair);
         let data = Prng::derived(&scenario.seed, "data").bytes(400_000);

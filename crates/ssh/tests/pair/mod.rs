@@ -20,6 +20,12 @@ use culvert_ssh::{
 pub(crate) const KEYWORD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 pub(crate) const PASSWORD: &[u8] = b"{\"SessionId\":\"00\",\"SshPassword\":\"secret\"}";
 
+/// Some instant: a test's clock starts anywhere and moves only when the test moves it.
+#[expect(clippy::disallowed_methods, reason = "there is no other way to make an instant")]
+fn start_of_time() -> Instant {
+    Instant::now()
+}
+
 /// Ephemeral keys from a seed, so that a run can be repeated (but for ML-KEM, whose seam is coarser).
 struct SeededKeys(Prng);
 
@@ -35,15 +41,23 @@ pub(crate) fn host_key() -> Arc<HostKey> {
     KEY.get_or_init(|| Arc::new(HostKey::generate().expect("key generation works"))).clone()
 }
 
+/// What comes before SSH.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    Plain,
+    Obfuscated,
+    Prefixed,
+}
+
 /// What a scenario varies.
 #[derive(Clone)]
 pub(crate) struct Scenario {
     pub(crate) seed: Seed,
-    pub(crate) obfuscated: bool,
-    pub(crate) prefixed: bool,
+    pub(crate) opening: Opening,
     pub(crate) limits: Limits,
     pub(crate) password: Vec<u8>,
     pub(crate) pinned: Vec<u8>,
+    /// The server takes the preamble for new.
     pub(crate) admit: bool,
 }
 
@@ -53,8 +67,7 @@ impl Scenario {
         bytes[..8].copy_from_slice(&number.to_be_bytes());
         Self {
             seed: Seed::from_bytes(bytes),
-            obfuscated: true,
-            prefixed: false,
+            opening: Opening::Obfuscated,
             limits: Limits::default(),
             password: PASSWORD.to_vec(),
             pinned: host_key().public_blob().to_vec(),
@@ -64,7 +77,7 @@ impl Scenario {
 
     fn algorithms(&self, client: bool) -> Algorithms {
         let derived = Seed::for_server(KEYWORD.as_bytes(), ServerSeedLabel::KeyExchange);
-        let plain = !self.obfuscated;
+        let plain = self.opening == Opening::Plain;
         Algorithms {
             no_encrypt_then_mac: !plain,
             seed: if client { Some(self.seed.derive("kex")) } else { plain.then(|| derived.clone()) },
@@ -79,7 +92,7 @@ impl Scenario {
             obfuscator_seed: ObfuscatorSeed::from_bytes([9; 16]),
             padding_seed: padding_seed.clone(),
             padding: PaddingRange::new(None, None),
-            prefix: self.prefixed.then(|| PrefixPlan {
+            prefix: (self.opening == Opening::Prefixed).then(|| PrefixPlan {
                 name: PrefixName::new("p").expect("short"),
                 prefix: GeneratedPrefix::new(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".to_vec(), 37)
                     .expect("long"),
@@ -92,7 +105,7 @@ impl Scenario {
             host_key: self.pinned.clone(),
             user: b"psiphon".to_vec(),
             password: self.password.clone().into(),
-            obfuscation: self.obfuscated.then(|| ClientObfuscation {
+            obfuscation: (self.opening != Opening::Plain).then(|| ClientObfuscation {
                 preamble: ClientPreamble::new(&keyword, &plan),
                 padding_seed,
                 keyword: keyword.clone(),
@@ -109,7 +122,7 @@ impl Scenario {
             ident: Ident::local("SSH-2.0-OpenSSH_7.4").expect("valid"),
             algorithms: self.algorithms(false),
             host_key: host_key(),
-            obfuscation: self.obfuscated.then(|| ServerObfuscation {
+            obfuscation: (self.opening != Opening::Plain).then(|| ServerObfuscation {
                 keyword: Keyword::new(KEYWORD),
                 fallback_seed: self.seed.derive("fallback"),
             }),
@@ -183,14 +196,16 @@ impl End {
     }
 }
 
+/// Changes bytes on their way: whether to the server, offset of the first byte, the bytes.
+pub(crate) type Tamper = dyn FnMut(bool, usize, &mut Vec<u8>);
+
 /// Both ends and the wire between them.
 pub(crate) struct Pair {
     pub(crate) client: End,
     pub(crate) server: End,
     pub(crate) now: Instant,
     rng: Prng,
-    /// Changes bytes on their way: (to the server?, offset of the first byte, bytes).
-    pub(crate) tamper: Box<dyn FnMut(bool, usize, &mut Vec<u8>)>,
+    pub(crate) tamper: Box<Tamper>,
 }
 
 impl Pair {
@@ -198,7 +213,7 @@ impl Pair {
         Self {
             client: End::new(scenario.client()),
             server: End::new(scenario.server()),
-            now: Instant::now(),
+            now: start_of_time(),
             rng: Prng::derived(&scenario.seed, "wire"),
             tamper: Box::new(|_, _, _| {}),
         }
@@ -215,7 +230,7 @@ impl Pair {
                 self.server.connection.handle_timeout(self.now);
             }
         }
-        panic!("the pair never came to rest");
+        unreachable!("the pair never came to rest");
     }
 
     fn step(&mut self, to_server: bool) -> bool {
