@@ -206,6 +206,13 @@ impl Syntax {
             }
             text.push_str("\nFlags (before or after the verb):\n");
         }
+        text.push_str(&self.flag_lines("-"));
+        text
+    }
+
+    /// The flags alone, each with its help, in the order of their declaration.
+    pub fn flag_lines(&self, dashes: &str) -> String {
+        let mut text = String::new();
         for flag in self.flags {
             let value = match flag.kind {
                 Kind::Switch => "",
@@ -213,12 +220,8 @@ impl Syntax {
                 Kind::Integer => " int",
             };
             let again = if flag.kind == Kind::Repeated { " (may be repeated)" } else { "" };
-            let _ = writeln!(
-                text,
-                "  -{}{value}\n        {}{again}",
-                flag.name,
-                flag.help.replace('\n', "\n        ")
-            );
+            let help = flag.help.replace('\n', "\n        ");
+            let _ = writeln!(text, "  {dashes}{}{value}\n        {help}{again}", flag.name);
         }
         text
     }

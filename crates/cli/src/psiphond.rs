@@ -1,7 +1,5 @@
 //! The command line of `psiphond`: verbs, flags, what is said about mistakes, and exit codes. The flags are the
 //! reference's; they may also follow the verb. Not serving: the caller brings functions that do.
-//!
-//! Exit codes: sysexits(3), so that service managers can tell a mistake from a failure.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -15,6 +13,7 @@ use culvert_server::forward::own_addresses;
 use culvert_server::generate::{self, FileNames, GenerateError, Generated, Listeners, Options, WriteError};
 use culvert_server::log::{LogError, Logger};
 
+use crate::exit::{Exit, Failure};
 use crate::flags::{Arguments, Flag, Syntax, UsageError};
 
 const CONFIG: Flag = Flag::text("config", "run or generate with this config file (default psiphond.config)");
@@ -51,31 +50,6 @@ const SYNTAX: Syntax = Syntax {
     most_words: 1,
 };
 
-/// How the program ends, as sysexits(3) numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// The command line is wrong.
-    Usage = 64,
-    /// A file of data is wrong.
-    Data = 65,
-    /// Something that is needed cannot be had: an address, a port, the machine's random source.
-    Unavailable = 69,
-    /// A file cannot be written.
-    CannotCreate = 73,
-    /// The system does not permit it.
-    Permission = 77,
-    /// A configuration file is wrong.
-    Config = 78,
-}
-
-/// Why the program ends early: what to say, in a person's words, and the exit code.
-#[derive(Debug)]
-pub struct Failure {
-    pub exit: Exit,
-    pub message: String,
-}
-
 /// What this file does not do itself.
 pub struct Actions {
     /// Serves until told to stop.
@@ -109,15 +83,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, actions: &Actions) ->
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { exit, message }) => {
-            for line in message.lines() {
-                eprintln!("psiphond: {line}");
-            }
-            if exit == Exit::Usage {
-                eprintln!("psiphond: try psiphond -help");
-            }
-            ExitCode::from(exit as u8)
-        }
+        Err(failure) => failure.report("psiphond", "psiphond -help"),
     }
 }
 
@@ -155,7 +121,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Command, Failure> {
             let near = near.map(|verb| format!(" (did you mean {verb}?)")).unwrap_or_default();
             Err(Failure::usage(format!("unknown verb {other:?}{near}: use generate or run")))
         }
-        None => Err(Failure::usage("a verb is missing: generate or run".into())),
+        None => Err(Failure::usage("a verb is missing: generate or run")),
     }
 }
 
@@ -210,12 +176,6 @@ fn misprinted_verb(arguments: &[OsString]) -> Option<&'static str> {
         _ => None,
     };
     arguments.windows(2).find_map(verb_after)
-}
-
-impl Failure {
-    fn usage(message: String) -> Self {
-        Self { exit: Exit::Usage, message }
-    }
 }
 
 impl From<GenerateError> for Failure {

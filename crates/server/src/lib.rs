@@ -17,7 +17,7 @@ mod services;
 mod session;
 
 pub use listen::BindError;
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_until};
 pub use services::ServicesError;
 
 /// What log lines call this build.

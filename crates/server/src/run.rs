@@ -2,6 +2,7 @@
 //! order. A tunnel lives on one thread: that measured faster than moving it between threads.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -60,16 +61,38 @@ impl RunError {
 /// Serves until told to stop by SIGTERM or SIGINT.
 pub fn run(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
     allow_many_files(log);
+    on_this_thread(async {
+        // Before the ports, so that a signal that comes early is obeyed too.
+        let signals = Signals::new().map_err(RunError::system("wait for signals"))?;
+        serve(config, log, signals, || {}).await
+    })
+}
+
+/// Serves as a part of another program, which keeps its signals and its limits: until `stop` completes. `running` is
+/// called once all ports are bound and served.
+pub fn run_until(
+    config: ServerConfig,
+    log: &Logger,
+    running: impl FnOnce(),
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    on_this_thread(serve(config, log, Until(Some(Box::pin(stop))), running))
+}
+
+fn on_this_thread(serving: impl Future<Output = Result<(), RunError>>) -> Result<(), RunError> {
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(config, log));
+    let result = runtime.block_on(serving);
     // Nothing of worth runs here any more, but for look-ups that nobody waits for.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
-    // Before the ports, so that a signal that comes early is obeyed too.
-    let mut signals = Signals::new().map_err(RunError::system("wait for signals"))?;
+async fn serve(
+    config: ServerConfig,
+    log: &Logger,
+    mut orders: impl Orders,
+    running: impl FnOnce(),
+) -> Result<(), RunError> {
     log.info("startup", [("version", env!("CARGO_PKG_VERSION").into())]);
     let bound = bind_all(&config.listeners).await?;
     let services = Arc::new(Services::new(config, log)?);
@@ -91,12 +114,13 @@ async fn serve(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
     for port in &bound {
         log.info("running", fields(port));
     }
-    until_told_to_stop(&mut signals, &open, &services, log).await;
+    running();
+    until_told_to_stop(&mut orders, &open, &services, log).await;
     log.info("shutdown by system", []);
     stop.send_replace(true);
     tokio::select! {
         () = all_ended(workers, log) => {}
-        () = signals.told_to_stop() => log.warning("stopping at once", []),
+        () = told_to_stop(&mut orders) => log.warning("stopping at once", []),
     }
     for port in &bound {
         log.info("stopped", fields(port));
@@ -148,7 +172,7 @@ async fn all_ended(workers: Vec<oneshot::Receiver<()>>, log: &Logger) {
 }
 
 async fn until_told_to_stop(
-    signals: &mut Signals,
+    orders: &mut impl Orders,
     open: &watch::Sender<bool>,
     services: &Services,
     log: &Logger,
@@ -157,7 +181,7 @@ async fn until_told_to_stop(
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            command = signals.next() => match command {
+            command = orders.next() => match command {
                 Command::Stop => return,
                 Command::Establish(wanted) => {
                     open.send_replace(wanted);
@@ -175,6 +199,11 @@ async fn until_told_to_stop(
 fn snapshot(services: &Services, log: &Logger) {
     let all = Field::object([("established_clients", services.sessions.len().into())]);
     log.event("server_load", [("ALL", all), ("server_entry_tag", Field::text(services.own_tag()))]);
+}
+
+/// Where commands come from.
+trait Orders {
+    async fn next(&mut self) -> Command;
 }
 
 /// What a signal asks for.
@@ -205,7 +234,9 @@ impl Signals {
             snapshot: signal(SignalKind::user_defined2())?,
         })
     }
+}
 
+impl Orders for Signals {
     async fn next(&mut self) -> Command {
         tokio::select! {
             _ = self.terminate.recv() => Command::Stop,
@@ -216,10 +247,24 @@ impl Signals {
             _ = self.snapshot.recv() => Command::Snapshot,
         }
     }
+}
 
-    async fn told_to_stop(&mut self) {
-        while !matches!(self.next().await, Command::Stop) {}
+/// The one command of an embedding program; `None` once it was given.
+struct Until<F>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output = ()>> Orders for Until<F> {
+    async fn next(&mut self) -> Command {
+        match &mut self.0 {
+            Some(stop) => stop.await,
+            None => std::future::pending().await,
+        }
+        self.0 = None;
+        Command::Stop
     }
+}
+
+async fn told_to_stop(orders: &mut impl Orders) {
+    while !matches!(orders.next().await, Command::Stop) {}
 }
 
 fn runtime() -> Result<Runtime, RunError> {

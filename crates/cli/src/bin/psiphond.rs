@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use culvert_cli::psiphond::{self, Actions, Failure};
+use culvert_cli::exit::Failure;
+use culvert_cli::psiphond::{self, Actions};
 
 fn main() -> ExitCode {
     let actions = Actions {

@@ -90,7 +90,7 @@ impl fmt::Display for ConfigError {
 }
 
 fn near_words(near: &Option<&'static str>) -> String {
-    near.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+    near.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
 }
 
 fn io_words(kind: std::io::ErrorKind) -> &'static str {

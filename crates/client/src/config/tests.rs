@@ -39,11 +39,11 @@ fn the_walk_through_config_is_usable() {
 const MISTAKES: &[(&str, &str)] = &[
     (
         "\n\"LimitTunnelProtocols\": [\"SSH\", \"OSSHH\"]",
-        "c:2:33: LimitTunnelProtocols[1]: \"OSSHH\" is not a tunnel protocol; did you mean OSSH?",
+        "c:2:33: LimitTunnelProtocols[1]: \"OSSHH\" is not a tunnel protocol (did you mean OSSH?)",
     ),
     (
         "\n\"TunnelProtocol\": \"ossh\"",
-        "c:2:1: TunnelProtocol: \"ossh\" is not a tunnel protocol; did you mean OSSH?",
+        "c:2:1: TunnelProtocol: \"ossh\" is not a tunnel protocol (did you mean OSSH?)",
     ),
     (
         "\n  \"LocalSocksProxyPort\": \"1080\"",
@@ -159,7 +159,7 @@ fn unknown_keys_warn_at_run_time_and_fail_in_check() {
     let mut warnings: Vec<String> = loaded.warnings.iter().map(Problem::to_string).collect();
     warnings.sort();
     let expected = [
-        "c:2:1: LocalSockProxyPort: unknown key; did you mean LocalSocksProxyPort?",
+        "c:2:1: LocalSockProxyPort: unknown key (did you mean LocalSocksProxyPort?)",
         "c:3:1: egressregion: the key is spelled EgressRegion; other letter case is accepted but may be mistaken",
         "c:4:1: SponsorId: the key stands twice (first at line 1, column 47); the last one counts",
     ];
