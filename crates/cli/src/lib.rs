@@ -3,5 +3,7 @@
 pub mod console_client;
 pub mod exit;
 pub mod flags;
+pub mod in_process;
 pub mod psiphond;
 pub mod quickstart;
+pub mod selfcheck;

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use culvert_cli::exit::Failure;
 use culvert_cli::psiphond::{self, Actions};
+use culvert_cli::selfcheck::selfcheck;
 
 fn main() -> ExitCode {
-    let actions = Actions {
-        run: |config, log| culvert_server::run(config, &log).map_err(Failure::from),
-        selfcheck: |_generated, _options| Ok(()),
-    };
+    let actions =
+        Actions { run: |config, log| culvert_server::run(config, &log).map_err(Failure::from), selfcheck };
     psiphond::main(std::env::args_os().skip(1), &actions)
 }
