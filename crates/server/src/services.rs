@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use culvert_obfuscation::{
-    BuiltinPrefix, GeneratedPrefix, Keyword, ObfuscatorSeed, PrefixName, Prng, ReplayMode, SEED_LEN, Seed,
-    SeedHistoryLimits, ServerSeedLabel,
+    BuiltinPrefix, GeneratedPrefix, Keyword, ObfuscatorSeed, PrefixName, PrefixSpec, Prng, ReplayMode,
+    SEED_LEN, Seed, SeedHistoryLimits, ServerSeedLabel,
 };
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
@@ -73,6 +73,8 @@ impl Services {
                 ident: Ident::local(&config.ssh.identification)?,
                 host_key: config.ssh.host_key,
                 key: config.obfuscated_ssh_key.map(|key| ObfuscationKey::new(key.expose())),
+                limits: Limits { rekey_bytes: config.ssh.rekey_bytes, ..Limits::default() },
+                prefix_specs: Arc::new(config.prefix_specs),
                 seeds: Arc::new(seeds),
                 login: Arc::new(login),
             },
@@ -87,6 +89,11 @@ impl Services {
             own_entries: config.own_entries,
             log: log.clone(),
         })
+    }
+
+    /// Whether keys are renewed so often that somebody wants to see it.
+    pub(crate) fn watches_rekeying(&self) -> bool {
+        self.ssh.limits.rekey_bytes.is_some()
     }
 
     /// The tag by which reports name this server.
@@ -112,6 +119,8 @@ pub(crate) struct SshFactory {
     ident: Ident,
     host_key: Arc<HostKey>,
     key: Option<ObfuscationKey>,
+    limits: Limits,
+    prefix_specs: Arc<BTreeMap<String, PrefixSpec>>,
     seeds: Arc<SeedStore>,
     login: Arc<Login>,
 }
@@ -151,32 +160,31 @@ impl SshFactory {
             host_key: self.host_key.clone(),
             obfuscation,
             decisions: self.decisions(peer, seed.derive("prefix")),
-            limits: Limits::default(),
+            limits: self.limits,
             seed,
         };
         Ok(Connection::server(config, Box::new(FreshKeys)))
     }
 
     fn decisions(&self, peer: Remote, prefix_seed: Seed) -> Decisions {
-        let (seeds, login) = (self.seeds.clone(), self.login.clone());
+        let (seeds, login, specs) = (self.seeds.clone(), self.login.clone(), self.prefix_specs.clone());
         let admit = move |seed: &ObfuscatorSeed| {
             seeds.add(ReplayMode::Strict, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
         };
         Decisions {
             admit: Box::new(admit),
-            reply_prefix: Box::new(move |name, _| reply_prefix(name, &prefix_seed)),
+            reply_prefix: Box::new(move |name, _| reply_prefix(&specs, name, &prefix_seed)),
             authenticate: Box::new(move |user, password| login.judge(user, password)),
         }
     }
 }
 
-/// The prefix to answer a client's with: ours for the names that our client uses, else bytes without a form, as the
-/// reference does (PROTOCOL.md 2.5).
-fn reply_prefix(name: &PrefixName, seed: &Seed) -> ReplyPrefix {
-    let prefix = match BuiltinPrefix::named(name) {
-        Some(builtin) => builtin.for_server(seed),
-        None => GeneratedPrefix::random(&mut Prng::new(seed)),
-    };
+/// The prefix to answer a client's with: from the configuration; else ours for the names that our client uses; else bytes
+/// without a form, as the reference does (PROTOCOL.md 2.5).
+fn reply_prefix(specs: &BTreeMap<String, PrefixSpec>, name: &PrefixName, seed: &Seed) -> ReplyPrefix {
+    let configured = name.as_str().and_then(|name| specs.get(name)?.prefix(seed).ok());
+    let builtin = || BuiltinPrefix::named(name).map(|builtin| builtin.for_server(seed));
+    let prefix = configured.or_else(builtin).unwrap_or_else(|| GeneratedPrefix::random(&mut Prng::new(seed)));
     ReplyPrefix { prefix, split: None }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::finding::{ConfigError, Finding};
 use super::schema::{self, Key};
-use super::{Strictness, data_files, server_keys, traffic_rules};
+use super::{Strictness, data_files, server_keys, tactics, traffic_rules};
 
 /// The kinds of file that a server is configured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,8 @@ pub fn check(file: &Path, kind: FileKind) -> Result<Vec<Finding>, ConfigError> {
     match kind {
         FileKind::Main => super::load(file, strict).map(|loaded| loaded.warnings),
         FileKind::TrafficRules => traffic_rules::load(file, strict).map(|loaded| loaded.warnings),
-        FileKind::Osl | FileKind::Tactics => {
-            data_files::load(file, kind.keys(), strict).map(|loaded| loaded.warnings)
-        }
+        FileKind::Tactics => tactics::load(file, strict).map(|loaded| loaded.warnings),
+        FileKind::Osl => data_files::load(file, kind.keys(), strict).map(|loaded| loaded.warnings),
     }
 }
 

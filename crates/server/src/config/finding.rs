@@ -79,6 +79,10 @@ pub enum Problem {
     BadHostKey(#[source] culvert_ssh::host_key::HostKeyError),
     #[error("{0}")]
     BadEntry(#[source] culvert_protocol::server_entry::DecodeError),
+    #[error("{0}")]
+    BadPrefix(#[source] culvert_obfuscation::TransformError),
+    #[error("must be a list of one pair of texts, such as [[\"\", \"HTTP/1\\\\.1 200 OK\"]]")]
+    NotAPrefixSpec,
     #[error("server entries disagree on their {member}; one server has one")]
     EntriesDisagree { member: &'static str },
     #[error("is understood but has no effect in this build yet")]

@@ -9,6 +9,7 @@ pub(crate) mod schema;
 mod secret;
 mod server;
 pub(crate) mod server_keys;
+mod tactics;
 pub mod traffic_rules;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_obfuscation::PrefixSpec;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 
@@ -47,6 +49,8 @@ pub struct ServerConfig {
     pub ssh: SshConfig,
     /// The obfuscation keyword; always there when an obfuscated protocol is listened for.
     pub obfuscated_ssh_key: Option<Secret>,
+    /// What to answer a client's prefix with, by the name that the client says.
+    pub prefix_specs: BTreeMap<String, PrefixSpec>,
     pub egress: EgressConfig,
     pub traffic_rules: TrafficRules,
     /// For reloading `traffic_rules`.
@@ -83,6 +87,8 @@ pub struct SshConfig {
     pub user: Secret,
     pub password: Secret,
     pub handshakes: HandshakeLimits,
+    /// Renews keys after so many bytes in a direction instead of when the cipher needs it.
+    pub rekey_bytes: Option<u64>,
 }
 
 /// `None` is no limit.

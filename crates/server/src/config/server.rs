@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_obfuscation::server_identification;
+use culvert_obfuscation::{PrefixSpec, server_identification};
 use culvert_protocol::json_position::{Step, near_name};
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
@@ -21,7 +21,7 @@ use super::schema::Key;
 use super::server_keys as keys;
 use super::{
     EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig, SshConfig,
-    data_files, traffic_rules,
+    data_files, tactics, traffic_rules,
 };
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
@@ -43,7 +43,10 @@ pub fn load(file: &Path, strictness: Strictness) -> Result<Loaded<ServerConfig>,
     understand(file, &document::read(file)?, strictness, Some(data))
 }
 
-type ReadData = fn(&mut Document<'_>, &Members<'_>, Strictness) -> TrafficRules;
+type ReadData = fn(&mut Document<'_>, &Members<'_>, Strictness) -> Data;
+
+/// What the other files hold.
+type Data = (TrafficRules, BTreeMap<String, PrefixSpec>);
 
 fn understand(
     file: &Path,
@@ -58,9 +61,9 @@ fn understand(
     let log = log(&mut document, &members);
     let ssh = ssh(&mut document, &members);
     let egress = egress(&mut document, &members);
-    let traffic_rules = match read_data {
+    let (traffic_rules, prefix_specs) = match read_data {
         Some(read) => read(&mut document, &members, strictness),
-        None => TrafficRules::default(),
+        None => Data::default(),
     };
     let own_entries = own_entries(&mut document, &members);
     require_keys(&mut document, &members, &listeners);
@@ -74,6 +77,7 @@ fn understand(
         log,
         ssh,
         obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
+        prefix_specs,
         egress,
         traffic_rules,
         traffic_rules_file: members.text(&keys::TRAFFIC_RULES_FILENAME).map(PathBuf::from),
@@ -205,6 +209,7 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
     let at_once = at_once.and_then(|most| usize::try_from(most).ok()).and_then(NonZeroUsize::new);
     let hold = within(document, members, &keys::PROBE_HOLD_SECONDS, 366 * 86_400).filter(|hold| *hold > 0);
     let probe_hold = hold.map(Duration::from_secs);
+    let rekey_bytes = within(document, members, &keys::SSH_REKEY_BYTES, i64::MAX).filter(|bytes| *bytes > 0);
     Some(SshConfig {
         host_key: host_key?,
         // PROTOCOL.md 3.2: clients predict it from the key.
@@ -215,6 +220,7 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
         user: secret(&keys::SSH_USER_NAME),
         password: secret(&keys::SSH_PASSWORD),
         handshakes: HandshakeLimits { wait_for_slot, duration, at_once, probe_hold },
+        rekey_bytes,
     })
 }
 
@@ -233,28 +239,31 @@ fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
     EgressConfig { allow_bogons: members.flag(&keys::ALLOW_BOGONS), udp_gateway, dns_resolver }
 }
 
-/// The traffic rules; the other files are only checked.
-fn data(document: &mut Document<'_>, members: &Members<'_>, strictness: Strictness) -> TrafficRules {
+/// The traffic rules, and what the tactics say of prefixes.
+fn data(document: &mut Document<'_>, members: &Members<'_>, strictness: Strictness) -> Data {
     let file = |key| members.text(key).map(Path::new);
-    let mut rules = TrafficRules::default();
-    match file(&keys::TRAFFIC_RULES_FILENAME).map(|file| traffic_rules::load(file, strictness)) {
-        Some(Ok(loaded)) => {
-            rules = loaded.value;
+    let rules = file(&keys::TRAFFIC_RULES_FILENAME).map(|file| traffic_rules::load(file, strictness));
+    let tactics = file(&keys::TACTICS_CONFIG_FILENAME).map(|file| tactics::load(file, strictness));
+    let osl =
+        file(&keys::OSL_CONFIG_FILENAME).map(|file| data_files::load(file, data_files::OSL, strictness));
+    let rules = adopt(document, rules).unwrap_or_default();
+    let prefix_specs = adopt(document, tactics).unwrap_or_default();
+    adopt(document, osl);
+    (rules, prefix_specs)
+}
+
+/// What a file that was named holds; what was found about it goes to the document.
+fn adopt<T>(document: &mut Document<'_>, file: Option<Result<Loaded<T>, ConfigError>>) -> Option<T> {
+    match file? {
+        Ok(loaded) => {
             document.adopt(loaded.warnings);
+            Some(loaded.value)
         }
-        Some(Err(error)) => document.adopt(error.findings),
-        None => {}
-    }
-    for (key, table) in
-        [(&keys::OSL_CONFIG_FILENAME, data_files::OSL), (&keys::TACTICS_CONFIG_FILENAME, data_files::TACTICS)]
-    {
-        match file(key).map(|file| data_files::load(file, table, strictness)) {
-            Some(Ok(loaded)) => document.adopt(loaded.warnings),
-            Some(Err(error)) => document.adopt(error.findings),
-            None => {}
+        Err(error) => {
+            document.adopt(error.findings);
+            None
         }
     }
-    rules
 }
 
 fn own_entries(document: &mut Document<'_>, members: &Members<'_>) -> BTreeMap<String, ServerEntry> {

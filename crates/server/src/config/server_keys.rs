@@ -1,5 +1,5 @@
 //! The settings of the server's main file, `psiphond.config`: the one table of them. All names are the reference's
-//! but for `StateDirectory` and `ProbeHoldSeconds`.
+//! but for `StateDirectory`, `SSHRekeyBytes` and `ProbeHoldSeconds`.
 
 use super::schema::{Key, Kind};
 use Kind::{Anything, Flag, Integer, IntegerMap, Text, TextList, TextMap};
@@ -37,6 +37,8 @@ server_keys! {
     SSH_BEGIN_HANDSHAKE_TIMEOUT = Key::applied("SSHBeginHandshakeTimeoutMilliseconds", Integer);
     SSH_HANDSHAKE_TIMEOUT = Key::applied("SSHHandshakeTimeoutMilliseconds", Integer);
     MAX_CONCURRENT_SSH_HANDSHAKES = Key::applied("MaxConcurrentSSHHandshakes", Integer);
+    // Renews keys after so many bytes instead of when the cipher needs it. Default and 0: the cipher's limit.
+    SSH_REKEY_BYTES = Key::applied("SSHRekeyBytes", Integer);
     OBFUSCATED_SSH_KEY = Key::applied("ObfuscatedSSHKey", Text);
     // How long somebody without the key is kept waiting at most. Default and 0: until they leave.
     PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer);

@@ -30,21 +30,21 @@ pub(crate) fn prohibit(channel: IncomingChannel) {
 
 /// Refuses a flow, with the reason if the client understands one.
 pub(crate) fn refuse(channel: IncomingChannel, refusal: DialRefusal, candour: Candour) {
-    match candour {
-        Candour::Opaque => prohibit(channel),
-        Candour::Reasons => channel.reject(PROHIBITED.0, reason_text(refusal)),
+    match (candour, reason_text(refusal)) {
+        (Candour::Reasons, Some(text)) => channel.reject(PROHIBITED.0, text),
+        _ => prohibit(channel),
     }
 }
 
-/// PROTOCOL.md 12.1.
-fn reason_text(refusal: DialRefusal) -> &'static str {
+/// PROTOCOL.md 12.1. This server's own troubles are none of them.
+fn reason_text(refusal: DialRefusal) -> Option<&'static str> {
     match refusal {
-        DialRefusal::NameNotFound => "culvert:name-not-found",
-        DialRefusal::Bogon | DialRefusal::Rules => "culvert:rules",
-        DialRefusal::Unreachable => "culvert:host-unreachable",
-        DialRefusal::TimedOut => "culvert:timed-out",
-        DialRefusal::ConnectionRefused => "culvert:connection-refused",
-        DialRefusal::ResourceExhausted => "culvert:server-busy",
+        DialRefusal::NameNotFound => Some("culvert:name-not-found"),
+        DialRefusal::Bogon | DialRefusal::Rules => Some("culvert:rules"),
+        DialRefusal::Unreachable => Some("culvert:host-unreachable"),
+        DialRefusal::TimedOut => Some("culvert:timed-out"),
+        DialRefusal::ConnectionRefused => Some("culvert:connection-refused"),
+        DialRefusal::ResourceExhausted => None,
     }
 }
 

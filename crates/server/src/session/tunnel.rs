@@ -21,6 +21,7 @@ use super::{Stopping, stopped};
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
 use crate::forward::{random, tcp};
+use crate::log::Level;
 use crate::services::Services;
 
 /// The client capability by which it asks for reasons (PROTOCOL.md 12.1).
@@ -118,6 +119,10 @@ impl<'s> Tunnel<'s> {
         match incoming {
             Incoming::Channel(channel) => self.on_channel(channel),
             Incoming::Request(request) => return self.on_request(request),
+            Incoming::Keyed { first: false, .. } => {
+                let level = if self.services.watches_rekeying() { Level::Info } else { Level::Debug };
+                self.services.log.line(level, "keys renewed", []);
+            }
             Incoming::Preamble(_) | Incoming::Keyed { .. } | Incoming::Authenticated { .. } => {}
         }
         ControlFlow::Continue(())
