@@ -1,0 +1,263 @@
+//! A server in this process on ports of its own, and clients made of the SSH crates alone.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use culvert_obfuscation::{
+    ClientPreamble, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, Seed, ServerSeedLabel,
+};
+use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_server::config::{self, ServerConfig, Strictness};
+use culvert_server::generate::{FileNames, Listeners, Options, generate};
+use culvert_server::log::{Captured, Level, Logger, Origin};
+use culvert_server::{RunError, run_until};
+use culvert_ssh::kex::FreshKeys;
+use culvert_ssh::{Algorithms, ClientConfig, ClientObfuscation, Connection, Ident, Limits};
+use culvert_ssh_tokio::{ChannelStream, Handle, Incoming, OpenFailure, Session};
+use data_encoding::BASE64;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// More than anything here takes.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE: &str = r#"{"propagation_channel_id":"AABBCCDDEEFF0011","sponsor_id":"1122334455667788","client_version":"42","client_platform":"Windows","relay_protocol":"OSSH"}"#;
+
+pub(crate) struct Server {
+    pub(crate) ossh: SocketAddr,
+    pub(crate) ssh: SocketAddr,
+    entry: ServerEntry,
+    log: Captured,
+    state: std::path::PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Server {
+    /// Starts a server that lets flows go to this machine; `edit` changes what was generated.
+    pub(crate) async fn start(name: &str, edit: impl FnOnce(&mut ServerConfig)) -> Self {
+        let file = Path::new("psiphond.config");
+        let options = Options {
+            address: "127.0.0.1".parse().unwrap(),
+            listeners: Listeners::parse(["OSSH:1", "SSH:2"]).unwrap(),
+            log_file: None,
+            files: FileNames::default(),
+        };
+        let generated = generate(&options).unwrap();
+        let text = generated.text(file).unwrap();
+        let mut config = config::parse(file, text, Strictness::Run).unwrap().value;
+        for listener in &mut config.listeners {
+            listener.address.set_port(0);
+        }
+        config.egress.allow_bogons = true;
+        config.state_directory = std::env::temp_dir().join(format!("culvert-{name}-{}", std::process::id()));
+        edit(&mut config);
+        let state = config.state_directory.clone();
+        let (log, captured) = Logger::captured(Level::Info, Origin::default());
+        let (stop, stopped) = oneshot::channel();
+        let (running, up) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let stopped = async { drop(stopped.await) };
+            run_until(config, &log, || running.send(()).unwrap(), stopped)
+        });
+        timeout(SOON, up).await.unwrap().unwrap();
+        let at = |protocol| address_of(&captured, protocol);
+        let (ossh, ssh) = (at(TunnelProtocol::OSSH), at(TunnelProtocol::SSH));
+        Self {
+            ossh,
+            ssh,
+            entry: generated.entry,
+            log: captured,
+            state,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn events(&self, name: &str) -> Vec<Value> {
+        let lines = self.log.text();
+        let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.filter(|event| event["event_name"] == name).collect()
+    }
+
+    /// Stops and waits for the end; then every tunnel has been reported.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap().unwrap();
+        }
+    }
+
+    pub(crate) fn lines(&self) -> String {
+        self.log.text()
+    }
+
+    fn text(&self, member: &str) -> &str {
+        self.entry.text(member).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_dir_all(&self.state);
+    }
+}
+
+fn address_of(log: &Captured, protocol: TunnelProtocol) -> SocketAddr {
+    let text = log.text();
+    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let line = lines.find(|line| line["msg"] == "running" && line["tunnelProtocol"] == protocol.name());
+    line.unwrap()["localAddress"].as_str().unwrap().parse().unwrap()
+}
+
+/// What a client does differently from others.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) obfuscated: bool,
+    pub(crate) session: u8,
+    pub(crate) capabilities: &'static [&'static str],
+    pub(crate) password: Option<&'static str>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { obfuscated: true, session: 1, capabilities: &["server-requests"], password: None }
+    }
+}
+
+pub(crate) struct Client {
+    pub(crate) session: Session,
+    pub(crate) handle: Handle,
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+impl Plan {
+    /// The client's end of the connection, before anything is sent.
+    pub(crate) fn connection(&self, server: &Server) -> Connection {
+        let seed = Seed::from_bytes(random());
+        let key = server.text("sshObfuscatedKey");
+        let keyword = Keyword::new(key);
+        let padding_seed = seed.derive("padding");
+        let plan = PreamblePlan {
+            obfuscator_seed: ObfuscatorSeed::from_bytes(random()),
+            padding_seed: padding_seed.clone(),
+            padding: PaddingRange::default(),
+            prefix: None,
+        };
+        let predicted = Seed::for_server(key.as_bytes(), ServerSeedLabel::KeyExchange);
+        let password = serde_json::json!({
+            "SessionId": format!("{:032x}", self.session),
+            "SshPassword": self.password.unwrap_or_else(|| server.text("sshPassword")),
+            "ClientCapabilities": self.capabilities,
+        });
+        let config = ClientConfig {
+            ident: Ident::local("SSH-2.0-OpenSSH_8.1").unwrap(),
+            algorithms: Algorithms {
+                no_encrypt_then_mac: self.obfuscated,
+                seed: Some(seed.derive("lists")),
+                peer_seed: (!self.obfuscated).then_some(predicted),
+            },
+            host_key: BASE64.decode(server.text("sshHostKey").as_bytes()).unwrap(),
+            user: server.text("sshUsername").into(),
+            password: password.to_string().into_bytes().into(),
+            obfuscation: self.obfuscated.then(|| ClientObfuscation {
+                preamble: ClientPreamble::new(&keyword, &plan),
+                padding_seed,
+                keyword: keyword.clone(),
+            }),
+            limits: Limits::default(),
+            seed,
+        };
+        Connection::client(config, Box::new(FreshKeys))
+    }
+
+    /// Connects and logs in. `None`: the server refused.
+    pub(crate) async fn connect(&self, server: &Server) -> Option<Client> {
+        let address = if self.obfuscated { server.ossh } else { server.ssh };
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut session, driver) = culvert_ssh_tokio::run(self.connection(server), stream);
+        tokio::spawn(driver);
+        let logged_in = async {
+            while let Some(incoming) = session.next().await {
+                if matches!(incoming, Incoming::Authenticated { .. }) {
+                    return true;
+                }
+            }
+            false
+        };
+        let logged_in = timeout(SOON, logged_in).await.expect("a login takes no longer");
+        logged_in.then(|| Client { handle: session.handle(), session })
+    }
+
+    /// Connects, logs in and makes the handshake.
+    pub(crate) async fn tunnel(&self, server: &Server) -> Client {
+        let client = self.connect(server).await.expect("the login is right");
+        client.ask("psiphon-handshake", HANDSHAKE).await.expect("the handshake is right");
+        client
+    }
+}
+
+impl Client {
+    /// Asks; `None` is a refusal or the tunnel's end.
+    pub(crate) async fn ask(&self, name: &str, body: &str) -> Option<Vec<u8>> {
+        let reply = timeout(SOON, self.handle.request(name, body.as_bytes())).await.expect("an answer");
+        reply.ok()?.ok()
+    }
+
+    /// Opens a flow; an error is the server's text.
+    pub(crate) async fn flow(&self, to: SocketAddr) -> Result<ChannelStream, String> {
+        self.flow_to(&to.ip().to_string(), to.port()).await
+    }
+
+    pub(crate) async fn flow_to(&self, host: &str, port: u16) -> Result<ChannelStream, String> {
+        let mut payload = Vec::new();
+        payload.extend(u32::try_from(host.len()).unwrap().to_be_bytes());
+        payload.extend(host.as_bytes());
+        payload.extend(u32::from(port).to_be_bytes());
+        payload.extend(b"\0\0\0\x070.0.0.0\0\0\0\0");
+        self.open("direct-tcpip", &payload).await
+    }
+
+    pub(crate) async fn open(&self, kind: &str, payload: &[u8]) -> Result<ChannelStream, String> {
+        let opened = timeout(SOON, self.handle.open(kind, payload)).await.expect("an answer");
+        opened.map_err(|failure| match failure {
+            OpenFailure::Refused { reason: 1, description } => String::from_utf8(description).unwrap(),
+            other => panic!("{other}"),
+        })
+    }
+
+    /// The next request of the server.
+    pub(crate) async fn asked(&mut self) -> (String, String) {
+        loop {
+            match timeout(SOON, self.session.next()).await.expect("a request").expect("a tunnel") {
+                Incoming::Request(request) => {
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    return (text(&request.name), text(&request.payload));
+                }
+                Incoming::Channel(_) => panic!("servers open no channels"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the tunnel's end.
+    pub(crate) async fn ended(&mut self) {
+        let end = async { while self.session.next().await.is_some() {} };
+        timeout(SOON, end).await.expect("the tunnel ends");
+    }
+}

@@ -1,0 +1,244 @@
+//! The whole server over loopback sockets, in this process: what a client gets, what strangers do not get, and how
+//! tunnels and the server end.
+
+mod server;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use server::{HANDSHAKE, Plan, SOON, Server};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+const OPAQUE: &str = "administratively prohibited";
+
+/// Reads to the end, then sends back what was read, then ends.
+async fn echo_after_end() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut all = Vec::new();
+                stream.read_to_end(&mut all).await.unwrap();
+                stream.write_all(&all).await.unwrap();
+            });
+        }
+    });
+    address
+}
+
+async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut all = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut all)).await.expect("an end").unwrap();
+    all
+}
+
+#[tokio::test]
+async fn a_flow_carries_data_and_each_direction_ends_on_its_own() {
+    let mut server = Server::start("flow", |_| {}).await;
+    let origin = echo_after_end().await;
+    for obfuscated in [true, false] {
+        let client = Plan { obfuscated, ..Plan::default() }.tunnel(&server).await;
+        let mut flow = client.flow(origin).await.unwrap();
+        let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+        flow.write_all(&sent).await.unwrap();
+        flow.shutdown().await.unwrap();
+        assert_eq!(to_end(&mut flow).await, sent);
+    }
+    server.stop().await;
+    let reports = server.events("server_tunnel");
+    assert_eq!(reports.len(), 2);
+    for report in &reports {
+        assert_eq!(report["bytes_up_tcp"], 1_000_000);
+        assert_eq!(report["bytes_down_tcp"], 1_000_000);
+        assert_eq!(report["handshake_completed"], true);
+        assert_eq!(report["client_version"], 42);
+    }
+    assert!(!server.lines().replace(&server.ossh.to_string(), "").contains(&origin.to_string()));
+}
+
+#[tokio::test]
+async fn before_the_handshake_there_is_little() {
+    let server = Server::start("before", |_| {}).await;
+    let origin = echo_after_end().await;
+    let mut client = Plan::default().connect(&server).await.unwrap();
+    assert!(client.ask("keepalive@openssh.com", "abc").await.unwrap().len() >= 16);
+    assert!(client.ask("psiphon-connected", HANDSHAKE).await.is_none());
+    for _ in 0..2 {
+        assert_eq!(client.flow(origin).await.err().unwrap(), OPAQUE);
+    }
+    let alert = ("psiphon-alert".to_owned(), r#"{"reason":"disallowed-traffic"}"#.to_owned());
+    assert_eq!(client.asked().await, alert);
+    let mut random = client.open("random@psiphon.ca", br#"{"u":10,"d":20}"#).await.unwrap();
+    random.write_all(&[0; 10]).await.unwrap();
+    assert_eq!(to_end(&mut random).await.len(), 20);
+    assert_eq!(client.open("random@psiphon.ca", br#"{"u":10,"d":20}"#).await.err().unwrap(), OPAQUE);
+    for kind in ["session", "tun@psiphon.ca", "direct-tcpip", ""] {
+        assert_eq!(client.open(kind, b"").await.err().unwrap(), OPAQUE, "{kind}");
+    }
+    assert!(client.ask("psiphon-handshake", HANDSHAKE).await.is_some());
+    assert!(client.flow(origin).await.is_ok());
+    assert!(client.ask("psiphon-handshake", HANDSHAKE).await.is_none());
+    client.ended().await;
+}
+
+#[tokio::test]
+async fn refusals_say_why_to_those_who_understand() {
+    let server = Server::start("why", |config| {
+        config.traffic_rules.disallow_ports = culvert_server::rules::PortList::new([(25, 25)]);
+    })
+    .await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let ours = Plan { session: 1, capabilities: &["culvert-refusal-reasons"], ..Plan::default() };
+    let theirs = Plan { session: 2, ..Plan::default() };
+    let (ours, theirs) = (ours.tunnel(&server).await, theirs.tunnel(&server).await);
+    for (host, port, reason) in [
+        ("127.0.0.1", closed.port(), "culvert:connection-refused"),
+        ("127.0.0.1", 25, "culvert:rules"),
+        ("printer.local", 80, "culvert:rules"),
+        ("0x7f.1", 80, "culvert:name-not-found"),
+    ] {
+        assert_eq!(ours.flow_to(host, port).await.err().unwrap(), reason, "{host}");
+        assert_eq!(theirs.flow_to(host, port).await.err().unwrap(), OPAQUE, "{host}");
+    }
+    // The gateway for UDP that the configuration names is no place on this machine.
+    assert_eq!(ours.flow_to("127.0.0.1", 7300).await.err().unwrap(), OPAQUE);
+}
+
+#[tokio::test]
+async fn wrong_logins_are_refused_and_counted() {
+    let mut server = Server::start("login", |_| {}).await;
+    for _ in 0..3 {
+        let wrong = Plan { password: Some("wrong"), ..Plan::default() };
+        assert!(wrong.connect(&server).await.is_none());
+    }
+    server.stop().await;
+    let lines = server.lines();
+    let failures = lines.lines().filter(|line| line.contains("authentication failures"));
+    let counts: Vec<u64> = failures
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["count"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts, [1, 2]);
+    assert!(server.events("server_tunnel").is_empty());
+}
+
+#[tokio::test]
+async fn a_session_has_one_tunnel() {
+    let mut server = Server::start("takeover", |_| {}).await;
+    let mut first = Plan::default().tunnel(&server).await;
+    let other = Plan { session: 2, ..Plan::default() }.tunnel(&server).await;
+    let second = Plan::default().tunnel(&server).await;
+    first.ended().await;
+    assert!(second.ask("keepalive@openssh.com", "").await.is_some());
+    assert!(other.ask("keepalive@openssh.com", "").await.is_some());
+    server.stop().await;
+    let firsts =
+        server.events("server_tunnel").iter().filter(|e| e["is_first_tunnel_in_session"] == true).count();
+    assert_eq!((server.events("server_tunnel").len(), firsts), (3, 2));
+}
+
+#[tokio::test]
+async fn flows_beyond_the_limit_replace_the_least_used() {
+    let server =
+        Server::start("limit", |config| config.traffic_rules.most_flows = NonZeroUsize::new(2)).await;
+    let origin = echo_after_end().await;
+    let client = Plan::default().tunnel(&server).await;
+    let mut first = client.flow(origin).await.unwrap();
+    let mut second = client.flow(origin).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    first.write_all(b"used").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let _third = client.flow(origin).await.unwrap();
+    assert_eq!(to_end(&mut second).await, b"");
+    first.shutdown().await.unwrap();
+    assert_eq!(to_end(&mut first).await, b"used");
+}
+
+#[tokio::test]
+async fn idle_flows_end() {
+    let idle = Some(Duration::from_millis(50));
+    let server = Server::start("idle", |config| config.traffic_rules.idle_timeout = idle).await;
+    let origin = echo_after_end().await;
+    let client = Plan::default().tunnel(&server).await;
+    let mut flow = client.flow(origin).await.unwrap();
+    assert_eq!(to_end(&mut flow).await, b"");
+}
+
+#[tokio::test]
+async fn strangers_get_no_byte_and_an_orderly_end() {
+    let mut server = Server::start("strangers", |_| {}).await;
+    let kinds: [&[u8]; 5] =
+        [b"", b"\0", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", &[0x5a; 300_000]];
+    for kind in kinds {
+        let mut stream = TcpStream::connect(server.ossh).await.unwrap();
+        stream.write_all(kind).await.unwrap();
+        let mut answer = [0];
+        let waited = timeout(Duration::from_millis(300), stream.read(&mut answer)).await;
+        assert!(waited.is_err(), "{} bytes were answered", kind.len());
+        stream.shutdown().await.unwrap();
+        assert_eq!(to_end(&mut stream).await, b"", "{} bytes", kind.len());
+    }
+    server.stop().await;
+    let kinds: Vec<_> =
+        server.events("irregular_tunnel").iter().map(|e| e["tunnel_error"].to_string()).collect();
+    assert_eq!(kinds, [r#""invalid preamble""#]);
+}
+
+#[tokio::test]
+async fn replays_are_strangers() {
+    let mut server = Server::start("replay", |_| {}).await;
+    let mut first_flight = Vec::new();
+    let now = tokio::time::Instant::now().into_std();
+    Plan::default().connection(&server).poll_transmit(&mut first_flight, usize::MAX, now);
+    for replay in [false, true] {
+        let mut stream = TcpStream::connect(server.ossh).await.unwrap();
+        stream.write_all(&first_flight).await.unwrap();
+        let mut answer = [0];
+        let answered = timeout(Duration::from_millis(500), stream.read(&mut answer)).await;
+        assert_eq!(answered.is_err(), replay);
+    }
+    server.stop().await;
+    assert_eq!(server.events("irregular_tunnel")[0]["tunnel_error"], "replayed preamble");
+}
+
+#[tokio::test]
+async fn a_configured_deadline_is_the_same_for_all_strangers() {
+    let hold = Some(Duration::from_millis(300));
+    let server = Server::start("deadline", |config| config.ssh.handshakes.probe_hold = hold).await;
+    for kind in [&b""[..], &[0x5a; 100]] {
+        let mut stream = TcpStream::connect(server.ossh).await.unwrap();
+        let began = tokio::time::Instant::now();
+        stream.write_all(kind).await.unwrap();
+        assert_eq!(to_end(&mut stream).await, b"");
+        assert!(began.elapsed() >= Duration::from_millis(290), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn plain_ssh_answers_at_once_and_not_for_ever() {
+    let limit = Some(Duration::from_millis(300));
+    let server = Server::start("plain", |config| config.ssh.handshakes.duration = limit).await;
+    let mut stream = TcpStream::connect(server.ssh).await.unwrap();
+    let answer = to_end(&mut stream).await;
+    assert!(answer.starts_with(b"SSH-2.0-OpenSSH_"));
+}
+
+#[tokio::test]
+async fn the_server_stops_with_tunnels_up_and_strangers_waiting() {
+    let mut server = Server::start("stop", |_| {}).await;
+    let origin = echo_after_end().await;
+    let mut client = Plan::default().tunnel(&server).await;
+    let _flow = client.flow(origin).await.unwrap();
+    let mut stranger = TcpStream::connect(server.ossh).await.unwrap();
+    stranger.write_all(&[0x5a; 1000]).await.unwrap();
+    let waiting = tokio::spawn(async move { to_end(&mut stranger).await });
+    let began = tokio::time::Instant::now();
+    server.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    client.ended().await;
+    assert_eq!(waiting.await.unwrap(), b"");
+    assert_eq!(server.events("server_tunnel").len(), 1);
+}
