@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::config::ServerConfig;
 use crate::listen::{Accepting, BindError, Bound, bind_all, fields};
@@ -94,6 +94,7 @@ async fn serve(
     running: impl FnOnce(),
 ) -> Result<(), RunError> {
     log.info("startup", [("version", env!("CARGO_PKG_VERSION").into())]);
+    let load_period = config.log.load_period;
     let bound = bind_all(&config.listeners).await?;
     let services = Arc::new(Services::new(config, log)?);
     for port in &bound {
@@ -115,7 +116,7 @@ async fn serve(
         log.info("running", fields(port));
     }
     running();
-    until_told_to_stop(&mut orders, &open, &services, log).await;
+    until_told_to_stop(&mut orders, load_period, &open, &services).await;
     log.info("shutdown by system", []);
     stop.send_replace(true);
     tokio::select! {
@@ -173,12 +174,13 @@ async fn all_ended(workers: Vec<oneshot::Receiver<()>>, log: &Logger) {
 
 async fn until_told_to_stop(
     orders: &mut impl Orders,
+    load_period: Option<Duration>,
     open: &watch::Sender<bool>,
     services: &Services,
-    log: &Logger,
 ) {
-    let mut reports = interval(REPORTS);
-    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let log = &services.log;
+    let mut reports = every(REPORTS);
+    let mut load = load_period.map(every);
     loop {
         tokio::select! {
             command = orders.next() => match command {
@@ -188,17 +190,32 @@ async fn until_told_to_stop(
                     log.info("establishing tunnels", [("establish", wanted.into())]);
                 }
                 Command::Reload => log.warning("not reloadable yet: restart to apply changed files", []),
-                Command::Snapshot => snapshot(services, log),
+                Command::Snapshot => report_load(services),
             },
             _ = reports.tick() => services.write_due_reports(),
+            () = tick(&mut load) => report_load(services),
         }
     }
 }
 
-/// What SIGUSR2 asks for.
-fn snapshot(services: &Services, log: &Logger) {
+/// Ticks after each period, not at once.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// How many tunnels there are. What else the reference reports is not counted yet.
+fn report_load(services: &Services) {
     let all = Field::object([("established_clients", services.sessions.len().into())]);
-    log.event("server_load", [("ALL", all), ("server_entry_tag", Field::text(services.own_tag()))]);
+    services.log.event("server_load", [("ALL", all), ("server_entry_tag", Field::text(services.own_tag()))]);
 }
 
 /// Where commands come from.

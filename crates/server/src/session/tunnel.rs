@@ -1,6 +1,7 @@
 //! A tunnel: API requests in order, flows side by side, until the client leaves, is silent for too long, breaks a rule,
 //! takes its session elsewhere, or the server stops. Source: PROTOCOL.md 3.6 to 3.8.
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,11 +80,12 @@ pub(super) async fn run(opened: Opened, facts: ConnFacts, services: &Services, s
     tunnel.tasks.shutdown().await;
     let stats = tunnel.handle.stats();
     tunnel.report(began, preamble.as_ref(), registration.took_over).write(stats);
+    // Reported, it is over for a successor: saying farewell to a peer that may be gone must not hold it up.
+    drop(registration);
     match over {
         None => link.close().await,
         Some(stream) => drop(stream),
     }
-    drop(registration);
 }
 
 /// Returns when nothing was read for too long.
@@ -132,7 +134,7 @@ impl<'s> Tunnel<'s> {
         let padding = keepalive_padding();
         let context = Context {
             now: OffsetDateTime::now_utc(),
-            client: self.facts.peer.0,
+            client: SocketAddr::new(self.facts.peer.ip().to_canonical(), self.facts.peer.0.port()),
             own_entries: &self.services.own_entries,
             keepalive_padding: &padding,
         };
