@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use culvert_ssh::ChannelId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::meter::Meter;
 use crate::shared::{Reading, Shared};
 
 /// One channel. `shutdown` ends our direction (half-close); dropping closes the channel after what was
@@ -39,6 +40,21 @@ impl ChannelStream {
     pub fn abort(self) {
         self.shared.lock().connection.abort(self.id);
     }
+
+    /// Counts the channel's bytes from here on.
+    pub fn count_with(&self, meter: Meter) {
+        if let Some(channel) = self.shared.lock().channels.get_mut(&self.id) {
+            channel.meter = Some(meter);
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn id(&self) -> ChannelId {
+        self.id
+    }
 }
 
 impl AsyncRead for ChannelStream {
@@ -48,10 +64,7 @@ impl AsyncRead for ChannelStream {
         let Some(channel) = state.channels.get_mut(&self.id) else { return Poll::Ready(Ok(())) };
         if !channel.received.is_empty() {
             let taken = copy_out(&mut channel.received, buf);
-            state.connection.consume(self.id, taken);
-            if state.connection.wants_to_send() {
-                state.wake_driver();
-            }
+            state.consumed(self.id, taken);
             return Poll::Ready(Ok(()));
         }
         if channel.reading != Reading::Flowing {
@@ -101,6 +114,7 @@ impl AsyncWrite for ChannelStream {
             channel.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        state.count_sent(self.id, taken);
         state.wake_driver();
         Poll::Ready(Ok(taken))
     }

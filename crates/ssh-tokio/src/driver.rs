@@ -1,16 +1,18 @@
 //! The driver: the one task that touches the stream.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use culvert_ssh::{BATCH, ChannelId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::buffers::{self, BATCH};
-use crate::shared::{MAX_INCOMING, Shared};
+use crate::buffers;
+use crate::shared::{MAX_INCOMING, Shared, State};
 
 /// Batches read before other tasks of the thread get their turn.
 const BATCHES_PER_POLL: usize = 4;
@@ -39,9 +41,6 @@ pub struct Driver<S> {
     stream: Option<S>,
     /// Received bytes that do not make a packet yet.
     partial: Vec<u8>,
-    /// Sealed bytes that the stream did not take yet.
-    unsent: Vec<u8>,
-    sent: usize,
     needs_flush: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -52,8 +51,6 @@ impl<S> Driver<S> {
             shared,
             stream: Some(stream),
             partial: Vec::new(),
-            unsent: Vec::new(),
-            sent: 0,
             needs_flush: false,
             timer: None,
         }
@@ -99,9 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 cx.waker().wake_by_ref();
             }
         }
-        if self.shared.lock().closing && self.unsent.is_empty() {
+        let state = self.shared.lock();
+        if state.closing && !state.connection.wants_to_send() {
             return Poll::Ready(End::Local);
         }
+        drop(state);
         self.poll_timer(cx);
         Poll::Pending
     }
@@ -111,10 +110,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.shared.lock().incoming.len() >= MAX_INCOMING {
             return Ok(false);
         }
-        let mut buffer = buffers::for_reading();
+        let mut buffer = buffers::lend();
         let kept = self.partial.len();
-        if buffer.len() < kept + BATCH {
-            buffer.resize(kept + BATCH, 0);
+        // A packet is at most as large as a batch: RFC 4253 section 6.1, PROTOCOL.md 3.4.
+        if buffer.len() < kept + BATCH / 2 {
+            buffer.resize(kept + BATCH / 2, 0);
         }
         let (head, room) = buffer.split_at_mut(kept);
         let mut room = ReadBuf::new(room);
@@ -128,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.handle(&mut buffer[..filled], filled - kept).map(|()| true)
             }
         };
-        buffers::done_reading(buffer);
+        buffers::give_back(buffer);
         result
     }
 
@@ -139,22 +139,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         state.read += fresh as u64;
         state.last_read = now;
         let mut start = 0;
+        let mut run = Run::default();
         loop {
-            let progress = state.connection.handle_input(&mut input[start..], now.into_std());
-            let progress = progress.map_err(|error| {
-                state.sort_events(&self.shared);
-                End::Protocol(error)
-            })?;
+            let progress = match state.connection.handle_input(&mut input[start..], now.into_std()) {
+                Ok(progress) => progress,
+                Err(error) => {
+                    run.deliver(&mut state, input);
+                    state.sort_events(&self.shared);
+                    return Err(End::Protocol(error));
+                }
+            };
             if progress.consumed == 0 {
                 break;
             }
-            let data = progress.data.map(|data| (data.id, data.bytes));
-            start += progress.consumed;
-            if let Some((id, bytes)) = data {
-                state.receive(id, bytes);
+            if let Some(data) = progress.data {
+                if run.is_full_or_of_another(data.id) {
+                    run.deliver(&mut state, input);
+                }
+                run.push(data.id, start + data.range.start..start + data.range.end);
+            } else {
+                // Events may be about the channel whose data is still in hand.
+                run.deliver(&mut state, input);
+                state.sort_events(&self.shared);
             }
-            state.sort_events(&self.shared);
+            start += progress.consumed;
         }
+        run.deliver(&mut state, input);
         drop(state);
         self.partial.clear();
         self.partial.extend_from_slice(&input[start..]);
@@ -167,41 +177,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Writes until nothing is left or the stream is full.
     fn poll_write(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
-            if self.sent == self.unsent.len() && !self.seal_batch() {
-                return self.poll_flush(stream, cx);
+            let mut state = self.shared.lock();
+            let state = &mut *state;
+            let now = Instant::now().into_std();
+            if state.connection.wants_to_send() {
+                let spare = state.connection.lend_storage(buffers::lend());
+                buffers::give_back(spare);
+                state.connection.prepare_output(now);
+                state.sort_events(&self.shared);
             }
-            match Pin::new(&mut *stream).poll_write(cx, &self.unsent[self.sent..]) {
+            if state.connection.output().is_empty() {
+                if let Some(storage) = state.connection.reclaim_storage() {
+                    buffers::give_back(storage);
+                }
+                break;
+            }
+            match Pin::new(&mut *stream).poll_write(cx, state.connection.output()) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(End::Network(error)),
                 Poll::Ready(Ok(0)) => return Err(End::Network(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
-                    self.sent += written;
                     self.needs_flush = true;
-                    self.shared.lock().written += written as u64;
+                    state.written += written as u64;
+                    state.connection.advance_output(written, now);
+                    state.sort_events(&self.shared);
                 }
             }
         }
-    }
-
-    /// Fills `unsent` with the next batch; false when there is nothing to send.
-    fn seal_batch(&mut self) -> bool {
-        self.sent = 0;
-        self.unsent.clear();
-        let mut state = self.shared.lock();
-        if !state.connection.wants_to_send() {
-            buffers::done_writing(std::mem::take(&mut self.unsent));
-            return false;
-        }
-        if self.unsent.capacity() == 0 {
-            self.unsent = buffers::for_writing();
-        }
-        let now = Instant::now().into_std();
-        let sealed = state.connection.poll_transmit(&mut self.unsent, BATCH, now);
-        state.sort_events(&self.shared);
-        if !sealed {
-            buffers::done_writing(std::mem::take(&mut self.unsent));
-        }
-        sealed
+        self.poll_flush(stream, cx)
     }
 
     fn poll_flush(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Result<(), End> {
@@ -227,6 +230,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.timer = None;
             self.shared.lock().connection.handle_timeout(Instant::now().into_std());
             cx.waker().wake_by_ref();
+        }
+    }
+}
+
+/// Data of one channel in consecutive packets: delivered together, so that a socket sees one write.
+#[derive(Default)]
+struct Run {
+    id: Option<ChannelId>,
+    ranges: Vec<Range<usize>>,
+}
+
+impl Run {
+    /// Parts of one vectored write.
+    const MOST: usize = 16;
+
+    fn is_full_or_of_another(&self, id: ChannelId) -> bool {
+        self.id.is_some_and(|own| own != id) || self.ranges.len() >= Self::MOST
+    }
+
+    fn push(&mut self, id: ChannelId, range: Range<usize>) {
+        self.id = Some(id);
+        self.ranges.push(range);
+    }
+
+    fn deliver(&mut self, state: &mut State, input: &[u8]) {
+        if let Some(id) = self.id.take() {
+            let parts: Vec<IoSlice<'_>> =
+                self.ranges.drain(..).map(|range| IoSlice::new(&input[range])).collect();
+            state.receive(id, &parts);
         }
     }
 }

@@ -13,14 +13,18 @@
 mod buffers;
 mod channel;
 mod driver;
+mod meter;
 mod session;
 mod shared;
+mod splice;
 
 pub use channel::ChannelStream;
 pub use driver::{Driver, End};
+pub use meter::Meter;
 pub use session::{
     Handle, Incoming, IncomingChannel, IncomingRequest, OpenFailure, Session, Stats, TunnelEnded,
 };
+pub use splice::splice;
 
 use culvert_ssh::Connection;
 

@@ -1,14 +1,17 @@
 //! State that the driver, the session and the channels share.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use culvert_ssh::{ChannelId, Connection, Event, RequestId};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::driver::End;
+use crate::meter::Meter;
 use crate::session::{Incoming, IncomingChannel, IncomingRequest, OpenFailure};
 
 /// Events that may wait for the application; beyond it the driver stops reading.
@@ -50,6 +53,9 @@ pub(crate) struct ChannelIo {
     pub(crate) writer: Option<Waker>,
     pub(crate) closed: Option<Waker>,
     pub(crate) opening: Option<oneshot::Sender<Result<(), OpenFailure>>>,
+    /// Where received data goes without being queued.
+    pub(crate) socket: Option<Arc<TcpStream>>,
+    pub(crate) meter: Option<Meter>,
 }
 
 /// What can still come from the peer.
@@ -156,16 +162,47 @@ impl State {
     }
 
     /// Received data goes to its channel; the window opens when the application takes it.
-    pub(crate) fn receive(&mut self, id: ChannelId, bytes: &[u8]) {
-        match self.channels.get_mut(&id) {
-            Some(channel) => {
-                channel.received.extend(bytes);
-                if let Some(waker) = channel.reader.take() {
-                    waker.wake();
-                }
-            }
+    pub(crate) fn receive(&mut self, id: ChannelId, parts: &[IoSlice<'_>]) {
+        let mut written = self.write_direct(id, parts);
+        let Some(channel) = self.channels.get_mut(&id) else {
             // The application has let go of the channel.
-            None => self.connection.consume(id, bytes.len()),
+            self.connection.consume(id, parts.iter().map(|part| part.len()).sum());
+            return;
+        };
+        for part in parts {
+            let skipped = written.min(part.len());
+            written -= skipped;
+            channel.received.extend(&part[skipped..]);
+        }
+        if !channel.received.is_empty()
+            && let Some(waker) = channel.reader.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// The application has taken bytes of a channel.
+    pub(crate) fn consumed(&mut self, id: ChannelId, bytes: usize) {
+        if let Some(meter) = self.channels.get(&id).and_then(|channel| channel.meter.as_ref()) {
+            meter.add_received(bytes);
+        }
+        self.connection.consume(id, bytes);
+        if self.connection.wants_to_send() {
+            self.wake_driver();
+        }
+    }
+
+    /// The application has written bytes to a channel.
+    pub(crate) fn count_sent(&mut self, id: ChannelId, bytes: usize) {
+        if let Some(meter) = self.channels.get(&id).and_then(|channel| channel.meter.as_ref()) {
+            meter.add_sent(bytes);
+        }
+    }
+
+    /// Sets, or takes away, the socket that received data goes to.
+    pub(crate) fn attach_socket(&mut self, id: ChannelId, socket: Option<Arc<TcpStream>>) {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.socket = socket;
         }
     }
 

@@ -7,6 +7,10 @@
 //! Source: RFC 4254 section 5; PROTOCOL.md 3.7.
 
 use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::config::Limits;
+use crate::receive_window::{ReceiveWindow, RoundTrip};
 
 /// Largest CHANNEL_DATA body sent or accepted. PROTOCOL.md 3.7: the reference's limit; larger gains nothing.
 pub(crate) const MAX_DATA: u32 = 32 * 1024;
@@ -72,56 +76,6 @@ pub(crate) enum Application {
     Gone,
 }
 
-/// What our side lets the peer send.
-#[derive(Debug)]
-pub(crate) struct ReceiveWindow {
-    /// The size that adjusts restore.
-    size: u32,
-    /// What the peer may still send.
-    open: u32,
-    /// Consumed by the application and not yet announced.
-    consumed: u32,
-}
-
-impl ReceiveWindow {
-    fn new(size: u32) -> Self {
-        Self { size, open: size, consumed: 0 }
-    }
-
-    /// Takes `bytes` of received data; false when the peer overran its window.
-    pub(crate) fn take(&mut self, bytes: usize) -> bool {
-        match u32::try_from(bytes).ok().and_then(|bytes| self.open.checked_sub(bytes)) {
-            Some(open) => {
-                self.open = open;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Notes consumed bytes; true when an adjust becomes due.
-    ///
-    /// At one eighth of the window rather than one half: on a long path the peer then never runs dry.
-    fn consume(&mut self, bytes: usize) -> bool {
-        let outstanding = self.size.saturating_sub(self.open);
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let due_before = self.consumed >= self.due();
-        self.consumed = self.consumed.saturating_add(bytes).min(outstanding);
-        !due_before && self.consumed >= self.due()
-    }
-
-    fn due(&self) -> u32 {
-        (self.size / 8).max(1)
-    }
-
-    /// The adjust to announce now, or `None` when there is nothing.
-    pub(crate) fn announce(&mut self) -> Option<u32> {
-        let bytes = std::mem::take(&mut self.consumed);
-        self.open = self.open.saturating_add(bytes);
-        (bytes > 0).then_some(bytes)
-    }
-}
-
 /// One channel.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -136,10 +90,10 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    pub(crate) fn new(phase: Phase, window: u32) -> Self {
+    pub(crate) fn new(phase: Phase, limits: &Limits) -> Self {
         Self {
             phase,
-            receive: ReceiveWindow::new(window),
+            receive: ReceiveWindow::new(limits.window, limits.largest_window),
             outgoing: Outgoing::Flowing,
             incoming: Incoming::Flowing,
             queue: VecDeque::new(),
@@ -183,6 +137,16 @@ impl Channel {
         returned
     }
 
+    /// True once, for an application that was refused room because of the window or a full batch, when that is
+    /// over.
+    pub(crate) fn may_go_on(&mut self) -> bool {
+        let may = self.application == Application::Waiting && self.queue.is_empty() && self.direct_room() > 0;
+        if may {
+            self.application = Application::Attached;
+        }
+        may
+    }
+
     /// Bytes that could go out now.
     pub(crate) fn sendable(&self) -> usize {
         match (&self.phase, self.outgoing) {
@@ -190,6 +154,23 @@ impl Channel {
                 self.queue.len().min(peer.window as usize).min(peer.max_data as usize)
             }
             (Phase::Opening | Phase::Offered(_) | Phase::Open(_), _) => 0,
+        }
+    }
+
+    /// Bytes that could be read straight into packets now.
+    pub(crate) fn direct_room(&self) -> usize {
+        match (&self.phase, self.outgoing) {
+            (Phase::Open(peer), Outgoing::Flowing) if peer.max_data == MAX_DATA => peer.window as usize,
+            // A peer with smaller packets is served through the queue.
+            (Phase::Open(peer), Outgoing::Flowing) => peer.window.min(peer.max_data) as usize,
+            (Phase::Opening | Phase::Offered(_) | Phase::Open(_), _) => 0,
+        }
+    }
+
+    /// Notes bytes that were sealed.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        if let Some(peer) = self.peer() {
+            peer.window = peer.window.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
         }
     }
 
@@ -242,7 +223,10 @@ pub(crate) struct Channels {
     free: Vec<u32>,
     round: VecDeque<u32>,
     adjusts: VecDeque<u32>,
+    /// Channels that wait for room, in the order in which they came.
+    waiting: VecDeque<u32>,
     open: usize,
+    pub(crate) round_trip: RoundTrip,
 }
 
 impl Channels {
@@ -310,13 +294,37 @@ impl Channels {
     }
 
     /// The next window adjust to send: the peer's number for the channel, and the bytes.
-    pub(crate) fn next_adjust(&mut self) -> Option<(u32, u32)> {
+    pub(crate) fn next_adjust(&mut self, now: Instant) -> Option<(u32, u32)> {
+        let round_trip = self.round_trip.get();
         while let Some(id) = self.adjusts.pop_front() {
             if let Some(channel) = self.get(id)
-                && let Some(bytes) = channel.receive.announce()
+                && let Some(bytes) = channel.receive.announce(now, round_trip)
                 && let Some(peer) = channel.peer()
             {
                 return Some((peer.id, bytes));
+            }
+        }
+        None
+    }
+
+    /// Remembers that a channel waits for room, once.
+    pub(crate) fn wait_for_room(&mut self, id: u32) {
+        if let Some(channel) = self.get(id)
+            && channel.application == Application::Attached
+        {
+            channel.application = Application::Waiting;
+            self.waiting.push_back(id);
+        }
+    }
+
+    /// The next channel that waited and may go on. One whose peer accepts nothing is passed over: the peer's
+    /// adjust will call it.
+    pub(crate) fn next_waiting(&mut self) -> Option<u32> {
+        while let Some(id) = self.waiting.pop_front() {
+            if let Some(channel) = self.get(id)
+                && channel.may_go_on()
+            {
+                return Some(id);
             }
         }
         None
@@ -333,27 +341,7 @@ mod tests {
     use super::*;
 
     fn open_channel(window: u32) -> Channel {
-        Channel::new(Phase::Open(Peer { id: 9, window, max_data: MAX_DATA }), 65_536)
-    }
-
-    #[test]
-    fn the_window_opens_only_on_consumption() {
-        let mut channel = open_channel(10);
-        assert!(channel.receive.take(65_536));
-        assert!(!channel.receive.take(1), "overrun");
-        assert!(!channel.consume(8_191));
-        assert!(channel.consume(1));
-        assert_eq!(channel.receive.announce(), Some(8_192));
-        assert_eq!(channel.receive.announce(), None);
-        assert!(channel.receive.take(8_192));
-    }
-
-    #[test]
-    fn consumption_never_grants_more_than_was_received() {
-        let mut channel = open_channel(10);
-        assert!(channel.receive.take(100));
-        channel.consume(usize::MAX);
-        assert_eq!(channel.receive.announce(), Some(100));
+        Channel::new(Phase::Open(Peer { id: 9, window, max_data: MAX_DATA }), &Limits::default())
     }
 
     #[test]

@@ -28,8 +28,10 @@ pub struct Algorithms {
 pub struct Limits {
     /// Channels that may exist at a time, both sides' together.
     pub channels: usize,
-    /// Receive window of a channel in bytes.
+    /// Receive window of a channel in bytes, at first.
     pub window: u32,
+    /// What a channel's window may grow to on long paths.
+    pub largest_window: u32,
     /// Re-keys after this many bytes in a direction instead of the cipher's own limit; for tests and for
     /// users who ask for it.
     pub rekey_bytes: Option<u64>,
@@ -38,7 +40,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         // PROTOCOL.md 3.7: the reference's window is 4 packets.
-        Self { channels: 8192, window: 4 * MAX_DATA, rekey_bytes: None }
+        Self { channels: 8192, window: 4 * MAX_DATA, largest_window: 32 << 20, rekey_bytes: None }
     }
 }
 

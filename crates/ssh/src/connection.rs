@@ -1,7 +1,7 @@
 //! The connection: one state machine for both roles, without I/O.
 //!
 //! The driver feeds bytes with [`Connection::handle_input`], takes bytes with
-//! [`Connection::poll_transmit`] and asks for events with [`Connection::poll_event`]. Order of layers, from
+//! [`Connection::prepare_output`] and [`Connection::output`], and asks for events with [`Connection::poll_event`]. Order of layers, from
 //! the outside: preamble and prefix, identification, key exchange, authentication, then channels and
 //! global requests.
 //!
@@ -14,6 +14,7 @@ mod opening;
 mod output;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
 use culvert_obfuscation::Prng;
@@ -35,26 +36,30 @@ use exchange::Exchange;
 use opening::Opening;
 
 pub use channels::{ChannelOpen, OpenError};
+pub use output::BATCH;
 
 /// What [`Connection::handle_input`] did.
 #[derive(Debug)]
-pub struct Progress<'b> {
+pub struct Progress {
     /// Bytes of input that are done with. Zero: more bytes are needed, and those given must be presented
     /// again, as they were left.
     pub consumed: usize,
     /// Channel data in the packet just read. The caller owns it now: it must either hand it on or keep it,
     /// and report it with [`Connection::consume`] when the application has taken it.
-    pub data: Option<ChannelData<'b>>,
+    pub data: Option<ChannelData>,
 }
 
 /// Received channel data, decrypted in the caller's buffer.
-#[derive(Debug)]
-pub struct ChannelData<'b> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelData {
     /// The channel it belongs to.
     pub id: crate::ChannelId,
-    /// The bytes.
-    pub bytes: &'b [u8],
+    /// Where in the input it lies.
+    pub range: Range<usize>,
 }
+
+/// Channel data in a payload: the channel, and how many bytes at the payload's end.
+type Received = (crate::ChannelId, usize);
 
 /// What differs between the roles.
 enum Side {
@@ -154,7 +159,7 @@ impl Connection {
     ///
     /// # Errors
     /// Any error ends the connection: drop it. Before [`Event::Keyed`] nothing may be sent in answer.
-    pub fn handle_input<'b>(&mut self, input: &'b mut [u8], now: Instant) -> Result<Progress<'b>, Error> {
+    pub fn handle_input(&mut self, input: &mut [u8], now: Instant) -> Result<Progress, Error> {
         if self.outbound.failed {
             return Err(Error::Seal);
         }
@@ -164,9 +169,14 @@ impl Connection {
         let Some(opened) = self.inbound.open(input)? else {
             return Ok(Progress { consumed: 0, data: None });
         };
-        let data = self.dispatch(opened.payload)?;
+        let consumed = opened.consumed;
+        let data = self.dispatch(opened.payload, now)?.map(|(id, len)| {
+            // Channel data ends its payload, behind which lie padding and tag.
+            let end = opened.payload_at + opened.payload.len();
+            ChannelData { id, range: end - len..end }
+        });
         self.rekey_if_due();
-        Ok(Progress { consumed: opened.consumed, data })
+        Ok(Progress { consumed, data })
     }
 
     /// The next event, oldest first.
@@ -222,7 +232,7 @@ impl Connection {
     }
 
     /// Sorts a packet by layer and checks that the layer is allowed now.
-    fn dispatch<'b>(&mut self, payload: &'b [u8]) -> Result<Option<ChannelData<'b>>, Error> {
+    fn dispatch(&mut self, payload: &[u8], now: Instant) -> Result<Option<Received>, Error> {
         let Some(&message) = payload.first() else {
             return Err(Error::Peer(Misbehaviour::PacketLength));
         };
@@ -236,7 +246,7 @@ impl Connection {
             }
             Layer::Transport | Layer::Authentication | Layer::Connection => {
                 match messages::decode(payload)? {
-                    Some(decoded) => self.on_message(message, layer, decoded),
+                    Some(decoded) => self.on_message(message, layer, decoded, now),
                     None => {
                         self.answer_unknown();
                         Ok(None)
@@ -247,15 +257,16 @@ impl Connection {
         .and_then(|data| self.check_backlog().map(|()| data))
     }
 
-    fn on_message<'b>(
+    fn on_message(
         &mut self,
         number: u8,
         layer: Layer,
-        message: Message<'b>,
-    ) -> Result<Option<ChannelData<'b>>, Error> {
+        message: Message<'_>,
+        now: Instant,
+    ) -> Result<Option<Received>, Error> {
         match layer {
             Layer::Authentication => self.on_authentication(number, &message).map(|()| None),
-            Layer::Connection if self.authentication.is_done() => self.on_connection(message),
+            Layer::Connection if self.authentication.is_done() => self.on_connection(message, now),
             Layer::Connection => Err(Error::Peer(Misbehaviour::UnexpectedMessage(number))),
             Layer::Transport | Layer::KeyExchange | Layer::Unknown => on_transport(&message).map(|()| None),
         }

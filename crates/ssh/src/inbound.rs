@@ -6,7 +6,7 @@
 
 use culvert_obfuscation::Keystream;
 
-use crate::cipher::Opener;
+use crate::cipher::{HEADER_LEN, Opener};
 use crate::error::{Error, Misbehaviour};
 
 /// Largest packet length accepted. PROTOCOL.md 3.4.
@@ -92,7 +92,7 @@ impl Inbound {
                 clear_payload(packet)?
             }
         };
-        Ok(Some(Opened { consumed: total, payload }))
+        Ok(Some(Opened { consumed: total, payload_at: HEADER_LEN, payload }))
     }
 
     /// Whole size of the packet at the start of `input`, once its head is there.
@@ -132,6 +132,8 @@ impl Inbound {
 pub(crate) struct Opened<'b> {
     /// Bytes of input it took.
     pub(crate) consumed: usize,
+    /// Where in the input the payload begins.
+    pub(crate) payload_at: usize,
     pub(crate) payload: &'b [u8],
 }
 

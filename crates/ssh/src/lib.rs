@@ -21,6 +21,8 @@ mod ident;
 mod inbound;
 mod messages;
 mod outbound;
+mod output_buffer;
+mod receive_window;
 mod requests;
 
 pub use channel::ChannelId;
@@ -28,7 +30,7 @@ pub use config::{
     Admit, Algorithms, Authenticate, ChoosePrefix, ClientConfig, ClientObfuscation, Decisions, Limits,
     PreambleFacts, ReplyPrefix, ServerConfig, ServerObfuscation,
 };
-pub use connection::{ChannelData, ChannelOpen, Connection, OpenError, Progress};
+pub use connection::{BATCH, ChannelData, ChannelOpen, Connection, OpenError, Progress};
 pub use error::{Error, Misbehaviour};
 pub use event::Event;
 pub use ident::{Ident, IdentError};

@@ -6,12 +6,18 @@
 
 use culvert_obfuscation::{Keystream, PaddingStyle, Prng, Seed, pad_kex_packet};
 
-use crate::cipher::Sealer;
+use crate::cipher::{HEADER_LEN, Sealer};
+use crate::channel::MAX_DATA;
 use crate::messages::number;
-use crate::wire::WriteWire;
+use crate::output_buffer::OutputBuffer;
 
 /// Block size of plaintext packets. RFC 4253 section 6 asks for 8; the reference sends 16 (PROTOCOL.md 3.4).
 const CLEAR_BLOCK: u8 = 16;
+
+/// Bytes before the payload.
+const HEAD: usize = HEADER_LEN;
+/// Bytes of CHANNEL_DATA before its data.
+const DATA_HEAD: usize = 9;
 
 /// What is applied to everything before NEWKEYS in an obfuscated direction. PROTOCOL.md 2.7.
 pub(crate) struct Obfuscation {
@@ -40,7 +46,7 @@ pub(crate) struct Outbound {
     /// A packet could not be sealed: the connection must end.
     pub(crate) failed: bool,
     /// Sealed and not yet handed to the driver.
-    pub(crate) ready: Vec<u8>,
+    pub(crate) ready: OutputBuffer,
 }
 
 impl Outbound {
@@ -55,7 +61,7 @@ impl Outbound {
             clear_padding: Prng::derived(seed, "culvert-clear-padding"),
             filler,
             failed: false,
-            ready: Vec::new(),
+            ready: OutputBuffer::default(),
         }
     }
 
@@ -78,25 +84,19 @@ impl Outbound {
 
     /// Bytes that come before packets: padding lines and the identification.
     pub(crate) fn text(&mut self, bytes: &[u8]) {
-        let start = self.ready.len();
-        self.ready.extend_from_slice(bytes);
-        if let Protection::Obfuscated(obfuscation) = &mut self.protection
-            && let Some(text) = self.ready.get_mut(start..)
-        {
+        let text = self.ready.extend(bytes.len());
+        text.copy_from_slice(bytes);
+        if let Protection::Obfuscated(obfuscation) = &mut self.protection {
             obfuscation.keystream.apply(text);
         }
     }
 
     /// Seals a message into [`Self::ready`].
     pub(crate) fn message(&mut self, payload: &[u8]) {
-        let mut ready = std::mem::take(&mut self.ready);
         match self.protection {
-            Protection::Keyed(_) => {
-                self.seal(&mut ready, payload.len(), |out| out.extend_from_slice(payload));
-            }
-            Protection::Clear | Protection::Obfuscated(_) => self.clear(&mut ready, payload),
+            Protection::Keyed(_) => self.seal([payload, &[], &[]]),
+            Protection::Clear | Protection::Obfuscated(_) => self.clear(payload),
         }
-        self.ready = ready;
         if payload.first() == Some(&number::NEWKEYS)
             && let Protection::Obfuscated(_) = self.protection
         {
@@ -116,44 +116,88 @@ impl Outbound {
         }
     }
 
-    /// Seals channel data straight into `out`. RFC 4254 section 5.2.
-    pub(crate) fn channel_data(&mut self, out: &mut Vec<u8>, recipient: u32, parts: [&[u8]; 2]) {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        self.seal(out, 9 + len, |out| {
-            out.push(number::CHANNEL_DATA);
-            out.put_u32(recipient);
-            out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
-            for part in parts {
-                out.extend_from_slice(part);
-            }
-        });
+    /// Seals one packet of channel data, given in two parts. RFC 4254 section 5.2.
+    pub(crate) fn channel_data(&mut self, recipient: u32, parts: [&[u8]; 2]) {
+        let len = parts.iter().map(|part| part.len()).sum();
+        self.seal([&data_head(recipient, len), parts[0], parts[1]]);
     }
 
-    /// Lays a packet out at the end of `out` and seals it in place. RFC 4253 section 6.
-    fn seal(&mut self, out: &mut Vec<u8>, payload_len: usize, fill: impl FnOnce(&mut Vec<u8>)) {
+    /// Lets `read` fill up to `most` bytes of channel data straight into packets, which are then sealed where
+    /// they lie. Returns what `read` returned.
+    pub(crate) fn channel_data_from(
+        &mut self,
+        recipient: u32,
+        most: usize,
+        read: impl FnOnce(&mut [&mut [u8]]) -> usize,
+    ) -> usize {
+        const FULL: usize = MAX_DATA as usize;
+        let Protection::Keyed(sealer) = &self.protection else { return 0 };
+        let stride = sealer.packet_len(DATA_HEAD + FULL);
+        let slots = most.div_ceil(FULL);
+        let region = self.ready.extend(slots * stride);
+        let mut room: Vec<&mut [u8]> = Vec::with_capacity(slots);
+        let mut left = most;
+        for slot in region.chunks_exact_mut(stride) {
+            let len = left.min(FULL);
+            left -= len;
+            room.extend(slot.get_mut(HEAD + DATA_HEAD..HEAD + DATA_HEAD + len));
+        }
+        let filled = read(&mut room).min(most);
+        // Full packets lie one behind the other without gaps; the last one may be shorter.
+        self.ready.retract(slots * stride);
+        let mut left = filled;
+        while left > 0 {
+            let len = left.min(FULL);
+            left -= len;
+            self.seal_filled(recipient, len);
+        }
+        filled
+    }
+
+    /// Seals channel data that lies in the storage already, where its packet will be.
+    fn seal_filled(&mut self, recipient: u32, len: usize) {
         let Protection::Keyed(sealer) = &mut self.protection else { return };
-        let start = out.len();
+        let payload_len = DATA_HEAD + len;
         let padding = sealer.padding_len(payload_len);
-        let total = 5 + payload_len + usize::from(padding) + sealer.tag_len();
-        out.reserve(total);
-        put_head(out, payload_len, padding);
-        fill(out);
-        out.extend_from_slice(self.filler.get(..usize::from(padding)).unwrap_or_default());
-        out.resize(start + total, 0);
-        let sealed = out.get_mut(start..).map(|packet| sealer.seal(self.sequence, packet));
-        if !matches!(sealed, Some(Ok(()))) {
+        let total = sealer.packet_len(payload_len);
+        let packet = self.ready.extend(total);
+        put(packet, 0, &Sealer::header(payload_len, padding));
+        put(packet, HEAD, &data_head(recipient, len));
+        put(packet, HEAD + payload_len, self.filler.get(..usize::from(padding)).unwrap_or_default());
+        if sealer.seal(self.sequence, packet).is_err() {
+            self.ready.retract(total);
+            self.failed = true;
+        }
+        self.count(total);
+    }
+
+    /// Lays a packet out at the end of the storage and seals it in place. RFC 4253 section 6.
+    fn seal(&mut self, parts: [&[u8]; 3]) {
+        let Protection::Keyed(sealer) = &mut self.protection else { return };
+        let payload_len = parts.iter().map(|part| part.len()).sum();
+        let padding = sealer.padding_len(payload_len);
+        let total = sealer.packet_len(payload_len);
+        let packet = self.ready.extend(total);
+        put(packet, 0, &Sealer::header(payload_len, padding));
+        let mut at = HEAD;
+        for part in parts {
+            put(packet, at, part);
+            at += part.len();
+        }
+        put(packet, at, self.filler.get(..usize::from(padding)).unwrap_or_default());
+        if sealer.seal(self.sequence, packet).is_err() {
             // Whatever went wrong, what is not sealed must not leave.
-            out.truncate(start);
+            self.ready.retract(total);
             self.failed = true;
         }
         self.count(total);
     }
 
     /// A packet before keys are in use, padded further and hidden in the obfuscated phase.
-    fn clear(&mut self, out: &mut Vec<u8>, payload: &[u8]) {
+    fn clear(&mut self, payload: &[u8]) {
         let padding = clear_padding_len(payload.len());
-        let mut packet = Vec::with_capacity(payload.len() + 5 + 255);
-        put_head(&mut packet, payload.len(), padding);
+        let mut packet = Vec::with_capacity(payload.len() + HEAD + 255);
+        packet.extend_from_slice(&Sealer::header(payload.len(), padding));
         packet.extend_from_slice(payload);
         packet.extend_from_slice(&self.clear_padding.bytes(usize::from(padding)));
         if let Protection::Obfuscated(obfuscation) = &mut self.protection {
@@ -162,7 +206,7 @@ impl Outbound {
             debug_assert!(padded.is_ok());
             obfuscation.keystream.apply(&mut packet);
         }
-        out.extend_from_slice(&packet);
+        self.ready.push(&packet);
         self.count(packet.len());
     }
 
@@ -174,10 +218,18 @@ impl Outbound {
     }
 }
 
-fn put_head(out: &mut Vec<u8>, payload_len: usize, padding: u8) {
-    let length = 1 + payload_len + usize::from(padding);
-    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    out.push(padding);
+/// Copies `bytes` into `packet`; the caller has sized it.
+fn put(packet: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(place) = packet.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
+}
+
+/// CHANNEL_DATA up to its data.
+fn data_head(recipient: u32, len: usize) -> [u8; DATA_HEAD] {
+    let [a, b, c, d] = recipient.to_be_bytes();
+    let [e, f, g, h] = u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes();
+    [number::CHANNEL_DATA, a, b, c, d, e, f, g, h]
 }
 
 /// At least 4 bytes, and the whole packet a multiple of the block. RFC 4253 section 6.

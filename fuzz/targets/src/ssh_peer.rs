@@ -120,7 +120,7 @@ pub(crate) fn feed(connection: &mut Connection, bytes: &mut [u8], now: Instant) 
         let progress = connection.handle_input(&mut bytes[at..], now)?;
         let consumed = progress.consumed;
         if let Some(data) = progress.data {
-            let (id, len) = (data.id, data.bytes.len());
+            let (id, len) = (data.id, data.range.len());
             connection.consume(id, len);
         }
         if consumed == 0 {
@@ -134,7 +134,7 @@ pub(crate) fn feed(connection: &mut Connection, bytes: &mut [u8], now: Instant) 
 /// All that the connection wants to send now.
 pub(crate) fn sent(connection: &mut Connection, now: Instant) -> Vec<u8> {
     let mut out = Vec::new();
-    while out.len() <= MOST_SENT && connection.poll_transmit(&mut out, 64 * 1024, now) {}
+    while out.len() <= MOST_SENT && connection.poll_transmit(&mut out, now) {}
     out
 }
 

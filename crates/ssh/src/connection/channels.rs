@@ -2,9 +2,11 @@
 //!
 //! Source: RFC 4254 sections 4 and 5; PROTOCOL.md 3.7 and 3.8.
 
+use std::time::Instant;
+
 use thiserror::Error;
 
-use super::{ChannelData, Connection};
+use super::{Connection, Received};
 use crate::ChannelId;
 use crate::channel::{Channel, Incoming, MAX_DATA, Outgoing, Peer, Phase};
 use crate::error::{Error, Misbehaviour};
@@ -47,7 +49,7 @@ impl Connection {
         if self.channels.len() >= limits.channels {
             return Err(OpenError::TooMany);
         }
-        let channel = Channel::new(Phase::Opening, limits.window);
+        let channel = Channel::new(Phase::Opening, &limits);
         let id = self.channels.insert(channel).ok_or(OpenError::TooMany)?;
         let message =
             messages::channel_open(open.kind.as_bytes(), id.0, limits.window, MAX_DATA, open.payload);
@@ -125,16 +127,17 @@ impl Connection {
         self.channels.get(id.0).is_some_and(|channel| !channel.queue.is_empty())
     }
 
-    pub(super) fn on_connection<'b>(
+    pub(super) fn on_connection(
         &mut self,
-        message: Message<'b>,
-    ) -> Result<Option<ChannelData<'b>>, Error> {
+        message: Message<'_>,
+        now: Instant,
+    ) -> Result<Option<Received>, Error> {
         match message {
-            Message::ChannelData { recipient, data } => return self.on_data(recipient, data),
+            Message::ChannelData { recipient, data } => return self.on_data(recipient, data.len(), now),
             Message::ChannelExtendedData { recipient, data } => {
                 // Nobody here reads a second stream: it counts against the window and is gone.
-                if let Some(data) = self.on_data(recipient, data)? {
-                    self.consume(data.id, data.bytes.len());
+                if let Some((id, len)) = self.on_data(recipient, data.len(), now)? {
+                    self.consume(id, len);
                 }
             }
             Message::ChannelWindowAdjust { recipient, bytes } => self.on_adjust(recipient, bytes)?,
@@ -173,17 +176,21 @@ impl Connection {
         Ok(None)
     }
 
-    fn on_data<'b>(&mut self, recipient: u32, data: &'b [u8]) -> Result<Option<ChannelData<'b>>, Error> {
+    fn on_data(&mut self, recipient: u32, len: usize, now: Instant) -> Result<Option<Received>, Error> {
+        let mut measured = None;
         let channel = self.open_channel_of(recipient)?;
         if channel.incoming != Incoming::Flowing {
             return Err(Error::Peer(Misbehaviour::DataAfterEnd));
         }
-        if data.len() > MAX_DATA as usize || !channel.receive.take(data.len()) {
+        if len > MAX_DATA as usize || !channel.receive.take(len, now, |sample| measured = Some(sample)) {
             return Err(Error::Peer(Misbehaviour::WindowOverrun));
         }
         // After our CLOSE the application is gone; the peer may not know yet.
-        let wanted = !data.is_empty() && channel.outgoing < Outgoing::Closing;
-        Ok(wanted.then_some(ChannelData { id: ChannelId(recipient), bytes: data }))
+        let wanted = len > 0 && channel.outgoing < Outgoing::Closing;
+        if let Some(sample) = measured {
+            self.channels.round_trip.measured(sample);
+        }
+        Ok(wanted.then_some((ChannelId(recipient), len)))
     }
 
     fn on_adjust(&mut self, recipient: u32, bytes: u32) -> Result<(), Error> {
@@ -193,6 +200,9 @@ impl Connection {
             let window = peer.window.checked_add(bytes);
             peer.window = window.ok_or(Error::Peer(Misbehaviour::WindowOverflow))?;
         }
+        if channel.may_go_on() {
+            self.events.push_back(Event::ChannelWritable(ChannelId(recipient)));
+        }
         self.channels.join_round(recipient);
         Ok(())
     }
@@ -200,7 +210,7 @@ impl Connection {
     fn on_open(&mut self, peer: Peer, kind: &[u8], payload: &[u8]) {
         let limits = self.side.limits();
         let peer_id = peer.id;
-        let channel = Channel::new(Phase::Offered(peer), limits.window);
+        let channel = Channel::new(Phase::Offered(peer), &limits);
         let id = (self.channels.len() < limits.channels).then(|| self.channels.insert(channel)).flatten();
         match id {
             Some(id) => {

@@ -59,10 +59,6 @@ impl Opening {
         matches!(self.reading, Reading::Packets)
     }
 
-    pub(super) fn has_output(&self) -> bool {
-        matches!(self.writing, Writing::Split(..))
-    }
-
     pub(super) fn held_until(&self) -> Option<Instant> {
         match self.writing {
             Writing::Held(until) => Some(until),
@@ -76,20 +72,27 @@ impl Opening {
         }
     }
 
-    /// Appends the split part; true while nothing else may follow in this write.
-    pub(super) fn transmit(&mut self, out: &mut Vec<u8>, now: Instant) -> bool {
-        self.release(now);
-        match std::mem::take(&mut self.writing) {
+    /// What must be written before, and apart from, everything else: nothing at all while it is held back.
+    pub(super) fn output(&self) -> Option<&[u8]> {
+        match &self.writing {
+            Writing::Split(bytes, _) => Some(bytes),
+            Writing::Held(_) => Some(&[]),
+            Writing::Free => None,
+        }
+    }
+
+    /// Notes that bytes of [`Self::output`] were written; false when they were not of the opening.
+    pub(super) fn advance(&mut self, written: usize, now: Instant) -> bool {
+        match &mut self.writing {
             Writing::Split(bytes, delay) => {
-                out.extend_from_slice(&bytes);
-                let until = now.checked_add(delay.min(MAX_SPLIT_DELAY)).unwrap_or(now);
-                self.writing = Writing::Held(until);
+                bytes.drain(..written.min(bytes.len()));
+                if bytes.is_empty() {
+                    let until = now.checked_add((*delay).min(MAX_SPLIT_DELAY)).unwrap_or(now);
+                    self.writing = Writing::Held(until);
+                }
                 true
             }
-            Writing::Held(until) => {
-                self.writing = Writing::Held(until);
-                true
-            }
+            Writing::Held(_) => true,
             Writing::Free => false,
         }
     }
@@ -137,10 +140,10 @@ impl Connection {
     fn write_opening(&mut self, bytes: &[u8], first_write: usize, delay: Duration) {
         let (first, rest) = bytes.split_at(first_write.min(bytes.len()));
         if rest.is_empty() {
-            self.outbound.ready.extend_from_slice(first);
+            self.outbound.ready.push(first);
         } else {
             self.opening.writing = Writing::Split(first.to_vec(), delay);
-            self.outbound.ready.extend_from_slice(rest);
+            self.outbound.ready.push(rest);
         }
     }
 

@@ -178,7 +178,7 @@ impl End {
                 }
             };
             let consumed = progress.consumed;
-            let data = progress.data.map(|data| (data.id, data.bytes.to_vec()));
+            let data = progress.data.map(|data| (data.id, self.input[data.range].to_vec()));
             if let Some((id, bytes)) = data {
                 if self.consumes {
                     self.connection.consume(id, bytes.len());
@@ -243,7 +243,7 @@ impl Pair {
             return false;
         }
         let mut bytes = Vec::new();
-        if !from.connection.poll_transmit(&mut bytes, 64 * 1024, self.now) {
+        if !from.connection.poll_transmit(&mut bytes, self.now) {
             return false;
         }
         while let Some(event) = from.connection.poll_event() {

@@ -1,0 +1,180 @@
+//! What our side lets the peer send on a channel, and how that grows.
+//!
+//! Credit is given only for what the application has taken. The window starts small and grows to what the
+//! path needs: twice the measured delivery rate times the round trip. The round trip is measured without
+//! asking: when a window that was used up is opened, the time until data comes again is one. A window that
+//! never runs dry is large enough and does not grow.
+//!
+//! Source: RFC 4254 section 5.2; the policy is ours.
+
+use std::time::{Duration, Instant};
+
+/// Shortest round trip believed; scheduling alone takes longer than less.
+const SHORTEST_ROUND_TRIP: Duration = Duration::from_micros(20);
+
+/// A channel's receive window.
+#[derive(Debug)]
+pub(crate) struct ReceiveWindow {
+    /// The size that adjusts restore.
+    size: u32,
+    largest: u32,
+    /// What the peer may still send.
+    open: u32,
+    /// Consumed by the application and not yet announced.
+    consumed: u32,
+    /// When a window that had been used up was opened again.
+    reopened: Option<Instant>,
+    epoch: Option<Epoch>,
+}
+
+/// The time in which one window's worth is consumed.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    start: Instant,
+    consumed: u64,
+    /// The window ran dry meanwhile.
+    dry: bool,
+}
+
+impl ReceiveWindow {
+    pub(crate) fn new(size: u32, largest: u32) -> Self {
+        Self { size, largest: largest.max(size), open: size, consumed: 0, reopened: None, epoch: None }
+    }
+
+    /// Takes `bytes` of received data; false when the peer overran its window. A round trip that was
+    /// measured on the way is returned by `measured`.
+    pub(crate) fn take(&mut self, bytes: usize, now: Instant, measured: impl FnOnce(Duration)) -> bool {
+        let left = u32::try_from(bytes).ok().and_then(|bytes| self.open.checked_sub(bytes));
+        let Some(left) = left else { return false };
+        self.open = left;
+        if let Some(reopened) = self.reopened.take() {
+            measured(now.saturating_duration_since(reopened).max(SHORTEST_ROUND_TRIP));
+        }
+        true
+    }
+
+    /// Notes consumed bytes; true when an adjust becomes due.
+    ///
+    /// At one eighth of the window rather than one half: on a long path the peer then never runs dry.
+    pub(crate) fn consume(&mut self, bytes: usize) -> bool {
+        let outstanding = self.size.saturating_sub(self.open);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let due_before = self.consumed >= self.due();
+        self.consumed = self.consumed.saturating_add(bytes).min(outstanding);
+        !due_before && self.consumed >= self.due()
+    }
+
+    fn due(&self) -> u32 {
+        (self.size / 8).max(1)
+    }
+
+    /// The adjust to announce now, or `None` when there is nothing. `round_trip` is the path's, if known.
+    pub(crate) fn announce(&mut self, now: Instant, round_trip: Option<Duration>) -> Option<u32> {
+        let consumed = std::mem::take(&mut self.consumed);
+        if consumed == 0 {
+            return None;
+        }
+        if self.open == 0 {
+            self.reopened = Some(now);
+        }
+        let grown = self.grow(consumed, now, round_trip);
+        let bytes = consumed.saturating_add(grown);
+        self.size = self.size.saturating_add(grown);
+        self.open = self.open.saturating_add(bytes);
+        Some(bytes)
+    }
+
+    /// By how much the window should grow.
+    fn grow(&mut self, consumed: u32, now: Instant, round_trip: Option<Duration>) -> u32 {
+        let epoch = self.epoch.get_or_insert(Epoch { start: now, consumed: 0, dry: false });
+        epoch.consumed += u64::from(consumed);
+        epoch.dry |= self.open == 0;
+        if epoch.consumed < u64::from(self.size) {
+            return 0;
+        }
+        let ended = *epoch;
+        self.epoch = Some(Epoch { start: now, consumed: 0, dry: false });
+        let Some(round_trip) = round_trip.filter(|_| ended.dry) else { return 0 };
+        let elapsed = now.saturating_duration_since(ended.start).max(Duration::from_micros(1));
+        let per_round_trip = u128::from(ended.consumed) * round_trip.as_micros() / elapsed.as_micros();
+        let wanted = u32::try_from(per_round_trip.saturating_mul(2)).unwrap_or(u32::MAX);
+        wanted.min(self.largest).min(self.size.saturating_mul(2)).saturating_sub(self.size)
+    }
+}
+
+/// The round trip of a connection, from what its channels measured.
+#[derive(Debug, Default)]
+pub(crate) struct RoundTrip(Option<Duration>);
+
+impl RoundTrip {
+    /// Follows downwards at once and upwards slowly: delays in queues are not the path's.
+    pub(crate) fn measured(&mut self, sample: Duration) {
+        self.0 = Some(match self.0 {
+            Some(known) if known < sample => known + (sample - known) / 8,
+            Some(_) | None => sample,
+        });
+    }
+
+    pub(crate) fn get(&self) -> Option<Duration> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "there is no other way to make an instant")]
+mod tests {
+    use super::*;
+
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn the_window_opens_only_on_consumption() {
+        let mut window = ReceiveWindow::new(65_536, 65_536);
+        assert!(window.take(65_536, start(), |_| {}));
+        assert!(!window.take(1, start(), |_| {}), "overrun");
+        assert!(!window.consume(8_191));
+        assert!(window.consume(1));
+        assert_eq!(window.announce(start(), None), Some(8_192));
+        assert_eq!(window.announce(start(), None), None);
+        assert!(window.take(8_192, start(), |_| {}));
+    }
+
+    #[test]
+    fn consumption_never_grants_more_than_was_received() {
+        let mut window = ReceiveWindow::new(65_536, 65_536);
+        assert!(window.take(100, start(), |_| {}));
+        window.consume(usize::MAX);
+        assert_eq!(window.announce(start(), None), Some(100));
+    }
+
+    /// A peer that sends as much as it may, over a path of 100 ms; returns the window after some round trips.
+    fn after_round_trips(count: u32, consumer_delay: Duration) -> u32 {
+        let mut window = ReceiveWindow::new(131_072, 32 << 20);
+        let mut round_trip = RoundTrip::default();
+        let mut now = start();
+        for _ in 0..count {
+            let burst = window.open;
+            now += Duration::from_millis(100);
+            assert!(window.take(burst as usize, now, |sample| round_trip.measured(sample)));
+            now += consumer_delay;
+            window.consume(burst as usize);
+            window.announce(now, round_trip.get());
+        }
+        window.size
+    }
+
+    #[test]
+    fn a_window_that_limits_the_flow_doubles_each_round_trip() {
+        let size = after_round_trips(12, Duration::ZERO);
+        assert!(size >= 16 << 20, "{size}");
+        assert!(after_round_trips(40, Duration::ZERO) <= 32 << 20);
+    }
+
+    #[test]
+    fn a_slow_consumer_gets_no_larger_window() {
+        let size = after_round_trips(12, Duration::from_secs(1));
+        assert_eq!(size, 131_072);
+    }
+}
