@@ -3,11 +3,15 @@
 //! when to wait, when to give up and through which tunnel to go.
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::str::FromStr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use culvert_ssh_tokio::ChannelStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
 
 /// A stream that reads and writes; its `shutdown` ends only the writing direction.
@@ -15,8 +19,42 @@ pub trait AsyncReadWrite: AsyncRead + AsyncWrite {}
 
 impl<T: AsyncRead + AsyncWrite + ?Sized> AsyncReadWrite for T {}
 
-/// One flow through the tunnel.
-pub type FlowStream = Box<dyn AsyncReadWrite + Send + Unpin>;
+/// One flow.
+pub enum FlowStream {
+    /// Through a tunnel.
+    Channel(ChannelStream),
+    /// Anything else, such as a connection that was upgraded.
+    Other(Box<dyn AsyncReadWrite + Send + Unpin>),
+}
+
+impl FlowStream {
+    fn as_dyn(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncReadWrite + Send + Unpin)> {
+        match self.get_mut() {
+            Self::Channel(channel) => Pin::new(channel),
+            Self::Other(stream) => Pin::new(stream.as_mut()),
+        }
+    }
+}
+
+impl AsyncRead for FlowStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.as_dyn().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for FlowStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.as_dyn().poll_write(cx, data)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.as_dyn().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.as_dyn().poll_shutdown(cx)
+    }
+}
 
 /// Where a flow goes. The name or address never appears in debug output: it is what the user visits.
 #[derive(Clone, PartialEq, Eq, Hash)]

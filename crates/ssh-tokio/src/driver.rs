@@ -47,13 +47,7 @@ pub struct Driver<S> {
 
 impl<S> Driver<S> {
     pub(crate) fn new(shared: Arc<Shared>, stream: S) -> Self {
-        Self {
-            shared,
-            stream: Some(stream),
-            partial: Vec::new(),
-            needs_flush: false,
-            timer: None,
-        }
+        Self { shared, stream: Some(stream), partial: Vec::new(), needs_flush: false, timer: None }
     }
 }
 

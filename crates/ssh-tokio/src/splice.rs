@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use culvert_ssh::ChannelId;
 use tokio::net::TcpStream;
@@ -25,6 +26,8 @@ pub async fn splice(channel: ChannelStream, socket: TcpStream) -> io::Result<()>
     let result = poll_fn(|cx| splice.poll(cx)).await;
     splice.channel.shared().lock().attach_socket(splice.channel.id(), None);
     if result.is_err() {
+        // The application at the socket's other end must not take a part for the whole.
+        let _ = socket2::SockRef::from(&*splice.socket).set_linger(Some(Duration::ZERO));
         splice.channel.abort();
     }
     result

@@ -6,8 +6,8 @@
 
 use culvert_obfuscation::{Keystream, PaddingStyle, Prng, Seed, pad_kex_packet};
 
-use crate::cipher::{HEADER_LEN, Sealer};
 use crate::channel::MAX_DATA;
+use crate::cipher::{HEADER_LEN, Sealer};
 use crate::messages::number;
 use crate::output_buffer::OutputBuffer;
 

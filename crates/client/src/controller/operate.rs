@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use culvert_protocol::api::HandshakeReply;
-use culvert_ssh_tokio::Incoming;
+use culvert_ssh_tokio::{Incoming, Meter};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
@@ -14,7 +14,7 @@ use super::establish::Established;
 use crate::dial::Connected;
 use crate::notice::{DiagnosticId, Notice, Topic};
 use crate::tunnel::{
-    ActiveTunnel, ApiClient, KeepAlive, Probe, ProbeRequests, Traffic, keepalive_sleep, on_server_request,
+    ActiveTunnel, ApiClient, KeepAlive, Probe, ProbeRequests, keepalive_sleep, on_server_request,
 };
 
 /// Until the next attempt after a failed `psiphon-connected`. PROTOCOL.md 4.6.
@@ -33,7 +33,7 @@ impl Controller {
     ) -> bool {
         let Established { plan, connected, api, handshake } = established;
         let Connected { handle, mut session, driver, .. } = connected;
-        let traffic = Traffic::default();
+        let traffic = Meter::default();
         let (probes, probe_requests) = ProbeRequests::new();
         if let Some(reply) = &handshake {
             self.announce_handshake(reply);
@@ -137,7 +137,7 @@ impl Controller {
     }
 
     /// Tells how many bytes went through, each second in which some did. Never returns.
-    async fn announce_traffic(&self, traffic: &Traffic) {
+    async fn announce_traffic(&self, traffic: &Meter) {
         if !self.notices.shows(Topic::BytesTransferred) {
             // Nobody listens: no timer either.
             std::future::pending::<()>().await;

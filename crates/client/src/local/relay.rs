@@ -9,12 +9,30 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::flow::FlowStream;
 
 /// How much is moved at once; on the stack while it is.
 const CHUNK: usize = 32 * 1024;
 
 /// How many chunks are moved before other tasks get a turn.
 const TURN: usize = 32;
+
+/// Relays between an application's socket and a flow: through a tunnel without copies.
+pub(super) async fn relay_socket(mut socket: TcpStream, flow: FlowStream) -> io::Result<()> {
+    match flow {
+        FlowStream::Channel(channel) => culvert_ssh_tokio::splice(channel, socket).await,
+        FlowStream::Other(mut stream) => {
+            let result = relay(&mut socket, &mut stream).await;
+            if result.is_err() {
+                // The application must not take a part for the whole.
+                let _ = socket.set_zero_linger();
+            }
+            result
+        }
+    }
+}
 
 /// Relays until both directions have ended, or one has failed.
 pub async fn relay<A, B>(a: &mut A, b: &mut B) -> io::Result<()>

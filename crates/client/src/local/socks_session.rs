@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::HANDSHAKE_TIMEOUT;
+use super::relay::relay_socket;
 use super::socks::{self, Opening, ReplyCode, SocksError, Version};
-use super::{HANDSHAKE_TIMEOUT, relay};
 use crate::flow::{Destination, FlowOpener};
 use crate::notice::{FreeText, Notice, Notices};
 
@@ -70,12 +71,10 @@ impl Session {
             stream.write_all(&socks::reply(version, ReplyCode::Succeeded)).await?;
             // An application may send before it has seen the reply.
             flow.write_all(early).await?;
-            relay(&mut stream, &mut flow).await
+            relay_socket(stream, flow).await
         };
-        if carried.await.is_err() {
-            // Both ends learn that bytes may be missing.
-            drop(stream.set_zero_linger());
-        }
+        // A failure resets the application's connection: it learns that bytes may be missing.
+        drop(carried.await);
     }
 }
 

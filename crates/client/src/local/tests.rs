@@ -67,7 +67,7 @@ async fn open_directly(destination: Destination) -> Result<FlowStream, OpenFailu
     let refused = |reason| Err(OpenFailure::Refused { reason, detail: None });
     match destination.host {
         Host::Ip(ip) => match TcpStream::connect((ip, destination.port)).await {
-            Ok(stream) => Ok(Box::new(stream)),
+            Ok(stream) => Ok(FlowStream::Other(Box::new(stream))),
             Err(_) => refused(RefusalReason::ConnectionRefused),
         },
         Host::Name(name) => match name.as_str() {

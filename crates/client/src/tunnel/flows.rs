@@ -2,17 +2,13 @@
 //!
 //! Source: RFC 4254 section 7.2; PROTOCOL.md 3.7, and 12 for the reasons between our own halves.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use culvert_ssh::wire::WriteWire;
-use culvert_ssh_tokio::{ChannelStream, OpenFailure as ChannelFailure};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use culvert_ssh_tokio::OpenFailure as ChannelFailure;
 use tokio::time::timeout;
 
-use super::{ActiveTunnel, Traffic};
+use super::ActiveTunnel;
 use crate::flow::{Destination, FlowStream, OpenFailure, RefusalReason};
 
 const DIRECT_TCPIP: &str = "direct-tcpip";
@@ -29,7 +25,8 @@ pub(crate) async fn open_flow(
     let opened = timeout(limit, tunnel.handle.open(DIRECT_TCPIP, &payload)).await;
     let failure = match opened {
         Ok(Ok(channel)) => {
-            return Ok(Box::new(Counted { channel, traffic: tunnel.traffic.clone() }));
+            channel.count_with(tunnel.traffic.clone());
+            return Ok(FlowStream::Channel(channel));
         }
         Ok(Err(failure)) => failure,
         Err(_) => {
@@ -66,43 +63,6 @@ fn refusal(code: u32, description: &[u8]) -> RefusalReason {
         Some("name-not-found") => RefusalReason::NameNotFound,
         Some("timed-out") => RefusalReason::TimedOut,
         Some(_) | None => RefusalReason::Opaque(code),
-    }
-}
-
-/// A channel whose bytes are counted.
-struct Counted {
-    channel: ChannelStream,
-    traffic: Traffic,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.channel).poll_read(cx, buf);
-        self.traffic.add_received(buf.filled().len() - before);
-        polled
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.channel).poll_write(cx, data);
-        if let Poll::Ready(Ok(written)) = polled {
-            self.traffic.add_sent(written);
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.channel).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.channel).poll_shutdown(cx)
     }
 }
 

@@ -100,7 +100,11 @@ impl Connection {
     ///
     /// `read` gets slots to fill in order and returns the number of bytes filled. `None`: not now; an event
     /// [`Event::ChannelWritable`] tells when to try again.
-    pub fn write_from(&mut self, id: ChannelId, read: impl FnOnce(&mut [&mut [u8]]) -> usize) -> Option<usize> {
+    pub fn write_from(
+        &mut self,
+        id: ChannelId,
+        read: impl FnOnce(&mut [&mut [u8]]) -> usize,
+    ) -> Option<usize> {
         let free = !self.exchange.blocks_sending() && self.held.is_empty() && !self.channels.wants_to_send();
         let room = BATCH.saturating_sub(self.outbound.ready.len());
         let channel = self.channels.get(id.0)?;

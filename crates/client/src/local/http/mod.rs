@@ -28,7 +28,8 @@ use tokio::net::TcpStream;
 
 use self::answer::Refusal;
 use self::pool::Pool;
-use super::{HANDSHAKE_TIMEOUT, relay};
+use super::HANDSHAKE_TIMEOUT;
+use super::relay::relay_socket;
 use crate::flow::{Destination, FlowOpener, FlowStream, Host};
 
 /// The most that the head of a request or an answer may take.
@@ -152,19 +153,17 @@ impl Takeover {
         let mut flow: FlowStream = match self.flow {
             Far::Flow(flow) => flow,
             Far::Upgraded(upgrade) => match upgrade.await {
-                Ok(upgraded) => Box::new(TokioIo::new(upgraded)),
+                Ok(upgraded) => FlowStream::Other(Box::new(TokioIo::new(upgraded))),
                 Err(_) => return,
             },
         };
         let Ok(parts) = application.downcast::<TokioIo<TcpStream>>() else { return };
-        let mut stream = parts.io.into_inner();
+        let stream = parts.io.into_inner();
         let carried = async {
             // What the application sent right behind its request.
             flow.write_all(&parts.read_buf).await?;
-            relay(&mut stream, &mut flow).await
+            relay_socket(stream, flow).await
         };
-        if carried.await.is_err() {
-            drop(stream.set_zero_linger());
-        }
+        drop(carried.await);
     }
 }
