@@ -20,7 +20,7 @@ pub(crate) const MOST_HELD: usize = 4096;
 /// Bytes thrown away at a time; on the stack, so that a silent peer costs none.
 const DRAIN: usize = 4096;
 /// How long the peer gets to end its direction after we ended ours.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Everyone who is being kept waiting, oldest first.
 pub(crate) struct Held {

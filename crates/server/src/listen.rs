@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::config::Listener;
+use crate::hold;
 use crate::log::{Aggregated, Field};
 use crate::services::Services;
 use crate::session::{self, Stopping};
@@ -90,21 +91,14 @@ impl Bound {
     }
 
     /// Accepts until the server stops; what is accepted is served on this thread.
-    pub(crate) async fn accept(self, mut accepting: Accepting) {
+    pub(crate) async fn accept(self, accepting: Accepting) {
         let Ok(mut listener) = TcpListen::from_std(self.listener, self.protocol) else { return };
         let mut stopping = accepting.stopping.clone();
         loop {
             tokio::select! {
                 () = session::stopped(&mut stopping) => return,
-                accepted = next(&mut listener, &mut accepting.open) => match accepted {
-                    Ok(accepted) => {
-                        let Accepting { services, stopping, serving, .. } = accepting.clone();
-                        let port = self.address.port();
-                        tokio::spawn(async move {
-                            session::serve(accepted, port, services, stopping).await;
-                            drop(serving);
-                        });
-                    }
+                accepted = listener.accept() => match accepted {
+                    Ok(accepted) => accepting.serve(accepted, self.address.port()),
                     Err(error) => {
                         if let Some(kind) = lasting(&error) {
                             accepting.errors.record(kind);
@@ -117,10 +111,19 @@ impl Bound {
     }
 }
 
-async fn next(listener: &mut TcpListen, open: &mut watch::Receiver<bool>) -> io::Result<Accepted> {
-    // An error is the end of whoever would close or open, which is the end of the server too.
-    let _ = open.wait_for(|open| *open).await;
-    listener.accept().await
+impl Accepting {
+    fn serve(&self, accepted: Accepted, port: u16) {
+        // While no tunnels are wanted clients learn it at once, and go elsewhere.
+        let wanted = *self.open.borrow();
+        let Self { services, stopping, serving, .. } = self.clone();
+        tokio::spawn(async move {
+            match wanted {
+                true => session::serve(accepted, port, services, stopping).await,
+                false => hold::close(accepted.stream).await,
+            }
+            drop(serving);
+        });
+    }
 }
 
 /// What an error of accepting is called if trying again at once would only meet it again.

@@ -72,6 +72,8 @@ pub enum DialRefusal {
     Rules,
     #[error("the destination cannot be reached")]
     Unreachable,
+    #[error("the destination's network cannot be reached")]
+    NetworkUnreachable,
     #[error("the destination did not answer in time")]
     TimedOut,
     #[error("the destination refused the connection")]
@@ -98,6 +100,7 @@ impl DialRefusal {
             ) => Self::ResourceExhausted,
             Some(libc::ECONNREFUSED) => Self::ConnectionRefused,
             Some(libc::ETIMEDOUT) => Self::TimedOut,
+            Some(libc::ENETUNREACH) => Self::NetworkUnreachable,
             _ => Self::Unreachable,
         }
     }

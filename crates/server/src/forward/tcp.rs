@@ -42,6 +42,7 @@ fn reason_text(refusal: DialRefusal) -> Option<&'static str> {
         DialRefusal::NameNotFound => Some("culvert:name-not-found"),
         DialRefusal::Bogon | DialRefusal::Rules => Some("culvert:rules"),
         DialRefusal::Unreachable => Some("culvert:host-unreachable"),
+        DialRefusal::NetworkUnreachable => Some("culvert:network-unreachable"),
         DialRefusal::TimedOut => Some("culvert:timed-out"),
         DialRefusal::ConnectionRefused => Some("culvert:connection-refused"),
         DialRefusal::ResourceExhausted => None,

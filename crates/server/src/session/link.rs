@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::hold;
 
 /// How long what is queued for the peer may take to leave at the end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(crate) struct Link {
     session: Session,

@@ -10,6 +10,7 @@ use culvert_protocol::api::{PasswordPayload, SessionId};
 use culvert_ssh_tokio::{Handle, Incoming, IncomingChannel, IncomingRequest};
 use culvert_transport::ConnFacts;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -29,6 +30,8 @@ use crate::services::Services;
 const REFUSAL_REASONS: &str = "culvert-refusal-reasons";
 /// A client is gone when nothing was read for so long (PROTOCOL.md 3.6).
 const MOST_SILENCE: Duration = Duration::from_secs(300);
+/// Random streams at once.
+const MOST_RANDOM_STREAMS: usize = 16;
 const TCP: &[u8] = b"direct-tcpip";
 const TCP_UNSPLIT: &[u8] = b"direct-tcpip-no-split-tunnel@psiphon.ca";
 const RANDOM: &[u8] = b"random@psiphon.ca";
@@ -45,6 +48,7 @@ struct Tunnel<'s> {
     phase: Phase,
     /// A random stream was served before the handshake.
     tried_out: bool,
+    random_streams: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
@@ -113,6 +117,7 @@ impl<'s> Tunnel<'s> {
             flows: Flows::new(services.egress.clone(), services.rules.clone()),
             phase: Phase::default(),
             tried_out: false,
+            random_streams: Arc::new(Semaphore::new(MOST_RANDOM_STREAMS)),
             tasks: JoinSet::new(),
         }
     }
@@ -190,7 +195,13 @@ impl<'s> Tunnel<'s> {
         if self.phase.established().is_none() && std::mem::replace(&mut self.tried_out, true) {
             return tcp::prohibit(channel);
         }
-        self.tasks.spawn(random::serve(channel, sizes));
+        let Ok(place) = self.random_streams.clone().try_acquire_owned() else {
+            return tcp::prohibit(channel);
+        };
+        self.tasks.spawn(async move {
+            random::serve(channel, sizes).await;
+            drop(place);
+        });
     }
 
     fn report<'r>(
