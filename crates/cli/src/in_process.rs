@@ -105,11 +105,6 @@ impl LocalServer {
         }
     }
 
-    /// Why it ended, once it has.
-    pub async fn failure(&mut self) -> PartError<culvert_server::RunError> {
-        self.0.failure().await
-    }
-
     /// Stops it and waits for the end, though not for long.
     pub async fn stop(self) {
         self.0.stop().await;
@@ -159,11 +154,6 @@ impl LocalClient {
                 Some(_) => {}
             }
         }
-    }
-
-    /// Why it ended, once it has.
-    pub async fn failure(&mut self) -> PartError<ClientError> {
-        self.part.failure().await
     }
 
     /// The last thing that the client complained about and nobody has looked at.

@@ -1,6 +1,7 @@
 //! The programs' shared parts.
 
 pub mod console_client;
+pub mod culvert;
 pub mod exit;
 pub mod flags;
 pub mod in_process;

@@ -32,6 +32,13 @@ impl TemporaryFolder {
         &self.path
     }
 
+    /// Leaves it where it is.
+    pub fn keep(self) -> PathBuf {
+        let path = self.path.clone();
+        std::mem::forget(self);
+        path
+    }
+
     /// Removes it now, and says if that failed.
     pub fn remove(self) -> io::Result<()> {
         fs::remove_dir_all(&self.path)
@@ -60,6 +67,9 @@ mod tests {
         fs::create_dir(two.path().join("inner")).unwrap();
         fs::write(two.path().join("inner/file"), "x").unwrap();
         let (first, second) = (one.path().to_owned(), two.path().to_owned());
+        let three = TemporaryFolder::create("culvert-folder-test").unwrap().keep();
+        assert!(three.exists());
+        fs::remove_dir(three).unwrap();
         drop(one);
         two.remove().unwrap();
         assert!(!first.exists() && !second.exists());

@@ -11,6 +11,9 @@ const CELLS: u64 = 30;
 /// The least time between two redraws.
 const REDRAW: Duration = Duration::from_millis(100);
 
+/// Set off from the steps that transfers belong to.
+const INDENT: &str = "      ";
+
 /// Lines per transfer where there is no terminal.
 const STEPS: u64 = 4;
 
@@ -73,12 +76,12 @@ impl<W: Write> Progress<W> {
             Style::Bar { .. } => {
                 let filled = usize::try_from(parts(done, self.total, CELLS)).unwrap_or(0);
                 let empty = usize::try_from(CELLS).unwrap_or(0).saturating_sub(filled);
-                write!(self.out, "\r[{}{}] {text}\x1b[K", "#".repeat(filled), ".".repeat(empty))?;
+                write!(self.out, "\r{INDENT}[{}{}] {text}\x1b[K", "#".repeat(filled), ".".repeat(empty))?;
                 if done >= self.total {
                     writeln!(self.out)?;
                 }
             }
-            Style::Lines { .. } => writeln!(self.out, "{text}")?,
+            Style::Lines { .. } => writeln!(self.out, "{INDENT}{text}")?,
         }
         self.out.flush()
     }
