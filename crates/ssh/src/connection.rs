@@ -107,8 +107,6 @@ pub struct Connection {
     opening: Opening,
     peer_ident: Option<Ident>,
     exchange: Exchange,
-    /// NEWKEYS was received at least once.
-    keyed_before: bool,
     authentication: Authentication,
     channels: Channels,
     requests: Requests,
@@ -145,7 +143,6 @@ impl Connection {
             opening: Opening::default(),
             peer_ident: None,
             exchange: Exchange::default(),
-            keyed_before: false,
             authentication: Authentication::default(),
             channels: Channels::default(),
             requests: Requests::default(),

@@ -223,10 +223,7 @@ impl Connection {
 
     fn on_confirmation(&mut self, recipient: u32, mut peer: Peer) -> Result<(), Error> {
         let window = self.side.limits().window;
-        let channel = self.any_channel_of(recipient)?;
-        let Phase::Opening = channel.phase else {
-            return Err(Error::Peer(Misbehaviour::UnexpectedReply));
-        };
+        let channel = self.asked_channel_of(recipient)?;
         // PROTOCOL.md 3.7: the reference's opener holds itself to its own window size. Doing likewise costs
         // nothing: adjusts raise it at once.
         peer.window = peer.window.min(window.max(4 * MAX_DATA));
@@ -240,10 +237,7 @@ impl Connection {
     }
 
     fn on_open_failure(&mut self, recipient: u32, reason: u32, description: &[u8]) -> Result<(), Error> {
-        let channel = self.any_channel_of(recipient)?;
-        let Phase::Opening = channel.phase else {
-            return Err(Error::Peer(Misbehaviour::UnexpectedReply));
-        };
+        let channel = self.asked_channel_of(recipient)?;
         // The number stays taken until the application lets go of it, lest its next use meet another channel.
         channel.incoming = Incoming::Closed;
         channel.outgoing = Outgoing::Closed;
@@ -298,8 +292,11 @@ impl Connection {
         Ok(())
     }
 
-    fn any_channel_of(&mut self, id: u32) -> Result<&mut Channel, Error> {
-        self.channels.get(id).ok_or(Error::Peer(Misbehaviour::UnknownChannel))
+    /// A channel that we asked for and the peer has not answered: a second answer is none.
+    fn asked_channel_of(&mut self, id: u32) -> Result<&mut Channel, Error> {
+        let channel = self.channels.get(id).ok_or(Error::Peer(Misbehaviour::UnknownChannel))?;
+        let unanswered = matches!(channel.phase, Phase::Opening) && channel.incoming == Incoming::Flowing;
+        if unanswered { Ok(channel) } else { Err(Error::Peer(Misbehaviour::UnexpectedReply)) }
     }
 
     /// A channel that both sides agreed on: only for such may data and ends arrive.

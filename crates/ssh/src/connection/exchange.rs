@@ -38,7 +38,7 @@ enum State {
     /// Both KEXINITs are known.
     Running(Box<Running>),
     /// Our NEWKEYS was sent; the peer's is due.
-    Finishing { opener: Box<Opener>, negotiated: Negotiated },
+    Finishing { opener: Box<Opener>, negotiated: Negotiated, first: bool },
 }
 
 struct Offer {
@@ -70,6 +70,11 @@ impl Exchange {
         }
     }
 
+    /// True until NEWKEYS was received for the first time.
+    fn in_first(&self) -> bool {
+        self.established.is_none() || matches!(self.state, State::Finishing { first: true, .. })
+    }
+
     fn is_strict(&self) -> bool {
         self.established.as_ref().is_some_and(|established| established.strict)
     }
@@ -80,18 +85,14 @@ impl Exchange {
         let unexpected = Err(Error::Peer(Misbehaviour::UnexpectedMessage(message)));
         match layer {
             Layer::KeyExchange => Ok(()),
-            // DISCONNECT is always heard. In a strict first exchange, other transport messages would let
-            // somebody in between shift sequence numbers.
+            // DISCONNECT is always heard.
             Layer::Transport if message == number::DISCONNECT => Ok(()),
-            Layer::Transport => match (&self.established, &self.state) {
-                (None, State::Running(running)) if running.negotiated.strict => {
-                    Err(Error::Peer(Misbehaviour::StrictKex))
-                }
-                (Some(established), State::Finishing { .. }) if established.strict => {
-                    Err(Error::Peer(Misbehaviour::StrictKex))
-                }
-                _ => Ok(()),
-            },
+            // Others would let somebody in between shift sequence numbers before keys are in use, and then
+            // cut as many packets off the start of the encrypted stream (CVE-2023-48795). The strict form
+            // forbids them; no peer sends them in the first exchange without it either, so that a marker
+            // which shaping dropped (PROTOCOL.md 3.1) costs no safety.
+            Layer::Transport if self.in_first() => Err(Error::Peer(Misbehaviour::StrictKex)),
+            Layer::Transport => Ok(()),
             Layer::Authentication | Layer::Connection | Layer::Unknown => {
                 if self.established.is_none() || peer_sent_kexinit { unexpected } else { Ok(()) }
             }
@@ -269,6 +270,7 @@ impl Connection {
         secret: &SharedSecret,
     ) -> Result<(), Error> {
         let role = self.side.role();
+        let first = self.exchange.established.is_none();
         let rekey_limit = negotiated.cipher_c2s.rekey_bytes().min(negotiated.cipher_s2c.rekey_bytes());
         let established = self.exchange.established.get_or_insert(Established {
             session_id: *hash,
@@ -283,17 +285,15 @@ impl Connection {
         let strict = established.strict;
         self.outbound.message(&messages::start(number::NEWKEYS));
         self.outbound.rekey(sealer, strict);
-        self.exchange.state = State::Finishing { opener, negotiated };
+        self.exchange.state = State::Finishing { opener, negotiated, first };
         Ok(())
     }
 
     fn on_newkeys(&mut self, message: u8) -> Result<(), Error> {
-        let State::Finishing { opener, negotiated } = std::mem::take(&mut self.exchange.state) else {
+        let State::Finishing { opener, negotiated, first } = std::mem::take(&mut self.exchange.state) else {
             return Err(Error::Peer(Misbehaviour::UnexpectedMessage(message)));
         };
         self.inbound.rekey(*opener, self.exchange.is_strict());
-        let first = !self.keyed_before;
-        self.keyed_before = true;
         self.events.push_back(Event::Keyed { negotiated, first });
         self.release_held();
         Ok(())
