@@ -97,6 +97,8 @@ pub enum Misbehaviour {
     TooManyLogins,
     #[error("strict key exchange was violated")]
     StrictKex,
+    #[error("new keys before login, or far more often than the traffic needs")]
+    RekeyStorm,
     #[error("a service other than ssh-userauth and ssh-connection")]
     Service,
 }

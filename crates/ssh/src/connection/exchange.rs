@@ -12,6 +12,12 @@ use crate::event::Event;
 use crate::kex::{self, ClientExchange, ExchangeHash, ExchangeInputs, KeySource, SharedSecret};
 use crate::kexinit::{self, Direction, KexInit, Negotiated, OfferPolicy, Role};
 use crate::messages::{self, Layer, number};
+use crate::wire::WireError;
+
+/// Exchanges that a peer may begin without anything to protect: each costs a server a signature.
+const FREE_EXCHANGES: u64 = 32;
+/// Traffic that earns the peer one more. An exchange of its own is less.
+const BYTES_PER_EXCHANGE: u64 = 4096;
 
 /// Where the exchange stands, with what later ones need to know of the first.
 #[derive(Default)]
@@ -27,6 +33,8 @@ struct Established {
     strict: bool,
     /// Bytes after which the ciphers in use want new keys.
     rekey_limit: u64,
+    /// Exchanges that the peer may still begin.
+    allowed: u64,
 }
 
 #[derive(Default)]
@@ -136,6 +144,8 @@ impl Connection {
     pub(super) fn on_key_exchange(&mut self, message: u8, payload: &[u8]) -> Result<(), Error> {
         match message {
             number::KEXINIT => self.on_kexinit(payload),
+            // Outside encryption nothing else would notice bytes that became payload on the way.
+            number::NEWKEYS if payload.len() > 1 => Err(Error::Wire(WireError::TrailingBytes)),
             number::NEWKEYS => self.on_newkeys(message),
             number::KEX_FIRST..=number::KEX_LAST => self.on_method_message(message, payload),
             _ => Err(Error::Peer(Misbehaviour::UnexpectedMessage(message))),
@@ -145,6 +155,7 @@ impl Connection {
     fn on_kexinit(&mut self, payload: &[u8]) -> Result<(), Error> {
         let first = self.exchange.established.is_none();
         let was_first_packet = self.inbound.last_sequence() == 0;
+        self.check_frequency()?;
         self.start_exchange();
         let State::Offered(offer) = std::mem::take(&mut self.exchange.state) else {
             return Err(Error::Peer(Misbehaviour::UnexpectedMessage(number::KEXINIT)));
@@ -176,6 +187,22 @@ impl Connection {
         let running = Running { negotiated, client_kexinit, server_kexinit, client, skip_next };
         self.exchange.state = State::Running(Box::new(running));
         Ok(())
+    }
+
+    /// Exchanges before login serve nobody, and later ones must be in proportion to traffic. Those that we
+    /// asked for are free.
+    fn check_frequency(&mut self) -> Result<(), Error> {
+        let State::Idle = self.exchange.state else { return Ok(()) };
+        let Some(established) = &mut self.exchange.established else { return Ok(()) };
+        let moved = self.inbound.since_keys().0.saturating_add(self.outbound.since_keys().0);
+        let earned = established.allowed.saturating_add(moved / BYTES_PER_EXCHANGE).min(FREE_EXCHANGES);
+        match earned.checked_sub(1) {
+            Some(left) if self.authentication.is_done() => {
+                established.allowed = left;
+                Ok(())
+            }
+            Some(_) | None => Err(Error::Peer(Misbehaviour::RekeyStorm)),
+        }
     }
 
     fn on_method_message(&mut self, message: u8, payload: &[u8]) -> Result<(), Error> {
@@ -276,6 +303,7 @@ impl Connection {
             session_id: *hash,
             strict: negotiated.strict,
             rekey_limit,
+            allowed: FREE_EXCHANGES,
         });
         established.rekey_limit = rekey_limit;
         let source = KeySource { secret, hash, session_id: &established.session_id };
