@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that went through the channels that share a meter.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Arc<Counters>);
+pub struct Meter {
+    own: Arc<Counters>,
+    whole: Option<Arc<Counters>>,
+}
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -14,16 +17,26 @@ struct Counters {
 }
 
 impl Meter {
+    /// A meter for a part of what this one counts.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { own: Arc::default(), whole: Some(self.own.clone()) }
+    }
+
     pub(crate) fn add_sent(&self, bytes: usize) {
-        self.0.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        for counters in [Some(&self.own), self.whole.as_ref()].into_iter().flatten() {
+            counters.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn add_received(&self, bytes: usize) {
-        self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        for counters in [Some(&self.own), self.whole.as_ref()].into_iter().flatten() {
+            counters.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     /// Bytes written to, and read from, channels.
     pub fn totals(&self) -> (u64, u64) {
-        (self.0.sent.load(Ordering::Relaxed), self.0.received.load(Ordering::Relaxed))
+        (self.own.sent.load(Ordering::Relaxed), self.own.received.load(Ordering::Relaxed))
     }
 }

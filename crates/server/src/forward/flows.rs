@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use culvert_ssh_tokio::Meter;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::destination::Destination;
 use super::egress::{DialRefusal, EgressPolicy, resolve_and_dial};
-use super::relay::Moved;
 use crate::rules::TrafficRules;
 
 /// Flows that may wait to be connected (PROTOCOL.md 3.7).
@@ -26,8 +26,7 @@ pub(crate) struct Flows {
     most_dialing: usize,
     began: Instant,
     counts: Mutex<Counts>,
-    up: AtomicU64,
-    down: AtomicU64,
+    meter: Meter,
 }
 
 /// Numbers for reports, and who is open.
@@ -73,8 +72,7 @@ impl Flows {
             most_dialing,
             began: Instant::now(),
             counts: Mutex::default(),
-            up: AtomicU64::new(0),
-            down: AtomicU64::new(0),
+            meter: Meter::default(),
         })
     }
 
@@ -134,7 +132,8 @@ impl Flows {
 
     /// Bytes that all flows have carried, up and down.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+        let (down, up) = self.meter.totals();
+        (up, down)
     }
 
     fn counts<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
@@ -156,19 +155,14 @@ impl Place {
         self.flows.rules.idle_timeout
     }
 
-    fn used(&self, total: &AtomicU64, bytes: usize) {
-        total.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Counts what this flow carries, and the tunnel's with it.
+    pub(crate) fn meter(&self) -> Meter {
+        self.flows.meter.part()
+    }
+
+    /// Notes that the flow is in use: others make room first.
+    pub(crate) fn used(&self) {
         self.flow.used.store(self.flows.now(), Ordering::Relaxed);
-    }
-}
-
-impl Moved for Place {
-    fn up(&self, bytes: usize) {
-        self.used(&self.flows.up, bytes);
-    }
-
-    fn down(&self, bytes: usize) {
-        self.used(&self.flows.down, bytes);
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) async fn serve(
     let Some(stream) = channel.accept() else { return Ok(()) };
     let place = flows.enter();
     tokio::select! {
-        () = relay(stream, target, &place, place.idle_timeout()) => {}
+        () = relay(stream, target, &place) => {}
         () = place.evicted() => {}
     }
     Ok(())
