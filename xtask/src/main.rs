@@ -1,5 +1,6 @@
 //! The repository's own tools, run as `cargo xtask VERB`. No product code, and nothing the product depends on.
 
+mod bench;
 mod long;
 mod tidy;
 mod tree;
@@ -11,7 +12,9 @@ const USAGE: &str = "usage: cargo xtask VERB
 
 verbs:
   tidy                         check the rules that the compiler and clippy do not know
-  long [SECONDS] [TARGET..]    give the fuzz targets to libFuzzer, each for so long (600)";
+  long [SECONDS] [TARGET..]    give the fuzz targets to libFuzzer, each for so long (600)
+  bench [--only ROW] [--runs N] [--quick]
+                               measure our programs against others; a whole run writes bench/RESULTS.md";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +32,8 @@ fn run(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
     match words {
         ["tidy"] => tidy::run(),
         ["long", rest @ ..] => long::run(rest),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["bench-relay" | "bench-delay", ..] => bench::run_forwarder(words),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -1,0 +1,64 @@
+//! `culvert-bench VERB ENTRY-FILE [COUNT]`: load on one tunnel server, from one process, over loopback. What it costs the server is measured
+//! by who starts this (`cargo xtask bench`); nothing here measures.
+
+mod probes;
+mod sniff;
+mod tunnel;
+mod tunnels;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::{env, fs};
+
+use culvert_protocol::ServerEntry;
+
+const USAGE: &str = "usage: culvert-bench VERB ENTRY-FILE [COUNT]
+
+verbs:
+  idle-tunnels        bring up COUNT tunnels, print `ready`, keep them until killed
+  tunnels-per-second  bring up COUNT tunnels and close each at once
+  probe-flood         make COUNT connections that send noise
+  sniff               forward to the server and print what each connection's key exchange agreed on";
+
+/// What went wrong.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("culvert-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome<()> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (verb, file, count) = match words.as_slice() {
+        [verb, file] => (*verb, *file, 1),
+        [verb, file, count] => (*verb, *file, count.parse()?),
+        _ => return Err(USAGE.into()),
+    };
+    let entry = ServerEntry::decode(fs::read_to_string(file)?.trim())?;
+    let port = entry.port("sshObfuscatedPort").ok_or("the entry has no port for OSSH")?;
+    let server = SocketAddr::new(entry.address(), port);
+    if !server.ip().is_loopback() {
+        return Err("this is for servers on loopback addresses only".into());
+    }
+    match verb {
+        "sniff" => return sniff::run(server, &entry.obfuscation_keyword()?),
+        "idle-tunnels" | "tunnels-per-second" | "probe-flood" => {}
+        _ => return Err(USAGE.into()),
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match verb {
+            "idle-tunnels" => tunnels::keep(entry, server, count).await,
+            "tunnels-per-second" => tunnels::come_and_go(entry, server, count).await,
+            _ => probes::flood(server, count).await,
+        }
+    })
+}

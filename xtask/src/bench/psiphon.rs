@@ -1,0 +1,156 @@
+//! Servers and clients that speak the tunnel's own protocol, ours and the reference's alike: made the way a user makes them, by
+//! `generate`, a few settings, `run`, and a client config.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::folder::{Folder, free_port};
+use super::program::Program;
+use super::{Outcome, START};
+
+/// A generated server on OSSH.
+pub(crate) struct Generated {
+    /// Running.
+    pub(crate) program: Program,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The fields of its entry.
+    entry: Map<String, Value>,
+    _folder: Folder,
+}
+
+impl Generated {
+    /// Generates and starts one.
+    pub(crate) fn start(program: &Path) -> Outcome<Self> {
+        let folder = Folder::new()?;
+        let port = free_port();
+        let mut generate = Command::new(program);
+        generate.current_dir(folder.path());
+        generate.args(["-ipaddress", "127.0.0.1", "-protocol", &format!("OSSH:{port}"), "generate"]);
+        Program::start("psiphond generate", &mut generate)?.wait_success(START)?;
+        merge(&folder.path().join("psiphond.config"), "", json!({ "AllowBogons": true }))?;
+        let rules = json!({
+            "MaxTCPPortForwardCount": 2000,
+            "MaxTCPDialingPortForwardCount": 0,
+            "IdleTCPPortForwardTimeoutMilliseconds": 300_000,
+        });
+        merge(&folder.path().join("psiphond-traffic-rules.config"), "/DefaultRules", rules)?;
+        let entry = decode(&fs::read_to_string(folder.path().join("server-entry.dat"))?)?;
+        let mut run = Command::new(program);
+        let program = Program::start("psiphond run", run.current_dir(folder.path()).arg("run"))?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        super::contender::wait_listening(address)?;
+        Ok(Self { program, address, entry, _folder: folder })
+    }
+
+    /// Its entry as clients take it, with `at` as the place to dial.
+    pub(crate) fn entry(&self, at: SocketAddr) -> String {
+        let mut entry = self.entry.clone();
+        entry.insert("sshObfuscatedPort".into(), at.port().into());
+        let text = format!("0 0 0 0 {}", Value::Object(entry));
+        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A client with its tunnel up.
+pub(crate) struct Connected {
+    /// Running.
+    pub(crate) program: Program,
+    /// Its SOCKS proxy.
+    pub(crate) socks: SocketAddr,
+    /// When it said that the tunnel is usable.
+    pub(crate) since: std::time::SystemTime,
+    /// The cipher, where it tells.
+    pub(crate) cipher: Option<String>,
+    /// Where its files are.
+    pub(crate) folder: Folder,
+}
+
+/// Starts a client and waits for its tunnel. `prefix` lets it begin with one.
+pub(crate) fn connect(program: &Path, entry: &str, prefix: bool) -> Outcome<Connected> {
+    let folder = Folder::new()?;
+    let mut config = json!({
+        "PropagationChannelId": "FFFFFFFFFFFFFFFF",
+        "SponsorId": "FFFFFFFFFFFFFFFF",
+        "LocalSocksProxyPort": 0,
+        "LocalHttpProxyPort": 0,
+        "LimitTunnelProtocols": ["OSSH"],
+        "DisableRemoteServerListFetcher": true,
+        "DisableReplay": true,
+        "EmitDiagnosticNotices": true,
+        "EmitDiagnosticNetworkParameters": true,
+        "TargetServerEntry": entry,
+        "DataRootDirectory": folder.path().to_string_lossy(),
+    });
+    if !prefix {
+        config["OSSHPrefixProbability"] = 0.0.into();
+    }
+    fs::write(folder.path().join("client.config"), config.to_string())?;
+    let mut command = Command::new(program);
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut program =
+        Program::start(&name, command.current_dir(folder.path()).args(["-config", "client.config"]))?;
+    let port = |line: &str| u16::try_from(number(line, "ListeningSocksProxyPort", "port")?).ok();
+    let (_, port) = program.wait_line("SOCKS port", START, port)?;
+    let up = |line: &str| (number(line, "Tunnels", "count")? == 1).then_some(());
+    let (since, ()) = program.wait_line("tunnel", START, up)?;
+    let told = |line: &str| Some(notice(line, "ConnectedServer")?["SSHCipher"].as_str()?.to_owned());
+    let cipher = program.wait_line("cipher", Duration::ZERO, told).ok().map(|(_, cipher)| cipher);
+    Ok(Connected { program, socks: SocketAddr::from(([127, 0, 0, 1], port)), since, cipher, folder })
+}
+
+fn notice(line: &str, kind: &str) -> Option<Value> {
+    let mut value: Value = serde_json::from_str(line).ok()?;
+    (value["noticeType"] == kind).then(|| value["data"].take())
+}
+
+fn number(line: &str, kind: &str, field: &str) -> Option<u64> {
+    notice(line, kind)?[field].as_u64()
+}
+
+fn decode(hex: &str) -> Outcome<Map<String, Value>> {
+    let hex = hex.trim();
+    let digits = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(digits).collect();
+    let text = String::from_utf8(bytes.ok_or("the server entry is not hex")?)?;
+    let start = text.find('{').ok_or("the server entry has no JSON")?;
+    Ok(serde_json::from_str(text.get(start..).unwrap_or_default())?)
+}
+
+fn merge(file: &Path, pointer: &str, changes: Value) -> Outcome<()> {
+    let mut whole: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
+    let (Some(place), Value::Object(changes)) =
+        (whole.pointer_mut(pointer).and_then(Value::as_object_mut), changes)
+    else {
+        return Err(format!("{} has no object at {pointer:?}", file.display()).into());
+    };
+    place.extend(changes);
+    fs::write(file, serde_json::to_string_pretty(&whole)?)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_whatever_the_legacy_words() {
+        let hex: String = "1 2 3 4 {\"tag\":\"x\"}".bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(decode(&format!("{hex}\n")).unwrap()["tag"], "x");
+        assert!(decode("zz").is_err());
+        assert!(decode("00").is_err());
+    }
+
+    #[test]
+    fn only_the_notice_asked_for_is_read() {
+        let line = r#"{"noticeType":"Tunnels","timestamp":"t","data":{"count":1}}"#;
+        assert_eq!(number(line, "Tunnels", "count"), Some(1));
+        assert_eq!(number(line, "Other", "count"), None);
+        assert_eq!(number("text", "Tunnels", "count"), None);
+    }
+}
