@@ -60,7 +60,8 @@ where
                 }
                 let entry = entry.clone();
                 under_way.spawn_local(async move {
-                    let tunnel = Tunnel::establish(&entry, server).await.map_err(|error| error.to_string())?;
+                    let tunnel =
+                        Tunnel::establish(&entry, server).await.map_err(|error| error.to_string())?;
                     Ok(then(tunnel).await)
                 });
             }
@@ -72,8 +73,6 @@ where
         .await
 }
 
-fn finished(
-    done: Result<Result<Option<Tunnel>, String>, tokio::task::JoinError>,
-) -> Outcome<Option<Tunnel>> {
+fn finished(done: Result<Result<Option<Tunnel>, String>, tokio::task::JoinError>) -> Outcome<Option<Tunnel>> {
     Ok(done??)
 }

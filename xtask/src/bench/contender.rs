@@ -103,7 +103,8 @@ pub(crate) struct Client {
 impl Server {
     /// Starts it. The splice relay's lets out to `origin` only.
     pub(crate) fn start(contender: Contender, peers: &Peers, origin: SocketAddr) -> Outcome<Self> {
-        let plain = |program, address| Ok(Self { contender, kind: Kind::Plain(program, address), folder: None });
+        let plain =
+            |program, address| Ok(Self { contender, kind: Kind::Plain(program, address), folder: None });
         let psiphon = |program: &Path| {
             let kind = Kind::Psiphon(Box::new(Generated::start(program)?));
             Ok(Self { contender, kind, folder: None })

@@ -164,7 +164,9 @@ impl Goal {
         match self.limit {
             Limit::AtMost(bound) => format!("<= {bound}"),
             Limit::AtLeast(bound) => format!(">= {bound}"),
-            Limit::Times(factor, figure, of) if figure == self.figure => format!("<= {factor}x {}", of.name()),
+            Limit::Times(factor, figure, of) if figure == self.figure => {
+                format!("<= {factor}x {}", of.name())
+            }
             Limit::Times(factor, figure, _) => format!("<= {factor}x {}", figure.title),
         }
     }

@@ -81,8 +81,7 @@ impl Load {
         let each = bytes / u64::from(streams);
         let start = sys::now();
         thread::scope(|scope| {
-            let flows: Vec<_> =
-                (0..streams).map(|_| scope.spawn(|| self.one(front, way, each))).collect();
+            let flows: Vec<_> = (0..streams).map(|_| scope.spawn(|| self.one(front, way, each))).collect();
             flows.into_iter().try_for_each(|flow| flow.join().unwrap_or_else(|_| Err(panicked())))
         })?;
         Ok(start.elapsed())

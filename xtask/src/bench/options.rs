@@ -24,7 +24,9 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--runs" => options.runs = words.next().ok_or("--runs wants a number")?.parse()?,
                 "--only" => options.rows.push(row(words.next().copied().unwrap_or_default())?),
-                other => return Err(format!("unknown option `{other}`: --only ROW, --runs N, --quick").into()),
+                other => {
+                    return Err(format!("unknown option `{other}`: --only ROW, --runs N, --quick").into());
+                }
             }
         }
         if options.rows.is_empty() {

@@ -43,11 +43,11 @@ impl Peers {
     /// Builds ours and looks for the others.
     pub(crate) fn find() -> Outcome<Self> {
         let built = build()?;
-        let pair = |client: &str, server: &str| Some(Pair { client: search(client)?, server: search(server)? });
-        let reference = env::var_os(REFERENCE).map(PathBuf::from).map(|folder| Pair {
-            client: folder.join("ConsoleClient"),
-            server: folder.join("psiphond"),
-        });
+        let pair =
+            |client: &str, server: &str| Some(Pair { client: search(client)?, server: search(server)? });
+        let reference = env::var_os(REFERENCE)
+            .map(PathBuf::from)
+            .map(|folder| Pair { client: folder.join("ConsoleClient"), server: folder.join("psiphond") });
         let mut peers = Self {
             ours: Pair { client: built.join("ConsoleClient"), server: built.join("psiphond") },
             many: built.join("culvert-bench"),

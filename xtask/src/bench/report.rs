@@ -44,7 +44,8 @@ fn header(out: &mut String, results: &Results, peers: &Peers, facts: &Facts) {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     line(out, format_args!("- CPU: {processors} x {}", proc::cpu_model()));
     line(out, format_args!("- Load average at the start: {}", facts.load_before));
-    let cipher = results.series.get(&(DOWN_1, Contender::Ours)).map_or("not measured", |series| &series.remark);
+    let cipher =
+        results.series.get(&(DOWN_1, Contender::Ours)).map_or("not measured", |series| &series.remark);
     line(out, format_args!("- Cipher of our tunnel: {cipher}"));
     for (name, version) in &peers.versions {
         line(out, format_args!("- {name}: {version}"));
@@ -57,7 +58,9 @@ fn header(out: &mut String, results: &Results, peers: &Peers, facts: &Facts) {
 
 fn goals(out: &mut String, results: &Results) {
     out.push_str("\n## What was to be reached\n\n");
-    out.push_str("| figure | whose | measured | to reach | that is | measured / that | reached | known before |\n");
+    out.push_str(
+        "| figure | whose | measured | to reach | that is | measured / that | reached | known before |\n",
+    );
     out.push_str("|---|---|---|---|---|---|---|---|\n");
     let mut absent: Vec<String> = Vec::new();
     for goal in GOALS {
@@ -85,6 +88,7 @@ fn goals(out: &mut String, results: &Results) {
             ),
         );
     }
+    absent.dedup();
     if !absent.is_empty() {
         line(out, format_args!("\nNot measured: {}.", absent.join(", ")));
     }
@@ -132,6 +136,9 @@ fn measurements(out: &mut String, results: &Results) {
                 series.remark,
             ),
         );
+    }
+    for of in &results.absent {
+        line(out, format_args!("| all | | {} | absent | | | | |", of.name()));
     }
 }
 
@@ -185,7 +192,10 @@ mod tests {
         goals(&mut out, &results);
         let row = |title| out.lines().find(|line| line.contains(title)).unwrap_or_default().to_owned();
         assert!(row(ECHO_P50.title).contains("| yes |"), "{out}");
-        assert!(row(SMALL_GET.title).contains("| 2.00 round trips | <= 1.1 | 1.10 | 1.82 | **no** |"), "{out}");
+        assert!(
+            row(SMALL_GET.title).contains("| 2.00 round trips | <= 1.1 | 1.10 | 1.82 | **no** |"),
+            "{out}"
+        );
         assert!(row("Not measured").contains(DOWN_1.title), "{out}");
     }
 

@@ -1,6 +1,6 @@
 //! What was measured: the values of each figure for each contender, and their medians.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::contender::Contender;
 use super::figures::Figure;
@@ -28,6 +28,8 @@ impl Series {
 pub(crate) struct Results {
     /// By figure, then contender.
     pub(crate) series: BTreeMap<(Figure, Contender), Series>,
+    /// Who would have taken part but is not installed.
+    pub(crate) absent: BTreeSet<Contender>,
     /// What did not work, in words.
     pub(crate) failures: Vec<String>,
 }

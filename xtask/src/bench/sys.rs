@@ -39,8 +39,7 @@ pub(crate) fn send_from(to: &impl AsRawFd, file: &OwnedFd, count: usize) -> io::
     let mut offset = 0;
     #[expect(unsafe_code, reason = "std has no sendfile between arbitrary descriptors")]
     // SAFETY: both descriptors are open, the offset outlives the call.
-    let sent =
-        unsafe { libc::sendfile(to.as_raw_fd(), file.as_raw_fd(), &raw mut offset, count.min(CHUNK)) };
+    let sent = unsafe { libc::sendfile(to.as_raw_fd(), file.as_raw_fd(), &raw mut offset, count.min(CHUNK)) };
     counted(sent)
 }
 

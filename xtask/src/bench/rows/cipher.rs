@@ -77,8 +77,7 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
 
 fn transfer(bench: &mut Bench, server: &Server, cipher: Cipher, drawn: &Drawn, way: Way) {
     let (bytes, figure) = (bench.options.scaled(BYTES), cipher.figure(way));
-    let (cpu, moved) =
-        cpu_during(&[server.program()], || bench.load.bulk(drawn.client.front, way, 1, bytes));
+    let (cpu, moved) = cpu_during(&[server.program()], || bench.load.bulk(drawn.client.front, way, 1, bytes));
     match moved {
         Ok(time) => {
             let (cost, speed) = (per_gigabyte(cpu, bytes), megabytes(bytes, time));

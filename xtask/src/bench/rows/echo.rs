@@ -52,7 +52,11 @@ fn once(bench: &Bench, client: &Client) -> Outcome<Vec<f64>> {
     }
     let over = AtomicBool::new(false);
     let drain = |flow| {
-        while !over.load(Ordering::Relaxed) && sys::discard(flow, sys::CHUNK).is_ok_and(|count| count > 0) {}
+        while !over.load(Ordering::Relaxed) {
+            if !sys::discard(flow, sys::CHUNK).is_ok_and(|count| count > 0) {
+                break;
+            }
+        }
     };
     thread::scope(|scope| {
         for flow in &flows {

@@ -50,9 +50,12 @@ impl Bench {
         }
     }
 
-    /// Those of the contenders that are here.
-    fn present(&self, contenders: &[Contender]) -> Vec<Contender> {
-        contenders.iter().copied().filter(|contender| contender.is_there(&self.peers)).collect()
+    /// Those of the contenders that are here. The others are noted.
+    fn present(&mut self, contenders: &[Contender]) -> Vec<Contender> {
+        let (here, absent): (Vec<_>, Vec<_>) =
+            contenders.iter().partition(|contender| contender.is_there(&self.peers));
+        self.results.absent.extend(absent);
+        here
     }
 
     /// A contender's server.
