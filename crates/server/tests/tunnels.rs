@@ -63,6 +63,34 @@ async fn a_flow_carries_data_and_each_direction_ends_on_its_own() {
 }
 
 #[tokio::test]
+async fn a_closed_flow_is_closed_at_its_destination_too() {
+    let server = Server::start("closed", |_| {}).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Plan::default().tunnel(&server).await;
+    for half_closes_first in [false, true] {
+        let mut flow = client.flow(listener.local_addr().unwrap()).await.unwrap();
+        let (mut destination, _) = listener.accept().await.unwrap();
+        if half_closes_first {
+            flow.shutdown().await.unwrap();
+            assert_eq!(to_end(&mut destination).await, b"");
+            destination.write_all(b"late").await.unwrap();
+            let mut answer = [0; 4];
+            flow.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"late");
+        }
+        drop(flow);
+        assert_eq!(to_end(&mut destination).await, b"");
+        // Well before the flow would have been closed for being idle.
+        let refused = async {
+            while destination.write_all(b"more").await.is_ok() {
+                tokio::task::yield_now().await
+            }
+        };
+        timeout(SOON, refused).await.expect("the destination's connection is closed");
+    }
+}
+
+#[tokio::test]
 async fn before_the_handshake_there_is_little() {
     let server = Server::start("before", |_| {}).await;
     let origin = echo_after_end().await;
@@ -194,7 +222,7 @@ async fn replays_are_strangers() {
     let mut server = Server::start("replay", |_| {}).await;
     let mut first_flight = Vec::new();
     let now = tokio::time::Instant::now().into_std();
-    Plan::default().connection(&server).poll_transmit(&mut first_flight, usize::MAX, now);
+    Plan::default().connection(&server).poll_transmit(&mut first_flight, now);
     for replay in [false, true] {
         let mut stream = TcpStream::connect(server.ossh).await.unwrap();
         stream.write_all(&first_flight).await.unwrap();

@@ -23,19 +23,6 @@ impl ChannelStream {
         Self { shared, id }
     }
 
-    /// Ready once the peer has closed the channel or the connection is over: nothing written from now on arrives.
-    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.shared.lock();
-        let state = &mut *state;
-        match state.channels.get_mut(&self.id) {
-            Some(channel) if channel.reading != Reading::Closed && state.ended.is_none() => {
-                channel.closed = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
-        }
-    }
-
     /// Closes at once; what was written and not yet sent is lost.
     pub fn abort(self) {
         self.shared.lock().connection.abort(self.id);

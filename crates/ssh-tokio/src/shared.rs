@@ -51,7 +51,6 @@ pub(crate) struct ChannelIo {
     pub(crate) reading: Reading,
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<Waker>,
-    pub(crate) closed: Option<Waker>,
     pub(crate) opening: Option<oneshot::Sender<Result<(), OpenFailure>>>,
     /// Where received data goes without being queued.
     pub(crate) socket: Option<Arc<TcpStream>>,
@@ -71,7 +70,7 @@ pub(crate) enum Reading {
 
 impl ChannelIo {
     pub(crate) fn wake_all(&mut self) {
-        for waker in [self.reader.take(), self.writer.take(), self.closed.take()].into_iter().flatten() {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
         }
     }

@@ -1,7 +1,6 @@
 //! The flows of one tunnel: how many there may be, which one makes room, and what they have carried.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +23,6 @@ pub(crate) struct Flows {
     pub(crate) rules: Arc<TrafficRules>,
     dialing: Semaphore,
     most_dialing: usize,
-    began: Instant,
     counts: Mutex<Counts>,
     meter: Meter,
 }
@@ -33,7 +31,7 @@ pub(crate) struct Flows {
 #[derive(Default)]
 struct Counts {
     next: u64,
-    open: BTreeMap<u64, Arc<Flow>>,
+    open: BTreeMap<u64, Flow>,
     waiting: usize,
     totals: Totals,
 }
@@ -50,16 +48,19 @@ pub(crate) struct Totals {
 
 /// One open flow.
 struct Flow {
-    /// Milliseconds after the tunnel's beginning.
-    used: AtomicU64,
-    evicted: Notify,
+    meter: Meter,
+    /// What it had carried when somebody looked, and when something was last seen to have changed.
+    seen: (u64, u64),
+    used: Instant,
+    evicted: Arc<Notify>,
 }
 
 /// A flow's place; dropping it gives the place up.
 pub(crate) struct Place {
     flows: Arc<Flows>,
     number: u64,
-    flow: Arc<Flow>,
+    meter: Meter,
+    evicted: Arc<Notify>,
 }
 
 impl Flows {
@@ -70,7 +71,6 @@ impl Flows {
             rules,
             dialing: Semaphore::new(most_dialing),
             most_dialing,
-            began: Instant::now(),
             counts: Mutex::default(),
             meter: Meter::default(),
         })
@@ -100,25 +100,24 @@ impl Flows {
 
     /// Takes a place for a flow that is connected; the one used least recently loses theirs when there are too many.
     pub(crate) fn enter(self: &Arc<Self>) -> Place {
-        let flow = Arc::new(Flow { used: AtomicU64::new(self.now()), evicted: Notify::new() });
         let most = self.rules.most_flows.map_or(usize::MAX, std::num::NonZeroUsize::get);
+        let (meter, evicted) = (self.meter.part(), Arc::<Notify>::default());
+        let flow = Flow {
+            meter: meter.clone(),
+            seen: meter.totals(),
+            used: Instant::now(),
+            evicted: evicted.clone(),
+        };
         let number = self.counts(|counts| {
-            while counts.open.len() >= most {
-                let oldest = counts.open.iter().min_by_key(|(_, flow)| flow.used.load(Ordering::Relaxed));
-                let Some(oldest) = oldest.map(|(number, _)| *number) else { break };
-                if let Some(flow) = counts.open.remove(&oldest) {
-                    flow.evicted.notify_one();
-                }
-                counts.totals.evicted += 1;
-            }
+            while counts.open.len() >= most && counts.evict() {}
             let number = counts.next;
             counts.next += 1;
-            counts.open.insert(number, flow.clone());
+            counts.open.insert(number, flow);
             counts.totals.flows += 1;
             counts.totals.peak_flows = counts.totals.peak_flows.max(counts.open.len());
             number
         });
-        Place { flows: self.clone(), number, flow }
+        Place { flows: self.clone(), number, meter, evicted }
     }
 
     /// Counts a flow that was not connected.
@@ -139,30 +138,41 @@ impl Flows {
     fn counts<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+impl Counts {
+    /// Ends the flow that was used least recently; false if there is none. When a flow was used is only looked at here,
+    /// since flows are many and evictions few: those that moved since the last look count as used now.
+    fn evict(&mut self) -> bool {
+        let now = Instant::now();
+        for flow in self.open.values_mut() {
+            let carried = flow.meter.totals();
+            if carried != flow.seen {
+                flow.seen = carried;
+                flow.used = now;
+            }
+        }
+        let oldest = self.open.iter().min_by_key(|(_, flow)| flow.used).map(|(number, _)| *number);
+        let Some(flow) = oldest.and_then(|number| self.open.remove(&number)) else { return false };
+        flow.evicted.notify_one();
+        self.totals.evicted += 1;
+        true
     }
 }
 
 impl Place {
     /// Returns when the place is needed for another flow.
     pub(crate) async fn evicted(&self) {
-        self.flow.evicted.notified().await;
+        self.evicted.notified().await;
     }
 
     pub(crate) fn idle_timeout(&self) -> Option<Duration> {
         self.flows.rules.idle_timeout
     }
 
-    /// Counts what this flow carries, and the tunnel's with it.
-    pub(crate) fn meter(&self) -> Meter {
-        self.flows.meter.part()
-    }
-
-    /// Notes that the flow is in use: others make room first.
-    pub(crate) fn used(&self) {
-        self.flow.used.store(self.flows.now(), Ordering::Relaxed);
+    /// Counts what the flow carries.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 }
 
@@ -210,19 +220,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_least_recently_used_makes_room() {
+    async fn the_oldest_makes_room_when_none_was_used() {
         let flows = flows(2, 1);
-        let (first, second) = (flows.enter(), flows.enter());
+        let first = flows.enter();
         tokio::time::advance(Duration::from_millis(10)).await;
-        first.up(3);
-        let third = flows.enter();
-        second.evicted().await;
-        drop(second);
-        third.down(4);
-        assert_eq!(flows.bytes(), (3, 4));
+        let second = flows.enter();
+        let _third = flows.enter();
+        first.evicted().await;
+        drop(first);
         let totals = Totals { flows: 3, peak_flows: 2, evicted: 1, ..Totals::default() };
         assert_eq!(flows.totals(), totals);
-        assert!(timeout(Duration::from_millis(5), first.evicted()).await.is_err());
+        assert!(timeout(Duration::from_millis(5), second.evicted()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

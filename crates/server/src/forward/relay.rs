@@ -6,42 +6,28 @@ use culvert_ssh_tokio::{ChannelStream, Meter, splice};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::flows::Place;
-
-/// How often a flow is looked at, at least.
-const LOOK_PERIOD: Duration = Duration::from_secs(5);
+/// How often it is looked whether something moved, in the time after which a flow is idle.
+const LOOKS: u32 = 4;
 
 /// Relays until both directions have ended, one has failed, the client has closed the channel, or nothing has moved for
-/// as long as the rules allow.
-pub(crate) async fn relay(channel: ChannelStream, target: TcpStream, place: &Place) {
-    let meter = place.meter();
+/// `idle`. What moves is counted by `meter`.
+pub(crate) async fn relay(channel: ChannelStream, target: TcpStream, meter: &Meter, idle: Option<Duration>) {
     channel.count_with(meter.clone());
     tokio::select! {
         // Either end's failure was told to the other by a reset.
         _ = splice(channel, target) => {}
-        () = until_idle(&meter, place) => {}
+        () = until_idle(meter, idle) => {}
     }
 }
 
-/// Returns when nothing has moved for the time that the rules allow; without a limit, never. Looks a few times in that
-/// time, so a flow may live a quarter longer.
-async fn until_idle(meter: &Meter, place: &Place) {
-    let limit = place.idle_timeout();
-    let period = limit.map_or(LOOK_PERIOD, |limit| (limit / 4).min(LOOK_PERIOD));
-    let mut quiet = Duration::ZERO;
-    let mut seen = meter.totals();
-    loop {
-        sleep(period).await;
+/// Returns when nothing has moved for `idle`, or up to a part of it longer; `None` never does.
+async fn until_idle(meter: &Meter, idle: Option<Duration>) {
+    let Some(idle) = idle else { return std::future::pending().await };
+    let (mut seen, mut quiet) = (meter.totals(), 0);
+    while quiet < LOOKS {
+        sleep(idle / LOOKS).await;
         let now = meter.totals();
-        if now == seen {
-            quiet += period;
-        } else {
-            quiet = Duration::ZERO;
-            place.used();
-        }
+        quiet = if now == seen { quiet + 1 } else { 0 };
         seen = now;
-        if limit.is_some_and(|limit| quiet >= limit) {
-            return;
-        }
     }
 }

@@ -83,7 +83,7 @@ pub(crate) async fn serve(
     let Some(stream) = channel.accept() else { return Ok(()) };
     let place = flows.enter();
     tokio::select! {
-        () = relay(stream, target, &place) => {}
+        () = relay(stream, target, place.meter(), place.idle_timeout()) => {}
         () = place.evicted() => {}
     }
     Ok(())
