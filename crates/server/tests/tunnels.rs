@@ -91,6 +91,30 @@ async fn a_closed_flow_is_closed_at_its_destination_too() {
 }
 
 #[tokio::test]
+async fn a_lost_tunnel_is_no_end_of_what_was_sent() {
+    let server = Server::start("lost", |_| {}).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for taken_over in [false, true] {
+        let client = Plan::default().tunnel(&server).await;
+        let mut flow = client.flow(listener.local_addr().unwrap()).await.unwrap();
+        let (mut destination, _) = listener.accept().await.unwrap();
+        flow.write_all(b"half").await.unwrap();
+        let mut half = [0; 4];
+        timeout(SOON, destination.read_exact(&mut half)).await.unwrap().unwrap();
+        let successor = match taken_over {
+            true => Some(Plan::default().tunnel(&server).await),
+            false => {
+                drop(client.session);
+                None
+            }
+        };
+        let end = timeout(SOON, destination.read(&mut half)).await.expect("an end");
+        assert!(end.is_err(), "{taken_over}: {end:?}");
+        drop(successor);
+    }
+}
+
+#[tokio::test]
 async fn before_the_handshake_there_is_little() {
     let server = Server::start("before", |_| {}).await;
     let origin = echo_after_end().await;

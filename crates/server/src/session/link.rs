@@ -46,10 +46,15 @@ impl Link {
 
     /// Sends what is queued and closes without a reset.
     pub(crate) async fn close(self) {
-        self.session.handle().close();
-        // A peer that reads nothing gets no more time; the stream is dropped with the driver.
-        if let Ok((stream, _)) = timeout(LAST_WORDS, self.driver).await {
+        if let Some(stream) = self.end().await {
             hold::close(stream).await;
         }
+    }
+
+    /// Sends what is queued and ends the connection; the stream is to be closed. `None`: the peer reads nothing, and its
+    /// stream is gone.
+    pub(crate) async fn end(self) -> Option<Stream> {
+        self.session.handle().close();
+        timeout(LAST_WORDS, self.driver).await.ok().map(|(stream, _)| stream)
     }
 }

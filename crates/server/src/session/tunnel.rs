@@ -23,6 +23,7 @@ use super::{Stopping, stopped};
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
 use crate::forward::{random, tcp};
+use crate::hold;
 use crate::log::Level;
 use crate::services::Services;
 
@@ -80,15 +81,23 @@ pub(super) async fn run(opened: Opened, facts: ConnFacts, services: &Services, s
             () = stopped(stopping) => break None,
         }
     };
-    // Flows end first, so that what they sent last is counted and no byte follows the report.
+    let farewell = match over {
+        None => link.end().await,
+        Some(gone) => {
+            drop(gone);
+            None
+        }
+    };
+    // Flows learn of the end before they are ended, so that destinations get a reset: a part of something sent must not
+    // look like the whole. What still waits for a dial is dropped.
+    tokio::task::yield_now().await;
     tunnel.tasks.shutdown().await;
     let stats = tunnel.handle.stats();
     tunnel.report(began, preamble.as_ref(), registration.took_over).write(stats);
     // Reported, it is over for a successor: saying farewell to a peer that may be gone must not hold it up.
     drop(registration);
-    match over {
-        None => link.close().await,
-        Some(stream) => drop(stream),
+    if let Some(stream) = farewell {
+        hold::close(stream).await;
     }
 }
 
