@@ -50,6 +50,27 @@ const SYNTAX: Syntax = Syntax {
     most_words: 1,
 };
 
+/// What follows the list of flags when a person asks for help.
+const MORE_HELP: &str = "
+generate writes five files that only their owner can read, replacing those of the
+same names: the server's configuration, its traffic rules, server list and tactics
+configurations, and the server entry, which is all that a client needs. Then it
+starts the server for a moment and connects to it over each protocol, and says on
+standard error whether that worked, or why it was not tried.
+
+run serves until SIGTERM or SIGINT; a second one ends it at once. SIGTSTP stops
+accepting new tunnels, SIGCONT resumes, SIGUSR2 logs the load.
+
+Exit status: 0 after a stop that was asked for; 64 wrong command line; 69 a port or
+address cannot be had; 70 what was generated does not work; 73 a file cannot be
+written; 77 not permitted; 78 wrong configuration (culvert check FILE says more).
+
+Examples:
+  psiphond -ipaddress 192.0.2.1 -protocol OSSH:9999 -protocol SSH:2222 generate
+  psiphond run
+  psiphond -config other/psiphond.config run
+";
+
 /// What this file does not do itself.
 pub struct Actions {
     /// Serves until told to stop.
@@ -74,7 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, actions: &Actions) ->
     }
     let done = match parse(arguments) {
         Ok(Command::Help) => {
-            eprint!("{}", SYNTAX.usage());
+            eprint!("{}{MORE_HELP}", SYNTAX.usage());
             Ok(())
         }
         Ok(Command::Generate(options)) => generate(&options, actions),

@@ -78,7 +78,7 @@ fn keeps_its_folder_on_request_and_check_is_content_with_it() {
 #[test]
 fn an_interruption_stops_everything_and_leaves_nothing() {
     let temporary = Temporary::new("interrupted");
-    let mut program = temporary.run("--megabytes 1000000").spawn().unwrap();
+    let mut program = temporary.run("--megabytes 100000").spawn().unwrap();
     let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
     assert!(lines.by_ref().any(|line| line.unwrap().contains("MB through the SOCKS5 proxy")));
     assert_eq!(temporary.names().len(), 1);

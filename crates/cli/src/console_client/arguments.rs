@@ -81,6 +81,28 @@ pub const SYNTAX: Syntax = Syntax {
     most_words: 0,
 };
 
+/// What follows the list of flags when a person asks for help.
+pub(super) const MORE_HELP: &str = "
+Opens a SOCKS and an HTTP proxy on this machine and carries what they get through
+a tunnel to the server of TargetServerEntry. What happens is reported in notices,
+one JSON object a line; the proxies' ports are among them.
+
+SIGINT or SIGTERM stops it; a second one ends it at once.
+
+Exit status: 0 after a stop that was asked for; 1 the configuration or the data
+folder cannot be used; 2 wrong command line; 64 a flag that is not supported yet;
+65 the server entry is wrong; 69 no tunnel in time, or no port for a proxy; 78 no
+server fits the configuration. The last notices say why.
+
+Example of a configuration (culvert check FILE validates one):
+  {
+    \"PropagationChannelId\": \"0000000000000000\",
+    \"SponsorId\": \"0000000000000000\",
+    \"LocalSocksProxyPort\": 1080,
+    \"TargetServerEntry\": \"the line in server-entry.dat\"
+  }
+";
+
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {

@@ -112,7 +112,9 @@ fn refuse(error: &ArgumentError) -> ExitCode {
                 notices.emit(Notice::Exiting {});
             }
         }
-        ArgumentError::Usage(crate::flags::UsageError::Help) => eprint!("{}", SYNTAX.usage()),
+        ArgumentError::Usage(crate::flags::UsageError::Help) => {
+            eprint!("{}{}", SYNTAX.usage(), arguments::MORE_HELP);
+        }
         ArgumentError::Usage(error) => eprint!("{error}\n{}", SYNTAX.usage()),
         ArgumentError::NotSupported { .. } => eprintln!("ConsoleClient: {error}"),
     }

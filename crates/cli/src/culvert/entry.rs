@@ -18,8 +18,8 @@ use crate::flags::{Arguments, Flag, Syntax};
 
 /// What is taken from standard input at most.
 const LARGEST: u64 = 64 << 20;
-/// No entry is shorter; a shorter word is a file's name.
-const SHORTEST_HEX: usize = 40;
+/// A word that begins with as many hex digits is an entry, if there is no file of that name.
+const HEX_DIGITS: usize = 24;
 
 const REVEAL: Flag = Flag::switch("reveal", "print secrets too");
 const PUBLIC_KEY: Flag = Flag::text("public-key", "verify the signature with this key, 32 bytes in base64");
@@ -80,7 +80,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// The entries' text and what to call it.
 fn obtain(source: &str) -> Result<(String, String), Failure> {
     let failed = |error: std::io::Error| Failure { exit: Exit::Data, message: format!("{source}: {error}") };
-    let is_hex = source.len() >= SHORTEST_HEX && source.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex = source.bytes().take_while(u8::is_ascii_hexdigit).count() >= HEX_DIGITS;
     if source == "-" {
         let mut text = String::new();
         std::io::stdin().take(LARGEST).read_to_string(&mut text).map_err(failed)?;

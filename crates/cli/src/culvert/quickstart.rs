@@ -9,9 +9,9 @@ use crate::exit::Failure;
 use crate::flags::{Arguments, Flag, Syntax};
 use crate::quickstart::{Plan, run as try_out};
 
-/// Megabytes each way unless asked otherwise, and at most: a terabyte is a mistake.
+/// Megabytes each way unless asked otherwise, and at most: more takes hours.
 const MEGABYTES: u32 = 200;
-const MOST_MEGABYTES: u32 = 1_000_000;
+const MOST_MEGABYTES: u32 = 100_000;
 
 const MEGABYTES_FLAG: Flag =
     Flag::integer("megabytes", "move N megabytes (of 1,000,000 bytes) each way; default 200");

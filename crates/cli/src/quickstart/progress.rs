@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Cells of the bar.
-const CELLS: u64 = 30;
+/// Cells of the bar: with the longest text beside it, a line fits a terminal of 80 columns.
+const CELLS: u64 = 20;
 
 /// The least time between two redraws.
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Set off from the steps that transfers belong to.
-const INDENT: &str = "      ";
+const INDENT: &str = "     ";
 
 /// Lines per transfer where there is no terminal.
 const STEPS: u64 = 4;
@@ -129,8 +129,8 @@ mod tests {
         let text = shown(true, &[0, 10, 20, 500_000, 1_000_000]);
         assert_eq!(text.matches('\r').count(), 2, "{text:?}");
         assert!(
-            text.contains(&format!("[{}]", ".".repeat(30)))
-                && text.contains(&format!("[{}]", "#".repeat(30)))
+            text.contains(&format!("[{}]", ".".repeat(20)))
+                && text.contains(&format!("[{}]", "#".repeat(20)))
         );
         assert!(text.ends_with('\n') && text.matches('\n').count() == 1);
     }
