@@ -185,7 +185,7 @@ impl Channel {
     pub(crate) fn consume(&mut self, bytes: usize) -> bool {
         self.receive.consume(bytes)
             && self.incoming == Incoming::Flowing
-            && self.outgoing < Outgoing::Closing
+            && self.outgoing < Outgoing::Closed
             && matches!(self.phase, Phase::Open(_))
     }
 
@@ -194,10 +194,13 @@ impl Channel {
         self.outgoing = self.outgoing.max(Outgoing::Finishing);
     }
 
-    /// The application lets go: CLOSE follows what is queued.
-    pub(crate) fn release(&mut self) {
+    /// The application lets go: CLOSE follows what is queued. True when an adjust is due: while something is
+    /// queued, the peer must be able to get rid of what it has queued itself, or two sides that let go at
+    /// once would wait for each other's window for ever.
+    pub(crate) fn release(&mut self) -> bool {
         self.application = Application::Gone;
         self.close();
+        !self.queue.is_empty() && self.consume(usize::MAX)
     }
 
     /// Asks for CLOSE after what is queued.

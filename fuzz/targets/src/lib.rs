@@ -10,6 +10,7 @@ mod obfuscation;
 mod programs;
 mod protocol;
 mod ssh;
+mod ssh_channels;
 mod ssh_peer;
 
 /// What a target is called, here, in `fuzz/fuzz_targets` and in `fuzz/corpus`, and what it runs.
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     ("server_entry_packed", protocol::server_entry_packed),
     ("server_traffic_rules", programs::server_traffic_rules),
     ("socks", local_proxies::socks),
+    ("ssh_channels", ssh_channels::ssh_channels),
     ("ssh_messages", ssh::ssh_messages),
     ("ssh_opening", ssh::ssh_opening),
     ("ssh_packet", ssh::ssh_packet),

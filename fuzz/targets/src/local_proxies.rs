@@ -129,5 +129,5 @@ fn origin() -> FlowStream {
         drop(far.shutdown().await);
         drop(tokio::io::copy(&mut far, &mut tokio::io::sink()).await);
     });
-    Box::new(near)
+    FlowStream::Other(Box::new(near))
 }

@@ -106,8 +106,11 @@ impl Connection {
     /// another channel once the peer has closed too.
     pub fn close(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get(id.0) else { return };
-        channel.release();
-        if channel.is_over() {
+        let (adjust_due, over) = (channel.release(), channel.is_over());
+        if adjust_due {
+            self.channels.adjust_due(id.0);
+        }
+        if over {
             self.channels.remove(id.0);
         } else {
             self.channels.join_round(id.0);
@@ -185,8 +188,12 @@ impl Connection {
         if len > MAX_DATA as usize || !channel.receive.take(len, now, |sample| measured = Some(sample)) {
             return Err(Error::Peer(Misbehaviour::WindowOverrun));
         }
-        // After our CLOSE the application is gone; the peer may not know yet.
+        // After our CLOSE the application is gone; the peer may not know yet. While CLOSE waits for what is
+        // queued, the window opens again: the peer's own CLOSE may stand behind what it still has to send.
         let wanted = len > 0 && channel.outgoing < Outgoing::Closing;
+        if channel.outgoing == Outgoing::Closing && channel.consume(len) {
+            self.channels.adjust_due(recipient);
+        }
         if let Some(sample) = measured {
             self.channels.round_trip.measured(sample);
         }

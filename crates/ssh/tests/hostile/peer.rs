@@ -357,7 +357,7 @@ impl Raw {
                 Err(error) => break Err(error),
             };
             let consumed = progress.consumed;
-            if let Some((id, len)) = progress.data.map(|data| (data.id, data.bytes.len())) {
+            if let Some((id, len)) = progress.data.map(|data| (data.id, data.range.len())) {
                 self.received += len;
                 if self.consumes {
                     self.connection.consume(id, len);
@@ -378,7 +378,7 @@ impl Raw {
 
     /// Takes what the connection has to say, if the peer reads at all.
     pub(crate) fn wire_is_read(&mut self) {
-        while self.reads && self.connection.poll_transmit(&mut self.wire, 64 * 1024, self.now) {}
+        while self.reads && self.connection.poll_transmit(&mut self.wire, self.now) {}
         while let Some(event) = self.connection.poll_event() {
             self.events.push(event);
         }

@@ -59,7 +59,29 @@ pub(crate) fn inputs() -> Vec<Input> {
     ];
     let payloads = (0..11)
         .map(|choice| ("ssh_packet", format!("suite_{choice}"), vec![choice; 40 + usize::from(choice)]));
-    made.into_iter().map(|(target, name, bytes)| (target, name.to_owned(), bytes)).chain(payloads).collect()
+    let made = made.into_iter().chain(channels());
+    made.map(|(target, name, bytes)| (target, name.to_owned(), bytes)).chain(payloads).collect()
+}
+
+/// The channel state machine: see the target for the numbers.
+fn channels() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    vec![
+        ("ssh_channels", "both_ways", operations(0, &[0, 31, 3, 30, 8, 9, 31, 30, 18, 19, 31, 30])),
+        ("ssh_channels", "half_by_half", operations(0, &[0, 31, 3, 30, 8, 10, 31, 9, 11, 30, 12, 13])),
+        (
+            "ssh_channels",
+            "new_keys",
+            operations(1, &[0, 31, 3, 30, 8, 9, 31, 30, 18, 19, 8, 9, 31, 30, 22, 23, 31]),
+        ),
+        ("ssh_channels", "refused", operations(0, &[0, 1, 31, 30, 5, 4, 31, 30, 0, 12, 31, 30])),
+        ("ssh_channels", "questions", operations(0, &[26, 27, 26, 31, 30, 29, 28, 31, 30])),
+    ]
+}
+
+/// Operations on the first channel, with an amount that grows.
+fn operations(mode: u8, whats: &[u8]) -> Vec<u8> {
+    let operations = whats.iter().zip(100..).flat_map(|(what, amount)| [*what, 0, amount]);
+    [mode].into_iter().chain(operations).collect()
 }
 
 fn messages(mode: u8, messages: &[Vec<u8>]) -> Vec<u8> {
