@@ -8,11 +8,7 @@ use culvert_transport::OsNetwork;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{EXIT_FAILURE, Prepared};
-
-/// sysexits(3) numbers for runs that end without being asked to.
-const EXIT_DATA: u8 = 65;
-const EXIT_UNAVAILABLE: u8 = 69;
-const EXIT_CONFIG: u8 = 78;
+use crate::exit::Exit;
 
 /// Runs the client. Every end but a signal is an error that the notices name.
 pub fn run(prepared: Prepared) -> ExitCode {
@@ -33,16 +29,16 @@ pub fn run(prepared: Prepared) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             notices.fatal(&error);
-            ExitCode::from(exit_code(&error))
+            exit(&error).into()
         }
     }
 }
 
-fn exit_code(error: &RunError) -> u8 {
+fn exit(error: &RunError) -> Exit {
     match error {
-        RunError::NoServers | RunError::NoCommonProtocol { .. } | RunError::Region { .. } => EXIT_CONFIG,
-        RunError::Entry(_) | RunError::Hopeless(_) => EXIT_DATA,
-        RunError::Local(_) | RunError::Timeout { .. } => EXIT_UNAVAILABLE,
+        RunError::NoServers | RunError::NoCommonProtocol { .. } | RunError::Region { .. } => Exit::Config,
+        RunError::Entry(_) | RunError::Hopeless(_) => Exit::Data,
+        RunError::Local(_) | RunError::Timeout { .. } => Exit::Unavailable,
     }
 }
 

@@ -74,6 +74,7 @@ pub enum StepError {
 impl StepError {
     fn advice(&self) -> &'static str {
         match self {
+            _ if is_out_of_files(self) => "raise the limit of open files (ulimit -n) or close other programs",
             Self::Folder(_) | Self::File { .. } | Self::Write { .. } | Self::Log { .. } => {
                 "set TMPDIR to a folder that you may write to and that has room"
             }
@@ -106,6 +107,14 @@ impl StepError {
     }
 }
 
+/// Whether a cause is `ENFILE` or `EMFILE`, errno(3), which have the same numbers on every Unix.
+fn is_out_of_files(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| matches!(error.raw_os_error(), Some(23 | 24)))
+}
+
 impl From<QuickstartError> for Failure {
     fn from(error: QuickstartError) -> Self {
         let mut message = error.to_string();
@@ -126,6 +135,16 @@ impl From<QuickstartError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lack_of_open_files_is_recognised_wherever_it_strikes() {
+        let lack = || io::Error::from_raw_os_error(24);
+        let part: PartError<culvert_server::RunError> = PartError::Thread(lack());
+        for error in [StepError::Host(lack()), StepError::File { file: "x", source: lack() }, part.into()] {
+            assert!(error.advice().contains("ulimit -n"), "{error}");
+        }
+        assert!(!StepError::Host(io::ErrorKind::Other.into()).advice().contains("ulimit -n"));
+    }
 
     #[test]
     fn a_failure_names_step_reason_and_remedy() {
