@@ -11,7 +11,7 @@ use std::time::Duration;
 use culvert_protocol::api::SessionId;
 use culvert_protocol::server_entry::DecodeError;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
-use culvert_ssh::Limits;
+use culvert_ssh::{Limits, ServerKind};
 use culvert_transport::Network;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -88,6 +88,8 @@ pub(crate) struct Controller {
     pub(crate) protocols: Vec<TunnelProtocol>,
     pub(crate) started: Instant,
     tunnel: watch::Sender<Option<ActiveTunnel>>,
+    /// Predictable until a server surprises us.
+    server_kind: watch::Sender<ServerKind>,
 }
 
 /// Runs a client until `stop` completes, or until it cannot go on.
@@ -151,6 +153,7 @@ impl Controller {
             protocols,
             started: Instant::now(),
             tunnel: watch::Sender::new(None),
+            server_kind: watch::Sender::new(ServerKind::Predictable),
         })
     }
 

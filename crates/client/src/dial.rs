@@ -1,5 +1,6 @@
 //! One attempt: from a plan to an SSH connection whose server has proved who it is and let us in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_obfuscation::{ClientPreamble, Keyword, ObfuscatorSeed, PreamblePlan, Seed, TransformError};
@@ -33,7 +34,7 @@ pub(crate) struct Credentials {
     pub(crate) limits: Limits,
 }
 
-/// A connection that is up; the API handshake comes next.
+/// A connection to the right server. Login is on its way; the API handshake can follow at once.
 pub(crate) struct Connected {
     /// Opens channels and asks.
     pub(crate) handle: Handle,
@@ -43,10 +44,26 @@ pub(crate) struct Connected {
     pub(crate) driver: JoinHandle<()>,
     /// What was agreed.
     pub(crate) negotiated: Negotiated,
-    /// Time from the first byte to the login.
+    /// Time from the first byte to the keys.
     pub(crate) duration: Duration,
     /// Bytes of preamble padding, for reports.
     pub(crate) ossh_padding: Option<usize>,
+}
+
+impl Connected {
+    /// Waits for the answer to the login, for clients without an API handshake.
+    pub(crate) async fn authenticated(&mut self) -> Result<(), DialError> {
+        while let Some(incoming) = self.session.next().await {
+            if let Incoming::Authenticated { .. } = incoming {
+                return Ok(());
+            }
+        }
+        Err(DialError::Ssh(ended(&self.handle)))
+    }
+}
+
+fn ended(handle: &Handle) -> TunnelEnded {
+    TunnelEnded(handle.end().unwrap_or_else(|| Arc::new(End::Closed)))
 }
 
 /// Why an attempt failed.
@@ -102,20 +119,21 @@ async fn dial_unlimited(
         driver.await;
     });
     let handle = session.handle();
-    let mut negotiated = None;
     while let Some(incoming) = session.next().await {
         match incoming {
-            Incoming::Keyed { negotiated: agreed, .. } => negotiated = Some(agreed),
-            Incoming::Authenticated { .. } => {
-                let Some(negotiated) = negotiated else { break };
+            // The server has proved who it is, and the login is on its way: the API handshake need not wait for
+            // the answer to it.
+            Incoming::Keyed { negotiated, .. } => {
                 let duration = started.elapsed();
                 return Ok(Connected { handle, session, driver, negotiated, duration, ossh_padding });
             }
-            Incoming::Preamble(_) | Incoming::Channel(_) | Incoming::Request(_) => {}
+            Incoming::Authenticated { .. }
+            | Incoming::Preamble(_)
+            | Incoming::Channel(_)
+            | Incoming::Request(_) => {}
         }
     }
-    let end = handle.end().unwrap_or_else(|| std::sync::Arc::new(End::Closed));
-    Err(DialError::Ssh(TunnelEnded(end)))
+    Err(DialError::Ssh(ended(&handle)))
 }
 
 fn ssh_config(
@@ -139,6 +157,7 @@ fn ssh_config(
             no_encrypt_then_mac: plan.ssh.no_encrypt_then_mac,
             seed: Some(plan.ssh.kex_seed.clone()),
             peer_seed: plan.ssh.peer_seed.clone(),
+            server: plan.ssh.server,
         },
         host_key: entry.ssh_host_key()?,
         user: entry.ssh_username()?.as_bytes().to_vec(),

@@ -14,6 +14,8 @@ use culvert_obfuscation::{
 };
 use culvert_protocol::server_entry::{DialPortError, FieldError};
 use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
+use culvert_ssh::kexinit::{self, OfferPolicy};
+use culvert_ssh::{Role, ServerKind};
 use culvert_transport::{Endpoint, TransportPlan, tcp};
 
 use crate::config::{OsshSettings, TransformSettings};
@@ -55,6 +57,8 @@ pub(crate) struct SshPlan {
     pub(crate) kex_seed: Seed,
     /// What the server's lists are drawn from, where it randomises them.
     pub(crate) peer_seed: Option<Seed>,
+    /// Whether the outcome is known before the server speaks.
+    pub(crate) server: ServerKind,
     /// No encrypt-then-MAC names: every protocol but plain SSH. PROTOCOL.md 3.3.2.
     pub(crate) no_encrypt_then_mac: bool,
 }
@@ -87,7 +91,36 @@ pub(crate) struct Planner<'a> {
     pub(crate) ossh: &'a OsshSettings,
     /// All choices come from here.
     pub(crate) seed: Seed,
+    /// Which outcomes of the algorithm draw are good.
+    pub(crate) ciphers: Ciphers,
+    /// What is known of the server's side of it.
+    pub(crate) server: ServerKind,
 }
+
+/// Which ciphers a draw should end in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ciphers {
+    /// Whatever is drawn.
+    Any,
+    /// AES-GCM.
+    AesGcm,
+}
+
+impl Ciphers {
+    /// The cheaper kind on this processor.
+    pub(crate) fn for_this_processor() -> Self {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        let has_aes = std::arch::is_x86_feature_detected!("aes");
+        #[cfg(target_arch = "aarch64")]
+        let has_aes = std::arch::is_aarch64_feature_detected!("aes");
+        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+        let has_aes = false;
+        if has_aes { Self::AesGcm } else { Self::Any }
+    }
+}
+
+/// Draws of the algorithm lists for one plan. One in three ends in AES-GCM.
+const MOST_DRAWS: u32 = 48;
 
 impl Planner<'_> {
     /// The plan for one protocol.
@@ -111,12 +144,41 @@ impl Planner<'_> {
     fn ssh(&self, obfuscated: bool) -> SshPlan {
         // PROTOCOL.md 3.3.2: a plain SSH server draws its lists from the entry's key, if it has one.
         let key = self.entry.text("sshObfuscatedKey").filter(|_| !obfuscated);
+        let mut policy = OfferPolicy {
+            role: Role::Client,
+            no_encrypt_then_mac: obfuscated,
+            seed: None,
+            peer_seed: key.map(|key| Seed::for_server(key.as_bytes(), ServerSeedLabel::KeyExchange)),
+            host_key_names: Vec::new(),
+        };
         SshPlan {
             ident: identification(&mut Prng::new(&self.seed.derive("ssh-version"))),
-            kex_seed: self.seed.derive("ssh-kex"),
-            peer_seed: key.map(|key| Seed::for_server(key.as_bytes(), ServerSeedLabel::KeyExchange)),
+            kex_seed: self.kex_seed(&mut policy),
+            peer_seed: policy.peer_seed,
+            server: self.server,
             no_encrypt_then_mac: obfuscated,
         }
+    }
+
+    /// Draws the order of algorithms. Draws that end in a method that must not be used are drawn again, and where
+    /// the processor has AES, also those that end in another cipher than AES-GCM, which costs half as much.
+    fn kex_seed(&self, policy: &mut OfferPolicy) -> Seed {
+        let base = self.seed.derive("ssh-kex");
+        let mut usable = None;
+        for draw in 0..MOST_DRAWS {
+            let seed = base.derive(&draw.to_string());
+            policy.seed = Some(seed.clone());
+            let Ok(agreed) = kexinit::predict(policy, &kexinit::offer(policy, true)) else { continue };
+            let preferred = match self.ciphers {
+                Ciphers::Any => true,
+                Ciphers::AesGcm => agreed.cipher_c2s.is_aes_gcm() && agreed.cipher_s2c.is_aes_gcm(),
+            };
+            if preferred {
+                return seed;
+            }
+            usable.get_or_insert(seed);
+        }
+        usable.unwrap_or(base)
     }
 
     fn obfuscated_ssh(&self) -> Result<ObfuscatedSshPlan, PlanError> {

@@ -156,7 +156,7 @@ impl SshFactory {
         let lists = self.key.as_ref().filter(|_| !obfuscates).map(|key| key.lists.clone());
         let config = culvert_ssh::ServerConfig {
             ident: self.ident.clone(),
-            algorithms: Algorithms { no_encrypt_then_mac: obfuscates, seed: lists, peer_seed: None },
+            algorithms: Algorithms { no_encrypt_then_mac: obfuscates, seed: lists, ..Algorithms::default() },
             host_key: self.host_key.clone(),
             obfuscation,
             decisions: self.decisions(peer, seed.derive("prefix")),

@@ -21,6 +21,20 @@ pub struct Algorithms {
     pub seed: Option<Seed>,
     /// A client's prediction of the server's lists.
     pub peer_seed: Option<Seed>,
+    /// How sure a client is of what the server will offer.
+    pub server: ServerKind,
+}
+
+/// What a client knows of how its server makes its lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerKind {
+    /// Nothing: any SSH server.
+    #[default]
+    Any,
+    /// As the reference does. The outcome is known beforehand, so the client's key exchange message leaves with
+    /// its KEXINIT and saves a round trip. PROTOCOL.md 3.4: if the server chooses another method, the
+    /// connection is lost.
+    Predictable,
 }
 
 /// Bounds of one connection.

@@ -29,6 +29,9 @@ pub enum Error {
     /// No common algorithms, or only such as must not be used.
     #[error("algorithm negotiation: {0}")]
     Negotiate(#[from] NegotiateError),
+    /// The server chose another key exchange than its kind does: dial again without predicting.
+    #[error("the server negotiates otherwise than predicted")]
+    Mispredicted,
     /// The key exchange itself.
     #[error("key exchange: {0}")]
     Kex(#[from] KexError),

@@ -222,6 +222,12 @@ impl CipherName {
         }
     }
 
+    /// AES in Galois counter mode.
+    #[must_use]
+    pub const fn is_aes_gcm(self) -> bool {
+        matches!(self, Self::Aes128Gcm | Self::Aes256Gcm)
+    }
+
     /// True if the cipher authenticates by itself, so that no MAC is negotiated.
     #[must_use]
     pub const fn is_aead(self) -> bool {

@@ -168,6 +168,8 @@ pub struct NoticeSettings {
 pub struct SshSettings {
     /// Channel window in packets of 32 KiB.
     pub channel_window_packets: Option<u32>,
+    /// Take whatever cipher is drawn, also a slow one; ours, not the reference's.
+    pub any_cipher: bool,
     /// Change keys after this many bytes in a direction; ours, not the reference's.
     pub rekey_bytes: Option<u64>,
     /// Key exchange, cipher, MAC and host key algorithm, one name each.

@@ -5,12 +5,14 @@ use std::time::Duration;
 use culvert_obfuscation::{Prng, Seed};
 use culvert_protocol::TunnelProtocol;
 use culvert_protocol::api::{DialParams, HandshakeReply};
+use culvert_ssh::ServerKind;
+use culvert_ssh_tokio::End;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Controller, FIRST_PAUSE, LONGEST_PAUSE, RunError};
 use crate::dial::{self, Connected, DialError};
 use crate::notice::{DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin, Notice};
-use crate::plan::{DialPlan, PlanError, Planner};
+use crate::plan::{Ciphers, DialPlan, PlanError, Planner};
 use crate::randomness::random;
 use crate::tunnel::{ApiClient, ApiError};
 
@@ -54,6 +56,14 @@ impl EstablishError {
     }
 }
 
+impl EstablishError {
+    /// True when the server does not negotiate as the reference's does.
+    fn is_misprediction(&self) -> bool {
+        let Self::Dial(DialError::Ssh(ended)) = self else { return false };
+        matches!(*ended.0, End::Protocol(culvert_ssh::Error::Mispredicted))
+    }
+}
+
 impl Controller {
     /// Tries until a tunnel is up, time is over, or trying is pointless.
     pub(super) async fn establish(&self) -> Result<Established, RunError> {
@@ -86,6 +96,9 @@ impl Controller {
                     Ok(established) => return Ok(established),
                     Err(error) if error.is_hopeless() => return Err(error),
                     Err(error) => {
+                        if error.is_misprediction() {
+                            self.server_kind.send_replace(ServerKind::Any);
+                        }
                         self.notices.info(format!("{protocol}: {error}"));
                         *last = error.to_string();
                     }
@@ -99,11 +112,16 @@ impl Controller {
 
     async fn attempt(&self, protocol: TunnelProtocol, number: u32) -> Result<Established, EstablishError> {
         let seed = Seed::from_bytes(random());
-        let planner = Planner { entry: &self.server, ossh: &self.config.ossh, seed };
+        let ciphers = match self.config.ssh.any_cipher {
+            true => Ciphers::Any,
+            false => Ciphers::for_this_processor(),
+        };
+        let server = *self.server_kind.borrow();
+        let planner = Planner { entry: &self.server, ossh: &self.config.ossh, seed, ciphers, server };
         let plan = planner.plan(protocol)?;
         self.notices.emit(Notice::ConnectingServer(self.details(&plan, number, None)));
         let limit = self.scaled(self.config.establish.connect_timeout.unwrap_or(CONNECT_LIMIT));
-        let connected =
+        let mut connected =
             dial::dial(&plan, &self.server, &self.credentials, self.network.as_ref(), limit).await?;
         self.notices.emit(Notice::ConnectedServer(self.details(&plan, number, Some(&connected))));
         let padding = Prng::new(&plan.api_padding_seed);
@@ -113,6 +131,7 @@ impl Controller {
             let dial = self.dial_params(&plan, number, &connected);
             Some(api.handshake(&self.server, dial, tokens.collect()).await?)
         } else {
+            connected.authenticated().await?;
             None
         };
         Ok(Established { plan, connected, api, handshake })

@@ -171,6 +171,7 @@ impl Plan {
                 no_encrypt_then_mac: self.obfuscated,
                 seed: Some(seed.derive("lists")),
                 peer_seed: (!self.obfuscated).then_some(predicted),
+                server: culvert_ssh::ServerKind::Any,
             },
             host_key: BASE64.decode(server.text("sshHostKey").as_bytes()).unwrap(),
             user: server.text("sshUsername").into(),

@@ -7,11 +7,13 @@
 
 use super::{Connection, Side};
 use crate::cipher::{Opener, Sealer};
+use crate::config::ServerKind;
 use crate::error::{Error, Misbehaviour};
 use crate::event::Event;
 use crate::kex::{self, ClientExchange, ExchangeHash, ExchangeInputs, KeySource, SharedSecret};
 use crate::kexinit::{self, Direction, KexInit, Negotiated, OfferPolicy, Role};
 use crate::messages::{self, Layer, number};
+use crate::names::KexName;
 use crate::wire::WireError;
 
 /// Exchanges that a peer may begin without anything to protect: each costs a server a signature.
@@ -52,6 +54,13 @@ enum State {
 struct Offer {
     kexinit: KexInit,
     payload: Vec<u8>,
+    /// The client's half, if its message has left already.
+    early: Option<Early>,
+}
+
+struct Early {
+    kex: KexName,
+    exchange: ClientExchange,
 }
 
 struct Running {
@@ -109,7 +118,7 @@ impl Exchange {
 }
 
 impl Connection {
-    /// Sends our KEXINIT.
+    /// Sends our KEXINIT, and what can follow it at once.
     pub(super) fn start_exchange(&mut self) {
         if !matches!(self.exchange.state, State::Idle) {
             return;
@@ -124,7 +133,24 @@ impl Connection {
         };
         let payload = kexinit.encode();
         self.outbound.message(&payload);
-        self.exchange.state = State::Offered(Box::new(Offer { kexinit, payload }));
+        let early = self.start_early(&policy, &kexinit);
+        self.exchange.state = State::Offered(Box::new(Offer { kexinit, payload, early }));
+    }
+
+    /// Sends the client's key exchange message before the server's KEXINIT is known, where the outcome is.
+    ///
+    /// PROTOCOL.md 3.4: without `first_kex_packet_follows`, because the first name that the server supports wins
+    /// wherever it stands.
+    fn start_early(&mut self, policy: &OfferPolicy, kexinit: &KexInit) -> Option<Early> {
+        let Side::Client(config) = &self.side else { return None };
+        if config.algorithms.server != ServerKind::Predictable || self.exchange.established.is_some() {
+            return None;
+        }
+        // Where no agreement is to be expected, the server's KEXINIT will tell.
+        let kex = kexinit::predict(policy, &kexinit.lists).ok()?.kex;
+        let exchange = ClientExchange::start(kex, self.keys.as_mut()).ok()?;
+        self.outbound.message(&exchange.init_message());
+        Some(Early { kex, exchange })
     }
 
     fn offer_policy(&self) -> OfferPolicy {
@@ -175,13 +201,15 @@ impl Connection {
             Role::Client => (offer.payload, payload.to_vec()),
             Role::Server => (payload.to_vec(), offer.payload),
         };
-        let client = match role {
-            Role::Client => {
+        let client = match (role, offer.early) {
+            (Role::Client, Some(early)) if early.kex == negotiated.kex => Some(early.exchange),
+            (Role::Client, Some(_)) => return Err(Error::Mispredicted),
+            (Role::Client, None) => {
                 let exchange = ClientExchange::start(negotiated.kex, self.keys.as_mut())?;
                 self.outbound.message(&exchange.init_message());
                 Some(exchange)
             }
-            Role::Server => None,
+            (Role::Server, _) => None,
         };
         let skip_next = negotiated.guess_wrong;
         let running = Running { negotiated, client_kexinit, server_kexinit, client, skip_next };

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 pub use culvert_obfuscation::Direction;
-pub use negotiate::{Category, NegotiateError, Negotiated, Suite, negotiate};
+pub use negotiate::{Category, NegotiateError, Negotiated, Suite, negotiate, predict};
 pub use offer::{OfferPolicy, offer};
 
 use crate::names::wire_name;

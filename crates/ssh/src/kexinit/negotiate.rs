@@ -6,7 +6,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{Direction, KexInit, Name, Role};
+use super::offer::{OfferPolicy, offer};
+use super::{Direction, KexInit, Name, NameLists, Role};
 use crate::names::{CipherName, HostKeyAlgorithm, KexName, MacName, wire_name};
 
 /// The algorithms of one exchange.
@@ -102,6 +103,20 @@ pub enum NegotiateError {
         /// The agreed name.
         name: Name,
     },
+}
+
+/// What a client that offers by `policy` will agree on with a server that offers as the reference does, before
+/// anything is sent. `ours` are the lists that the policy gave.
+pub fn predict(policy: &OfferPolicy, ours: &NameLists) -> Result<Negotiated, NegotiateError> {
+    let server = OfferPolicy {
+        role: Role::Server,
+        no_encrypt_then_mac: policy.no_encrypt_then_mac,
+        seed: policy.peer_seed.clone(),
+        peer_seed: None,
+        host_key_names: OfferPolicy::rsa_host_key_names(),
+    };
+    let kexinit = |lists| KexInit { cookie: [0; 16], lists, first_kex_packet_follows: false };
+    negotiate(Role::Client, &kexinit(ours.clone()), &kexinit(offer(&server, true)))
 }
 
 /// Agrees on algorithms; `role` is this end's, to tell whose guess has to be judged.

@@ -14,7 +14,7 @@ use culvert_ssh::host_key::HostKey;
 use culvert_ssh::kex::{EphemeralKeys, KexError};
 use culvert_ssh::{
     Algorithms, ChannelId, ClientConfig, ClientObfuscation, Connection, Decisions, Error, Event, Ident,
-    Limits, ReplyPrefix, ServerConfig, ServerObfuscation,
+    Limits, ReplyPrefix, ServerConfig, ServerKind, ServerObfuscation,
 };
 
 pub(crate) const KEYWORD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -82,6 +82,7 @@ impl Scenario {
             no_encrypt_then_mac: !plain,
             seed: if client { Some(self.seed.derive("kex")) } else { plain.then(|| derived.clone()) },
             peer_seed: (client && plain).then_some(derived),
+            server: if client { ServerKind::Predictable } else { ServerKind::Any },
         }
     }
 
