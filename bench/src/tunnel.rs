@@ -115,7 +115,7 @@ fn config(entry: &ServerEntry, seed: &Seed) -> Outcome<ClientConfig> {
     };
     Ok(ClientConfig {
         ident: Ident::local(&identification(&mut Prng::new(&seed.derive("ssh-version"))))?,
-        algorithms: Algorithms { no_encrypt_then_mac: true, seed: None, peer_seed: None },
+        algorithms: Algorithms { no_encrypt_then_mac: true, ..Algorithms::default() },
         host_key: entry.ssh_host_key()?,
         user: entry.ssh_username()?.as_bytes().to_vec(),
         password: Zeroizing::new(payload.to_json().as_bytes().to_vec()),
