@@ -160,6 +160,13 @@ impl Trial<'_> {
         report.begin("page");
         let flow = patiently(proxies::socks5(socks, origin.page())).await??;
         let page = patiently(proxies::page_over(flow, origin.page())).await??;
+        report.done(&format!("{protocol}, up {took} ms after the client's start"));
+        report.begin("proxies");
+        report.done(&format!("SOCKS5 on {socks}, HTTP on {http}"));
+
+        report.begin("page");
+        let flow = patiently(proxies::socks5(socks, origin.page())).await??;
+        let page = patiently(proxies::page_over(flow, origin.page())).await??;
         report.done(&format!("{} came through the SOCKS5 proxy", judged(&page)?));
         let page = patiently(proxies::page_through_http(http, origin.page())).await??;
         report.done(&format!("{} came through the HTTP proxy", judged(&page)?));
