@@ -45,9 +45,12 @@ fn moves_data_over_both_protocols_and_leaves_nothing() {
     assert!(output.status.success(), "{out}\n{err}");
     assert_eq!(err, "");
     assert!(!out.contains(['\r', '\x1b']), "{out:?}");
-    for part in
-        ["upload 100 %  2.0 of 2.0 MB", "download 100 %  2.0 of 2.0 MB", "came through the HTTP proxy"]
-    {
+    for part in [
+        "upload 100 %  2.0 of 2.0 MB",
+        "download 100 %  2.0 of 2.0 MB",
+        "bytes came through the SOCKS5 proxy",
+        "bytes came through the HTTP proxy",
+    ] {
         assert_eq!(out.matches(part).count(), 2, "{part} in {out}");
     }
     for part in ["\n  protocol      SSH\n", "\n  protocol      OSSH\n"] {

@@ -154,12 +154,6 @@ impl Trial<'_> {
         let tunnel = tunnel?;
         let took = start.elapsed().as_millis();
         let (socks, http) = (loopback(tunnel.socks_port), loopback(tunnel.http_port));
-        report
-            .done(&format!("{protocol}, up after {took} ms; SOCKS5 proxy on {socks}, HTTP proxy on {http}"));
-
-        report.begin("page");
-        let flow = patiently(proxies::socks5(socks, origin.page())).await??;
-        let page = patiently(proxies::page_over(flow, origin.page())).await??;
         report.done(&format!("{protocol}, up {took} ms after the client's start"));
         report.begin("proxies");
         report.done(&format!("SOCKS5 on {socks}, HTTP on {http}"));
