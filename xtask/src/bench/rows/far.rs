@@ -19,7 +19,6 @@ const ROUND_TRIP: Duration = Duration::from_millis(100);
 const BYTES: u64 = 2_000_000_000;
 /// Who has not moved them by then is stopped, which leaves the speed what it is.
 const LIMIT: Duration = Duration::from_secs(11);
-const SLOW_LIMIT: Duration = Duration::from_secs(6);
 
 pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
     let servers = bench.servers(&CONTENDERS);
@@ -49,7 +48,6 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
 fn once(bench: &Bench, server: &Server, way: Way) -> Outcome<(u64, Duration)> {
     let (_relay, at) = forwarder("bench-delay", server.address(), Some(ROUND_TRIP))?;
     let client = server.client(&bench.peers, at)?;
-    let slow = server.contender == Contender::Reference || bench.options.quick;
-    let most = Most { bytes: bench.options.scaled(BYTES), time: if slow { SLOW_LIMIT } else { LIMIT } };
+    let most = Most { bytes: bench.options.scaled(BYTES), time: LIMIT };
     Ok(bench.load.within(client.front, way, most)?)
 }
