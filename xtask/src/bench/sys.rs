@@ -51,23 +51,17 @@ pub(crate) fn discard(from: &impl AsRawFd, count: usize) -> io::Result<usize> {
     counted(taken)
 }
 
-/// A pipe that holds up to 1 MiB, to splice through.
+/// A pipe as the system makes it, to splice through.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends: [c_int; 2] = [-1; 2];
-    #[expect(unsafe_code, reason = "std's pipes cannot be resized")]
+    #[expect(unsafe_code, reason = "std has no pipes that splice takes")]
     // SAFETY: the array has room for the two descriptors.
     let result = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
     let [read, write] = ends;
-    let pipe = (owned(read)?, owned(write)?);
-    #[expect(unsafe_code, reason = "std's pipes cannot be resized")]
-    // SAFETY: an integer argument; a refusal leaves the pipe smaller, which is slower and still right.
-    unsafe {
-        libc::fcntl(write, libc::F_SETPIPE_SZ, 1 << 20);
-    }
-    Ok(pipe)
+    Ok((owned(read)?, owned(write)?))
 }
 
 /// Moves up to `count` bytes between a socket and a pipe inside the kernel; 0 at the end of the stream.
