@@ -11,7 +11,7 @@ use super::folder::{Folder, free_port};
 use super::load::Front;
 use super::peers::{Pair, Peers};
 use super::program::Program;
-use super::psiphon::{self, Connected, Generated};
+use super::psiphon::{self, Connected, Dial, Generated};
 use super::{Outcome, START, sys};
 
 /// Whose client talks to whose server, and how.
@@ -157,7 +157,7 @@ impl Server {
                     Contender::Reference | Contender::ReferenceToOurs => &there(&peers.reference)?.client,
                     _ => &peers.ours.client,
                 };
-                Ok(psiphon::connect(program, &generated.entry(at), true)?.into())
+                Ok(psiphon::connect(program, &generated.entry(at), Dial::AsUsual)?.into())
             }
             Kind::Plain(..) => self.plain_client(peers, at),
         }

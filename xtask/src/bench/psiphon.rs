@@ -71,8 +71,17 @@ pub(crate) struct Connected {
     pub(crate) folder: Folder,
 }
 
-/// Starts a client and waits for its tunnel. `prefix` lets it begin with one.
-pub(crate) fn connect(program: &Path, entry: &str, prefix: bool) -> Outcome<Connected> {
+/// How a client dials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dial {
+    /// As it does for its users.
+    AsUsual,
+    /// With whatever cipher is drawn, and no prefix, so that the draw can be read on the way.
+    AnyCipher,
+}
+
+/// Starts a client and waits for its tunnel.
+pub(crate) fn connect(program: &Path, entry: &str, dial: Dial) -> Outcome<Connected> {
     let folder = Folder::new()?;
     let mut config = json!({
         "PropagationChannelId": "FFFFFFFFFFFFFFFF",
@@ -87,8 +96,10 @@ pub(crate) fn connect(program: &Path, entry: &str, prefix: bool) -> Outcome<Conn
         "TargetServerEntry": entry,
         "DataRootDirectory": folder.path().to_string_lossy(),
     });
-    if !prefix {
+    if dial == Dial::AnyCipher {
         config["OSSHPrefixProbability"] = 0.0.into();
+        // Ours prefers AES-GCM otherwise; the reference ignores the key.
+        config["SSHAnyCipher"] = true.into();
     }
     fs::write(folder.path().join("client.config"), config.to_string())?;
     let mut command = Command::new(program);
