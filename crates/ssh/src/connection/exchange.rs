@@ -220,12 +220,13 @@ impl Connection {
     /// Exchanges before login serve nobody, and later ones must be in proportion to traffic. Those that we
     /// asked for are free.
     fn check_frequency(&mut self) -> Result<(), Error> {
-        let State::Idle = self.exchange.state else { return Ok(()) };
+        let asked = !matches!(self.exchange.state, State::Idle);
         let Some(established) = &mut self.exchange.established else { return Ok(()) };
         let moved = self.inbound.since_keys().0.saturating_add(self.outbound.since_keys().0);
         let earned = established.allowed.saturating_add(moved / BYTES_PER_EXCHANGE).min(FREE_EXCHANGES);
-        match earned.checked_sub(1) {
-            Some(left) if self.authentication.is_done() => {
+        let cost = u64::from(!asked);
+        match earned.checked_sub(cost) {
+            Some(left) if asked || self.authentication.is_done() => {
                 established.allowed = left;
                 Ok(())
             }
