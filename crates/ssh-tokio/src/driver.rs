@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::buffers;
-use crate::shared::{MAX_INCOMING, Shared, State};
+use crate::shared::{Shared, State};
 
 /// Batches read before other tasks of the thread get their turn.
 const BATCHES_PER_POLL: usize = 4;
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Reads one batch and handles it; false when the stream has nothing.
     fn poll_read(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Result<bool, End> {
-        if self.shared.lock().incoming.len() >= MAX_INCOMING {
+        if self.shared.lock().incoming_is_full() {
             return Ok(false);
         }
         let mut buffer = buffers::lend();

@@ -36,6 +36,17 @@ pub enum Incoming {
     Request(IncomingRequest),
 }
 
+impl Incoming {
+    /// Bytes whose number the peer chose.
+    pub(crate) fn chosen_by_peer(&self) -> usize {
+        match self {
+            Self::Channel(channel) => channel.kind.len().saturating_add(channel.payload.len()),
+            Self::Request(request) => request.name.len().saturating_add(request.payload.len()),
+            Self::Preamble(_) | Self::Keyed { .. } | Self::Authenticated { .. } => 0,
+        }
+    }
+}
+
 /// The one receiver of [`Incoming`]; gives out handles.
 pub struct Session {
     shared: Arc<Shared>,
@@ -55,11 +66,7 @@ impl Session {
     pub async fn next(&mut self) -> Option<Incoming> {
         poll_fn(|cx| {
             let mut state = self.shared.lock();
-            if let Some(incoming) = state.incoming.pop_front() {
-                // The driver may have stopped reading because of the queue.
-                if state.incoming.len() + 1 == crate::shared::MAX_INCOMING {
-                    state.wake_driver();
-                }
+            if let Some(incoming) = state.take_incoming() {
                 return Poll::Ready(Some(incoming));
             }
             if state.ended.is_some() {

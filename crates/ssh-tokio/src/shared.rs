@@ -15,7 +15,9 @@ use crate::meter::Meter;
 use crate::session::{Incoming, IncomingChannel, IncomingRequest, OpenFailure};
 
 /// Events that may wait for the application; beyond it the driver stops reading.
-pub(crate) const MAX_INCOMING: usize = 256;
+const MAX_INCOMING: usize = 256;
+/// The same in bytes that the peer chose: one open or request may be as long as a packet.
+const MAX_INCOMING_BYTES: usize = 512 * 1024;
 
 /// The lock around everything.
 pub(crate) struct Shared(Mutex<State>);
@@ -27,6 +29,7 @@ impl Shared {
             channels: BTreeMap::new(),
             replies: BTreeMap::new(),
             incoming: VecDeque::new(),
+            incoming_bytes: 0,
             incoming_waker: None,
             driver: None,
             ended: None,
@@ -82,6 +85,7 @@ pub(crate) struct State {
     pub(crate) channels: BTreeMap<ChannelId, ChannelIo>,
     pub(crate) replies: BTreeMap<RequestId, oneshot::Sender<culvert_ssh::Reply>>,
     pub(crate) incoming: VecDeque<Incoming>,
+    incoming_bytes: usize,
     pub(crate) incoming_waker: Option<Waker>,
     pub(crate) driver: Option<Waker>,
     pub(crate) ended: Option<Arc<End>>,
@@ -139,7 +143,25 @@ impl State {
         }
     }
 
+    /// True while so much waits for the application that nothing more may be read.
+    pub(crate) fn incoming_is_full(&self) -> bool {
+        self.incoming.len() >= MAX_INCOMING || self.incoming_bytes >= MAX_INCOMING_BYTES
+    }
+
+    /// The next thing for the application.
+    pub(crate) fn take_incoming(&mut self) -> Option<Incoming> {
+        let was_full = self.incoming_is_full();
+        let incoming = self.incoming.pop_front()?;
+        self.incoming_bytes = self.incoming_bytes.saturating_sub(incoming.chosen_by_peer());
+        // The driver may have stopped reading because of the queue.
+        if was_full && !self.incoming_is_full() {
+            self.wake_driver();
+        }
+        Some(incoming)
+    }
+
     fn deliver(&mut self, incoming: Incoming) {
+        self.incoming_bytes = self.incoming_bytes.saturating_add(incoming.chosen_by_peer());
         self.incoming.push_back(incoming);
         if let Some(waker) = self.incoming_waker.take() {
             waker.wake();

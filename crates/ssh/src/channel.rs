@@ -18,6 +18,11 @@ pub(crate) const MAX_DATA: u32 = 32 * 1024;
 /// Bytes an application may have queued on one channel before it has to wait.
 pub(crate) const SEND_QUEUE: usize = 128 * 1024;
 
+/// Bytes by which the windows of one connection may grow together. A peer chooses the round trip that is measured and,
+/// through what it opens channels to, how fast they are read: without a bound for all it could make each as
+/// large as one may be, and then have nobody read.
+const MAX_GROWTH: u32 = 64 << 20;
+
 /// One of our channels, by the number that the peer uses for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub(crate) u32);
@@ -229,6 +234,8 @@ pub(crate) struct Channels {
     /// Channels that wait for room, in the order in which they came.
     waiting: VecDeque<u32>,
     open: usize,
+    /// What windows have grown by.
+    growth: u32,
     pub(crate) round_trip: RoundTrip,
 }
 
@@ -259,9 +266,8 @@ impl Channels {
 
     /// Frees a number.
     pub(crate) fn remove(&mut self, id: u32) {
-        if let Some(slot) = self.slots.get_mut(id as usize)
-            && slot.take().is_some()
-        {
+        if let Some(channel) = self.slots.get_mut(id as usize).and_then(Option::take) {
+            self.growth = self.growth.saturating_sub(channel.receive.growth());
             self.free.push(id);
             self.open -= 1;
         }
@@ -300,11 +306,15 @@ impl Channels {
     pub(crate) fn next_adjust(&mut self, now: Instant) -> Option<(u32, u32)> {
         let round_trip = self.round_trip.get();
         while let Some(id) = self.adjusts.pop_front() {
-            if let Some(channel) = self.get(id)
-                && let Some(bytes) = channel.receive.announce(now, round_trip)
-                && let Some(peer) = channel.peer()
-            {
-                return Some((peer.id, bytes));
+            let room = MAX_GROWTH.saturating_sub(self.growth);
+            let Some(channel) = self.get(id) else { continue };
+            let before = channel.receive.growth();
+            let announced = channel.receive.announce(now, round_trip, room);
+            let grown = channel.receive.growth().saturating_sub(before);
+            let peer = channel.peer().map(|peer| peer.id);
+            self.growth = self.growth.saturating_add(grown);
+            if let (Some(peer), Some(bytes)) = (peer, announced) {
+                return Some((peer, bytes));
             }
         }
         None
@@ -363,6 +373,36 @@ mod tests {
             channels.join_round(id);
         }
         assert_eq!(order, [first, second, first, second]);
+    }
+
+    /// A peer that answers late and whose destinations read fast until all windows are large.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "there is no other way to make an instant")]
+    fn windows_grow_within_one_bound_for_all() {
+        let mut channels = Channels::default();
+        let mut now = Instant::now();
+        let ids: Vec<u32> = (0..20).map(|_| channels.insert(open_channel(1)).unwrap().0).collect();
+        let mut granted = vec![Limits::default().window; ids.len()];
+        for _ in 0..15 {
+            now += std::time::Duration::from_millis(100);
+            for id in &ids {
+                let channel = channels.get(*id).unwrap();
+                let mut measured = None;
+                assert!(
+                    channel
+                        .receive
+                        .take(granted[*id as usize] as usize, now, |sample| measured = Some(sample))
+                );
+                assert!(channel.consume(granted[*id as usize] as usize));
+                measured.into_iter().for_each(|sample| channels.round_trip.measured(sample));
+                channels.adjust_due(*id);
+                granted[*id as usize] = channels.next_adjust(now).unwrap().1;
+            }
+        }
+        let grown: u64 = granted.iter().map(|bytes| u64::from(bytes - Limits::default().window)).sum();
+        assert_eq!(grown, u64::from(MAX_GROWTH));
+        ids.iter().for_each(|id| channels.remove(*id));
+        assert_eq!(channels.growth, 0);
     }
 
     #[test]

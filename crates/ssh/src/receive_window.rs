@@ -17,6 +17,8 @@ const SHORTEST_ROUND_TRIP: Duration = Duration::from_micros(20);
 pub(crate) struct ReceiveWindow {
     /// The size that adjusts restore.
     size: u32,
+    /// What it was at first.
+    initial: u32,
     largest: u32,
     /// What the peer may still send.
     open: u32,
@@ -38,7 +40,15 @@ struct Epoch {
 
 impl ReceiveWindow {
     pub(crate) fn new(size: u32, largest: u32) -> Self {
-        Self { size, largest: largest.max(size), open: size, consumed: 0, reopened: None, epoch: None }
+        Self {
+            size,
+            initial: size,
+            largest: largest.max(size),
+            open: size,
+            consumed: 0,
+            reopened: None,
+            epoch: None,
+        }
     }
 
     /// Takes `bytes` of received data; false when the peer overran its window. A round trip that was
@@ -68,8 +78,14 @@ impl ReceiveWindow {
         (self.size / 8).max(1)
     }
 
-    /// The adjust to announce now, or `None` when there is nothing. `round_trip` is the path's, if known.
-    pub(crate) fn announce(&mut self, now: Instant, round_trip: Option<Duration>) -> Option<u32> {
+    /// Bytes by which it has grown.
+    pub(crate) fn growth(&self) -> u32 {
+        self.size.saturating_sub(self.initial)
+    }
+
+    /// The adjust to announce now, or `None` when there is nothing. `round_trip` is the path's, if known;
+    /// the window may grow by `room` at most.
+    pub(crate) fn announce(&mut self, now: Instant, round_trip: Option<Duration>, room: u32) -> Option<u32> {
         let consumed = std::mem::take(&mut self.consumed);
         if consumed == 0 {
             return None;
@@ -77,7 +93,7 @@ impl ReceiveWindow {
         if self.open == 0 {
             self.reopened = Some(now);
         }
-        let grown = self.grow(consumed, now, round_trip);
+        let grown = self.grow(consumed, now, round_trip).min(room);
         let bytes = consumed.saturating_add(grown);
         self.size = self.size.saturating_add(grown);
         self.open = self.open.saturating_add(bytes);
@@ -136,8 +152,8 @@ mod tests {
         assert!(!window.take(1, start(), |_| {}), "overrun");
         assert!(!window.consume(8_191));
         assert!(window.consume(1));
-        assert_eq!(window.announce(start(), None), Some(8_192));
-        assert_eq!(window.announce(start(), None), None);
+        assert_eq!(window.announce(start(), None, u32::MAX), Some(8_192));
+        assert_eq!(window.announce(start(), None, u32::MAX), None);
         assert!(window.take(8_192, start(), |_| {}));
     }
 
@@ -146,7 +162,7 @@ mod tests {
         let mut window = ReceiveWindow::new(65_536, 65_536);
         assert!(window.take(100, start(), |_| {}));
         window.consume(usize::MAX);
-        assert_eq!(window.announce(start(), None), Some(100));
+        assert_eq!(window.announce(start(), None, u32::MAX), Some(100));
     }
 
     /// A peer that sends as much as it may, over a path of 100 ms; returns the window after some round trips.
@@ -160,7 +176,7 @@ mod tests {
             assert!(window.take(burst as usize, now, |sample| round_trip.measured(sample)));
             now += consumer_delay;
             window.consume(burst as usize);
-            window.announce(now, round_trip.get());
+            window.announce(now, round_trip.get(), u32::MAX);
         }
         window.size
     }
