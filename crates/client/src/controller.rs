@@ -13,7 +13,7 @@ use culvert_protocol::server_entry::DecodeError;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::{Limits, ServerKind};
 use culvert_transport::Network;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::config::Config;
@@ -77,12 +77,39 @@ pub enum RunError {
     Hopeless(#[from] EstablishError),
 }
 
+/// What the host of a client may tell it while it runs. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Controls {
+    resumed: Arc<Notify>,
+}
+
+impl Controls {
+    /// The device, or the application, was suspended and goes on: the tunnel is checked at once instead of when
+    /// its next check is due. Without effect while no tunnel is up.
+    pub fn app_resumed(&self) {
+        self.resumed.notify_waiters();
+    }
+}
+
+/// What a client runs in.
+pub struct Surroundings {
+    /// Where its state is.
+    pub data_dir: DataDir,
+    /// Where its events go.
+    pub notices: Notices,
+    /// Where its bytes leave.
+    pub network: Arc<dyn Network>,
+    /// What its host tells it.
+    pub controls: Controls,
+}
+
 /// A client's run.
 pub(crate) struct Controller {
     pub(crate) config: Arc<Config>,
     pub(crate) notices: Notices,
     pub(crate) data_dir: Arc<DataDir>,
     pub(crate) network: Arc<dyn Network>,
+    controls: Controls,
     pub(crate) credentials: Credentials,
     pub(crate) server: Arc<ServerEntry>,
     pub(crate) protocols: Vec<TunnelProtocol>,
@@ -95,12 +122,11 @@ pub(crate) struct Controller {
 /// Runs a client until `stop` completes, or until it cannot go on.
 pub async fn run(
     config: Config,
-    data_dir: DataDir,
-    notices: Notices,
-    network: Arc<dyn Network>,
+    surroundings: Surroundings,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let controller = Controller::new(config, data_dir, notices.clone(), network)?;
+    let notices = surroundings.notices.clone();
+    let controller = Controller::new(config, surroundings)?;
     notices.emit(Notice::NetworkID { id: controller.config.network_id.clone() });
     let (opener, requests) = flow_queue(FLOW_QUEUE);
     let desk = FlowDesk::new(controller.tunnel.subscribe(), requests);
@@ -119,12 +145,8 @@ pub async fn run(
 }
 
 impl Controller {
-    fn new(
-        config: Config,
-        data_dir: DataDir,
-        notices: Notices,
-        network: Arc<dyn Network>,
-    ) -> Result<Self, RunError> {
+    fn new(config: Config, surroundings: Surroundings) -> Result<Self, RunError> {
+        let Surroundings { data_dir, notices, network, controls } = surroundings;
         let target = config.servers.target.as_ref().ok_or(RunError::NoServers)?;
         let server = ServerEntry::decode(target.expose().trim())?;
         let protocols = usable_protocols(&server, &config)?;
@@ -148,6 +170,7 @@ impl Controller {
             notices,
             data_dir: Arc::new(data_dir),
             network,
+            controls,
             credentials,
             server: Arc::new(server),
             protocols,

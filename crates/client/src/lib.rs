@@ -14,7 +14,7 @@ mod plan;
 mod randomness;
 mod tunnel;
 
-pub use controller::{RunError, run};
+pub use controller::{Controls, RunError, Surroundings, run};
 
 /// The kind of network, from the front of its identifier: what is told to servers. PROTOCOL.md 4.4.
 fn network_type(network_id: &str) -> &str {

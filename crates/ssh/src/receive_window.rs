@@ -123,11 +123,11 @@ impl ReceiveWindow {
 pub(crate) struct RoundTrip(Option<Duration>);
 
 impl RoundTrip {
-    /// Follows downwards at once and upwards slowly: delays in queues are not the path's.
+    /// Follows slowly: one late packet is no long path.
     pub(crate) fn measured(&mut self, sample: Duration) {
         self.0 = Some(match self.0 {
-            Some(known) if known < sample => known + (sample - known) / 8,
-            Some(_) | None => sample,
+            Some(known) => (known * 3 + sample) / 4,
+            None => sample,
         });
     }
 

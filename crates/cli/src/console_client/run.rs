@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use culvert_client::RunError;
+use culvert_client::{Controls, RunError, Surroundings};
 use culvert_transport::OsNetwork;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,7 +23,13 @@ pub fn run(prepared: Prepared) -> ExitCode {
     let notices = prepared.notices.clone();
     let Prepared { config, data_dir, .. } = prepared;
     let ended = runtime.block_on(async {
-        culvert_client::run(config, data_dir, notices.clone(), Arc::new(OsNetwork), stop_signal()).await
+        let surroundings = Surroundings {
+            data_dir,
+            notices: notices.clone(),
+            network: Arc::new(OsNetwork),
+            controls: Controls::default(),
+        };
+        culvert_client::run(config, surroundings, stop_signal()).await
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -101,6 +101,7 @@ impl Controller {
             let probe = tokio::select! {
                 () = keepalive_sleep(next) => Probe::Periodic,
                 Some(()) = probe_requests.recv() => Probe::Failure,
+                () = self.controls.resumed.notified() => Probe::Resume,
             };
             if !keepalive.check(&tunnel.handle, probe).await {
                 self.notices.info("the tunnel does not answer; connecting anew");

@@ -23,6 +23,9 @@ pub(crate) struct KeepAlive {
     limit: Duration,
     probe_inactive: Duration,
     probe_limit: Duration,
+    resume_inactive: Duration,
+    resume_limit: Duration,
+    resume_lost: Duration,
     padding: (usize, usize),
 }
 
@@ -33,6 +36,8 @@ pub(crate) enum Probe {
     Periodic,
     /// A flow failed.
     Failure,
+    /// The device was asleep.
+    Resume,
 }
 
 impl From<&KeepAliveSettings> for KeepAlive {
@@ -71,9 +76,14 @@ impl KeepAlive {
         let (inactive, limit) = match probe {
             Probe::Periodic => (self.inactive, self.limit),
             Probe::Failure => (self.probe_inactive, self.probe_limit),
+            Probe::Resume => (self.resume_inactive, self.resume_limit),
         };
-        if handle.stats().idle < inactive {
+        let idle = handle.stats().idle;
+        if idle < inactive {
             return true;
+        }
+        if probe == Probe::Resume && idle >= self.resume_lost {
+            return false;
         }
         let padding = Prng::new(&Seed::from_bytes(random())).padding(self.padding.0, self.padding.1);
         // Any answer will do, also a refusal: it came through the tunnel.
