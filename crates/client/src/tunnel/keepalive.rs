@@ -55,6 +55,10 @@ impl From<&KeepAliveSettings> for KeepAlive {
             limit: settings.periodic_timeout.unwrap_or(seconds(30)),
             probe_inactive: settings.probe_inactive.unwrap_or(seconds(10)),
             probe_limit: settings.probe_timeout.unwrap_or(seconds(5)),
+            resume_inactive: settings.resume_probe_inactive.unwrap_or(seconds(1)),
+            resume_limit: settings.resume_probe_timeout.unwrap_or(Duration::from_millis(2500)),
+            // The server has closed what was silent for 5 minutes; periodic checks come every 2 at the latest.
+            resume_lost: settings.resume_reconnect_inactive.unwrap_or(seconds(121)),
             padding: (
                 bytes(settings.padding.least).unwrap_or(0),
                 bytes(settings.padding.most).unwrap_or(256),
