@@ -16,11 +16,13 @@ use crate::shared::{Reading, Shared};
 pub struct ChannelStream {
     shared: Arc<Shared>,
     id: ChannelId,
+    /// Our direction was ended: nothing more can be written.
+    finished: bool,
 }
 
 impl ChannelStream {
     pub(crate) fn new(shared: Arc<Shared>, id: ChannelId) -> Self {
-        Self { shared, id }
+        Self { shared, id, finished: false }
     }
 
     /// Closes at once; what was written and not yet sent is lost.
@@ -90,7 +92,7 @@ impl AsyncWrite for ChannelStream {
         let Some(channel) = state.channels.get_mut(&self.id) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        if channel.reading == Reading::Closed {
+        if channel.reading == Reading::Closed || self.finished {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if data.is_empty() {
@@ -111,7 +113,8 @@ impl AsyncWrite for ChannelStream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.finished = true;
         let mut state = self.shared.lock();
         state.connection.finish(self.id);
         state.wake_driver();

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use culvert_ssh::{BATCH, ChannelId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +17,9 @@ use crate::shared::{Shared, State};
 
 /// Batches read before other tasks of the thread get their turn.
 const BATCHES_PER_POLL: usize = 4;
+
+/// For what is queued to leave when the application has asked for the end.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
@@ -43,11 +47,20 @@ pub struct Driver<S> {
     partial: Vec<u8>,
     needs_flush: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs once the application has asked for the end.
+    farewell: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Driver<S> {
     pub(crate) fn new(shared: Arc<Shared>, stream: S) -> Self {
-        Self { shared, stream: Some(stream), partial: Vec::new(), needs_flush: false, timer: None }
+        Self {
+            shared,
+            stream: Some(stream),
+            partial: Vec::new(),
+            needs_flush: false,
+            timer: None,
+            farewell: None,
+        }
     }
 }
 
@@ -90,11 +103,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 cx.waker().wake_by_ref();
             }
         }
-        let state = self.shared.lock();
-        if state.closing && !state.connection.wants_to_send() {
+        if self.poll_farewell(cx).is_ready() {
             return Poll::Ready(End::Local);
         }
-        drop(state);
         self.poll_timer(cx);
         Poll::Pending
     }
@@ -199,6 +210,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         }
         self.poll_flush(stream, cx)
+    }
+
+    /// Once the application has asked for the end: ready when all is sent, or when that takes too long, because
+    /// a peer that reads nothing must not keep a connection alive.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = self.shared.lock();
+        if !state.closing {
+            return Poll::Pending;
+        }
+        if !state.connection.wants_to_send() {
+            return Poll::Ready(());
+        }
+        drop(state);
+        let limit = self.farewell.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + FAREWELL)));
+        limit.as_mut().poll(cx)
     }
 
     fn poll_flush(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Result<(), End> {

@@ -394,7 +394,7 @@ mod tests {
                         .take(granted[*id as usize] as usize, now, |sample| measured = Some(sample))
                 );
                 assert!(channel.consume(granted[*id as usize] as usize));
-                measured.into_iter().for_each(|sample| channels.round_trip.measured(sample));
+                measured.into_iter().for_each(|sample| channels.round_trip.measured(sample, now));
                 channels.adjust_due(*id);
                 granted[*id as usize] = channels.next_adjust(now).unwrap().1;
             }

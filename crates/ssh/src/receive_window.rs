@@ -1,9 +1,9 @@
 //! What our side lets the peer send on a channel, and how that grows.
 //!
 //! Credit is given only for what the application has taken. The window starts small and grows to what the
-//! path needs: twice the measured delivery rate times the round trip. The round trip is measured without
-//! asking: when a window that was used up is opened, the time until data comes again is one. A window that
-//! never runs dry is large enough and does not grow.
+//! path needs: twice the measured delivery rate times the shortest round trip of late. The round trip is
+//! measured without asking: the time from giving credit until data comes that could not have been sent
+//! without it. A flow that something else limits measures too long, which the shortest forgives.
 //!
 //! Source: RFC 4254 section 5.2; the policy is ours.
 
@@ -24,8 +24,10 @@ pub(crate) struct ReceiveWindow {
     open: u32,
     /// Consumed by the application and not yet announced.
     consumed: u32,
-    /// When a window that had been used up was opened again.
-    reopened: Option<Instant>,
+    /// All bytes ever received.
+    received: u64,
+    /// A measurement under way: when credit was given, and how much had been given before.
+    credit: Option<(Instant, u64)>,
     epoch: Option<Epoch>,
 }
 
@@ -34,8 +36,6 @@ pub(crate) struct ReceiveWindow {
 struct Epoch {
     start: Instant,
     consumed: u64,
-    /// The window ran dry meanwhile.
-    dry: bool,
 }
 
 impl ReceiveWindow {
@@ -46,7 +46,8 @@ impl ReceiveWindow {
             largest: largest.max(size),
             open: size,
             consumed: 0,
-            reopened: None,
+            received: 0,
+            credit: None,
             epoch: None,
         }
     }
@@ -57,8 +58,12 @@ impl ReceiveWindow {
         let left = u32::try_from(bytes).ok().and_then(|bytes| self.open.checked_sub(bytes));
         let Some(left) = left else { return false };
         self.open = left;
-        if let Some(reopened) = self.reopened.take() {
-            measured(now.saturating_duration_since(reopened).max(SHORTEST_ROUND_TRIP));
+        self.received += bytes as u64;
+        if let Some((given, before)) = self.credit
+            && self.received > before
+        {
+            self.credit = None;
+            measured(now.saturating_duration_since(given).max(SHORTEST_ROUND_TRIP));
         }
         true
     }
@@ -90,9 +95,7 @@ impl ReceiveWindow {
         if consumed == 0 {
             return None;
         }
-        if self.open == 0 {
-            self.reopened = Some(now);
-        }
+        self.credit.get_or_insert((now, self.received + u64::from(self.open)));
         let grown = self.grow(consumed, now, round_trip).min(room);
         let bytes = consumed.saturating_add(grown);
         self.size = self.size.saturating_add(grown);
@@ -102,15 +105,14 @@ impl ReceiveWindow {
 
     /// By how much the window should grow.
     fn grow(&mut self, consumed: u32, now: Instant, round_trip: Option<Duration>) -> u32 {
-        let epoch = self.epoch.get_or_insert(Epoch { start: now, consumed: 0, dry: false });
+        let epoch = self.epoch.get_or_insert(Epoch { start: now, consumed: 0 });
         epoch.consumed += u64::from(consumed);
-        epoch.dry |= self.open == 0;
         if epoch.consumed < u64::from(self.size) {
             return 0;
         }
         let ended = *epoch;
-        self.epoch = Some(Epoch { start: now, consumed: 0, dry: false });
-        let Some(round_trip) = round_trip.filter(|_| ended.dry) else { return 0 };
+        self.epoch = Some(Epoch { start: now, consumed: 0 });
+        let Some(round_trip) = round_trip else { return 0 };
         let elapsed = now.saturating_duration_since(ended.start).max(Duration::from_micros(1));
         let per_round_trip = u128::from(ended.consumed) * round_trip.as_micros() / elapsed.as_micros();
         let wanted = u32::try_from(per_round_trip.saturating_mul(2)).unwrap_or(u32::MAX);
@@ -118,21 +120,25 @@ impl ReceiveWindow {
     }
 }
 
-/// The round trip of a connection, from what its channels measured.
+/// The shortest round trip of a connection of late, from what its channels measured.
 #[derive(Debug, Default)]
-pub(crate) struct RoundTrip(Option<Duration>);
+pub(crate) struct RoundTrip(Option<(Duration, Instant)>);
+
+/// Time after which a measurement is forgotten, because paths change.
+const MEMORY: Duration = Duration::from_secs(10);
 
 impl RoundTrip {
-    /// Follows slowly: one late packet is no long path.
-    pub(crate) fn measured(&mut self, sample: Duration) {
-        self.0 = Some(match self.0 {
-            Some(known) => (known * 3 + sample) / 4,
-            None => sample,
-        });
+    pub(crate) fn measured(&mut self, sample: Duration, now: Instant) {
+        let keep = self
+            .0
+            .is_some_and(|(shortest, at)| shortest < sample && now.saturating_duration_since(at) < MEMORY);
+        if !keep {
+            self.0 = Some((sample, now));
+        }
     }
 
     pub(crate) fn get(&self) -> Option<Duration> {
-        self.0
+        self.0.map(|(shortest, _)| shortest)
     }
 }
 
@@ -173,7 +179,7 @@ mod tests {
         for _ in 0..count {
             let burst = window.open;
             now += Duration::from_millis(100);
-            assert!(window.take(burst as usize, now, |sample| round_trip.measured(sample)));
+            assert!(window.take(burst as usize, now, |sample| round_trip.measured(sample, now)));
             now += consumer_delay;
             window.consume(burst as usize);
             window.announce(now, round_trip.get(), u32::MAX);
@@ -186,6 +192,30 @@ mod tests {
         let size = after_round_trips(12, Duration::ZERO);
         assert!(size >= 16 << 20, "{size}");
         assert!(after_round_trips(40, Duration::ZERO) <= 32 << 20);
+    }
+
+    #[test]
+    fn a_flow_that_never_runs_dry_grows_too() {
+        let mut window = ReceiveWindow::new(131_072, 32 << 20);
+        let mut round_trip = RoundTrip::default();
+        let (mut now, mut flying) = (start(), std::collections::VecDeque::new());
+        flying.push_back((now + Duration::from_millis(100), 131_072_usize));
+        // Data arrives in pieces; what is credited leaves at once and arrives a round trip later.
+        for _ in 0..20_000 {
+            let Some((at, bytes)) = flying.pop_front() else { break };
+            now = now.max(at);
+            let piece = bytes.min(16_384);
+            if bytes > piece {
+                flying.push_front((at + Duration::from_micros(10), bytes - piece));
+            }
+            assert!(window.take(piece, now, |sample| round_trip.measured(sample, now)));
+            if window.consume(piece)
+                && let Some(credit) = window.announce(now, round_trip.get(), u32::MAX)
+            {
+                flying.push_back((now + Duration::from_millis(100), credit as usize));
+            }
+        }
+        assert!(window.size >= 16 << 20, "{}", window.size);
     }
 
     #[test]

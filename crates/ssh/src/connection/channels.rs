@@ -195,7 +195,7 @@ impl Connection {
             self.channels.adjust_due(recipient);
         }
         if let Some(sample) = measured {
-            self.channels.round_trip.measured(sample);
+            self.channels.round_trip.measured(sample, now);
         }
         Ok(wanted.then_some((ChannelId(recipient), len)))
     }
