@@ -1,7 +1,7 @@
 //! `culvert quickstart`: a server and a client in this process, a tunnel between them, a page and bulk data through it.
 //!
 //! The steps are in `run`, what they are made of beside it: destinations to reach, requests through the local proxies,
-//! bulk data with digests, a progress bar, a folder that cleans up after itself.
+//! bulk data that is checked byte for byte, a progress bar, a folder that cleans up after itself.
 
 pub mod bulk;
 mod failure;
