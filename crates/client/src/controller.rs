@@ -199,9 +199,7 @@ impl Controller {
 }
 
 fn session_id(config: &Config) -> SessionId {
-    let configured = config.identity.session_id.as_ref();
-    let parsed = configured.and_then(|id| SessionId::parse(id.as_str()).ok());
-    parsed.unwrap_or_else(|| SessionId::from_bytes(random()))
+    config.identity.session_id.clone().unwrap_or_else(|| SessionId::from_bytes(random()))
 }
 
 /// What the entry offers, this build can speak and the config allows.

@@ -58,8 +58,11 @@ fn identity(fields: &mut Fields<'_>) -> Option<Identity> {
             0
         }
     };
-    let session_id = fields.text("SessionID").map(SessionId::parse);
-    if session_id == Some(None) {
+    // The reference takes lowercase only, where its server takes both.
+    let lowercase = |text: &str| !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let session_id =
+        fields.text("SessionID").map(|text| SessionId::parse(text).ok().filter(|_| lowercase(text)));
+    if matches!(session_id, Some(None)) {
         fields.fault("SessionID", Fault::Invalid { expected: "32 lowercase hex digits" });
     }
     Some(Identity {

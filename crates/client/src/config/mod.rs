@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use culvert_protocol::TunnelProtocol;
+use culvert_protocol::api::SessionId;
 
 pub use problem::{ConfigError, Fault, Problem};
 pub use secret::Secret;
@@ -58,27 +59,6 @@ pub struct Identity {
     pub session_id: Option<SessionId>,
     /// Signed access tokens, base64.
     pub authorizations: Vec<Secret<String>>,
-}
-
-/// Identifies one run of a client to its servers: 32 lowercase hex digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionId(String);
-
-impl SessionId {
-    /// From 16 random bytes.
-    pub fn from_bytes(bytes: &[u8; 16]) -> Self {
-        Self(data_encoding::HEXLOWER.encode(bytes))
-    }
-
-    /// From its text form; `None` unless it is 32 lowercase hex digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        (digits && text.len() == 32).then(|| Self(text.to_owned()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// The local proxies and where they listen.

@@ -125,11 +125,6 @@ impl Connection {
         self.close(id);
     }
 
-    /// True while everything that was written to the channel has not yet been sealed.
-    pub fn has_queued(&mut self, id: ChannelId) -> bool {
-        self.channels.get(id.0).is_some_and(|channel| !channel.queue.is_empty())
-    }
-
     pub(super) fn on_connection(
         &mut self,
         message: Message<'_>,
