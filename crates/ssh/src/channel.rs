@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::config::Limits;
-use crate::receive_window::{ReceiveWindow, RoundTrip};
+use crate::credit::Credit;
+use crate::receive_window::{Bounds, ReceiveWindow, RoundTrip};
 
 /// Largest CHANNEL_DATA body sent or accepted. PROTOCOL.md 3.7: the reference's limit; larger gains nothing.
 pub(crate) const MAX_DATA: u32 = 32 * 1024;
@@ -18,10 +19,11 @@ pub(crate) const MAX_DATA: u32 = 32 * 1024;
 /// Bytes an application may have queued on one channel before it has to wait.
 pub(crate) const SEND_QUEUE: usize = 128 * 1024;
 
-/// Bytes by which the windows of one connection may grow together. A peer chooses the round trip that is measured and,
-/// through what it opens channels to, how fast they are read: without a bound for all it could make each as
-/// large as one may be, and then have nobody read.
-const MAX_GROWTH: u32 = 64 << 20;
+/// What applications may have queued on all channels of a connection before each gets only its least.
+const ALL_SEND_QUEUES: usize = 512 * 1024;
+
+/// Divided by the number of channels, what each may queue whatever the others have.
+const LEAST_QUEUES: usize = 64 * 1024;
 
 /// One of our channels, by the number that the peer uses for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,18 +94,22 @@ pub(crate) struct Channel {
     application: Application,
     /// The channel stands in the round of senders.
     in_round: bool,
+    /// The channel stands in the queue of adjusts.
+    in_adjusts: bool,
 }
 
 impl Channel {
-    pub(crate) fn new(phase: Phase, limits: &Limits) -> Self {
+    /// A channel whose peer may send nothing yet.
+    pub(crate) fn new(phase: Phase) -> Self {
         Self {
             phase,
-            receive: ReceiveWindow::new(limits.window, limits.largest_window),
+            receive: ReceiveWindow::default(),
             outgoing: Outgoing::Flowing,
             incoming: Incoming::Flowing,
             queue: VecDeque::new(),
             application: Application::Attached,
             in_round: false,
+            in_adjusts: false,
         }
     }
 
@@ -115,12 +121,22 @@ impl Channel {
         }
     }
 
-    /// Queues as much of `data` as there is room for.
-    pub(crate) fn write(&mut self, data: &[u8]) -> usize {
+    /// What the peer can make us hold, of what we count: nothing once the application has let go, because
+    /// what comes then is dropped.
+    fn claim(&self) -> u32 {
+        match (self.application, self.incoming) {
+            (Application::Gone, _) => 0,
+            (_, Incoming::Flowing) => self.receive.held().saturating_add(self.receive.open()),
+            (_, Incoming::Finished | Incoming::Closed) => self.receive.held(),
+        }
+    }
+
+    /// Queues as much of `data` as fits into a queue of `most` bytes.
+    fn write(&mut self, data: &[u8], most: usize) -> usize {
         if self.outgoing != Outgoing::Flowing {
             return 0;
         }
-        let room = SEND_QUEUE.saturating_sub(self.queue.len());
+        let room = most.saturating_sub(self.queue.len());
         let taken = room.min(data.len());
         self.queue.extend(&data[..taken]);
         if taken < data.len() {
@@ -186,9 +202,9 @@ impl Channel {
         matches!(self.phase, Phase::Open(_)) && (self.sendable() > 0 || end_due)
     }
 
-    /// Notes consumed bytes; true when an adjust is due and the peer can still use it.
-    pub(crate) fn consume(&mut self, bytes: usize) -> bool {
-        self.receive.consume(bytes)
+    /// True when an adjust is due and the peer can still use it.
+    fn is_adjust_due(&self) -> bool {
+        self.receive.is_due()
             && self.incoming == Incoming::Flowing
             && self.outgoing < Outgoing::Closed
             && matches!(self.phase, Phase::Open(_))
@@ -199,13 +215,10 @@ impl Channel {
         self.outgoing = self.outgoing.max(Outgoing::Finishing);
     }
 
-    /// The application lets go: CLOSE follows what is queued. True when an adjust is due: while something is
-    /// queued, the peer must be able to get rid of what it has queued itself, or two sides that let go at
-    /// once would wait for each other's window for ever.
-    pub(crate) fn release(&mut self) -> bool {
+    /// The application lets go: CLOSE follows what is queued, and what comes meanwhile is dropped.
+    fn release(&mut self) {
         self.application = Application::Gone;
         self.close();
-        !self.queue.is_empty() && self.consume(usize::MAX)
     }
 
     /// Asks for CLOSE after what is queued.
@@ -225,7 +238,7 @@ impl Channel {
 }
 
 /// All channels of a connection, by our number, with the round of senders.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Channels {
     slots: Vec<Option<Channel>>,
     free: Vec<u32>,
@@ -234,12 +247,31 @@ pub(crate) struct Channels {
     /// Channels that wait for room, in the order in which they came.
     waiting: VecDeque<u32>,
     open: usize,
-    /// What windows have grown by.
-    growth: u32,
+    /// Bytes in the send queues.
+    queued: usize,
+    window: u32,
+    largest_window: u32,
+    pub(crate) credit: Credit,
     pub(crate) round_trip: RoundTrip,
 }
 
 impl Channels {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            round: VecDeque::new(),
+            adjusts: VecDeque::new(),
+            waiting: VecDeque::new(),
+            open: 0,
+            queued: 0,
+            window: limits.window,
+            largest_window: limits.largest_window,
+            credit: Credit::new(limits.window),
+            round_trip: RoundTrip::default(),
+        }
+    }
+
     /// Channels that hold a number.
     pub(crate) fn len(&self) -> usize {
         self.open
@@ -264,13 +296,116 @@ impl Channels {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
+    /// Changes a channel and keeps the sums right that its windows and queue are part of.
+    fn change<T>(&mut self, id: u32, change: impl FnOnce(&mut Channel) -> T) -> Option<T> {
+        let channel = self.slots.get_mut(id as usize)?.as_mut()?;
+        let (claim, queued) = (channel.claim(), channel.queue.len());
+        let result = change(channel);
+        self.credit.changed(claim, channel.claim());
+        self.queued = (self.queued + channel.queue.len()).saturating_sub(queued);
+        Some(result)
+    }
+
     /// Frees a number.
     pub(crate) fn remove(&mut self, id: u32) {
         if let Some(channel) = self.slots.get_mut(id as usize).and_then(Option::take) {
-            self.growth = self.growth.saturating_sub(channel.receive.growth());
+            self.credit.changed(channel.claim(), 0);
+            self.queued = self.queued.saturating_sub(channel.queue.len());
             self.free.push(id);
             self.open -= 1;
         }
+    }
+
+    /// Opens a channel's receive window for the first time; returns what to promise.
+    pub(crate) fn open_window(&mut self, id: u32) -> u32 {
+        let open = self.credit.grant(0, self.window, self.open);
+        let window = ReceiveWindow::new(self.window, open);
+        self.change(id, |channel| channel.receive = window).map_or(0, |()| open)
+    }
+
+    /// Takes received data of a channel that is open; false when the peer overran its window.
+    pub(crate) fn take(&mut self, id: u32, bytes: usize, now: Instant) -> bool {
+        let mut measured = None;
+        let Some(channel) = self.get(id) else { return false };
+        let within = channel.receive.take(bytes, now, |sample| measured = Some(sample));
+        if let Some(sample) = measured {
+            self.round_trip.measured(sample);
+        }
+        within
+    }
+
+    /// The application has taken received bytes, or they were dropped.
+    pub(crate) fn consume(&mut self, id: u32, bytes: usize) {
+        let consumed = self.change(id, |channel| {
+            // What is dropped earns nothing.
+            let earns = channel.application != Application::Gone;
+            let taken = channel.receive.consume(bytes);
+            if earns { taken } else { 0 }
+        });
+        self.credit.earn(u64::from(consumed.unwrap_or(0)));
+        self.adjust_if_due(id);
+    }
+
+    /// The application lets go of a channel.
+    ///
+    /// While something is queued to be sent, credit goes on to be given: two sides that let go at once would
+    /// otherwise wait for each other's window for ever.
+    pub(crate) fn release(&mut self, id: u32) {
+        let queued = self.change(id, |channel| {
+            channel.release();
+            channel.receive.consume(usize::MAX);
+            !channel.queue.is_empty()
+        });
+        if queued == Some(true) {
+            self.adjust_if_due(id);
+        }
+    }
+
+    /// The peer sends no more data.
+    pub(crate) fn finish_incoming(&mut self, id: u32) {
+        self.change(id, |channel| channel.incoming = Incoming::Finished);
+    }
+
+    /// The peer has closed, or refused; true when the channel is over.
+    pub(crate) fn close_incoming(&mut self, id: u32) -> bool {
+        self.change(id, |channel| {
+            channel.incoming = Incoming::Closed;
+            channel.is_over()
+        })
+        .unwrap_or(false)
+    }
+
+    /// Drops what is queued to be sent.
+    pub(crate) fn discard_queue(&mut self, id: u32) {
+        self.change(id, |channel| channel.queue = VecDeque::new());
+    }
+
+    /// Queues as much of `data` as there is room for.
+    pub(crate) fn write(&mut self, id: u32, data: &[u8]) -> usize {
+        let least = LEAST_QUEUES / self.open.max(1);
+        let left = ALL_SEND_QUEUES.saturating_sub(self.queued);
+        self.change(id, |channel| {
+            let queued = channel.queue.len();
+            let share = queued + left.saturating_sub(queued) / 2;
+            channel.write(data, share.max(least).clamp(1, SEND_QUEUE))
+        })
+        .unwrap_or(0)
+    }
+
+    /// Takes from a channel's queue what `send` makes of its first bytes, in two parts; those were sent.
+    pub(crate) fn send_queued(&mut self, id: u32, send: impl FnOnce(u32, [&[u8]; 2])) {
+        self.change(id, |channel| {
+            let sendable = channel.sendable();
+            let (head, tail) = channel.queue.as_slices();
+            let (head, rest) = head.split_at(head.len().min(sendable));
+            debug_assert!(rest.is_empty() || head.len() == sendable);
+            let tail = tail.get(..sendable - head.len()).unwrap_or_default();
+            if let Phase::Open(peer) = &channel.phase {
+                send(peer.id, [head, tail]);
+            }
+            channel.queue.drain(..sendable);
+            channel.sent(sendable);
+        });
     }
 
     /// Puts a channel at the end of the round when it has something to send.
@@ -297,27 +432,44 @@ impl Channels {
         None
     }
 
-    /// Remembers that a window adjust is due.
-    pub(crate) fn adjust_due(&mut self, id: u32) {
-        self.adjusts.push_back(id);
+    /// Remembers that a window adjust is due, once.
+    fn adjust_if_due(&mut self, id: u32) {
+        if let Some(channel) = self.get(id)
+            && !channel.in_adjusts
+            && channel.is_adjust_due()
+        {
+            channel.in_adjusts = true;
+            self.adjusts.push_back(id);
+        }
     }
 
     /// The next window adjust to send: the peer's number for the channel, and the bytes.
     pub(crate) fn next_adjust(&mut self, now: Instant) -> Option<(u32, u32)> {
-        let round_trip = self.round_trip.get();
         while let Some(id) = self.adjusts.pop_front() {
-            let room = MAX_GROWTH.saturating_sub(self.growth);
-            let Some(channel) = self.get(id) else { continue };
-            let before = channel.receive.growth();
-            let announced = channel.receive.announce(now, round_trip, room);
-            let grown = channel.receive.growth().saturating_sub(before);
-            let peer = channel.peer().map(|peer| peer.id);
-            self.growth = self.growth.saturating_add(grown);
-            if let (Some(peer), Some(bytes)) = (peer, announced) {
-                return Some((peer, bytes));
+            if let Some(adjust) = self.adjust(id, now) {
+                return Some(adjust);
             }
         }
         None
+    }
+
+    fn adjust(&mut self, id: u32, now: Instant) -> Option<(u32, u32)> {
+        let largest = if self.credit.is_strained() { self.window } else { self.largest_window };
+        let bounds = Bounds { first: self.window, largest, round_trip: self.round_trip.get() };
+        let channel = self.slots.get_mut(id as usize)?.as_mut()?;
+        channel.in_adjusts = false;
+        if !channel.is_adjust_due() {
+            return None;
+        }
+        let (claim, wanted) = channel.receive.wanted(now, bounds);
+        // What a channel is sent that nobody reads any more is dropped, and costs no memory.
+        let counts = channel.application != Application::Gone;
+        let granted = if counts { self.credit.grant(claim, wanted, self.open) } else { wanted };
+        let peer = self.change(id, |channel| {
+            channel.receive.give(granted, now);
+            channel.peer().map(|peer| peer.id)
+        })??;
+        (granted > 0).then_some((peer, granted))
     }
 
     /// Remembers that a channel waits for room, once.
@@ -350,69 +502,4 @@ impl Channels {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open_channel(window: u32) -> Channel {
-        Channel::new(Phase::Open(Peer { id: 9, window, max_data: MAX_DATA }), &Limits::default())
-    }
-
-    #[test]
-    fn senders_take_turns() {
-        let mut channels = Channels::default();
-        let first = channels.insert(open_channel(u32::MAX)).unwrap().0;
-        let second = channels.insert(open_channel(u32::MAX)).unwrap().0;
-        for id in [first, second] {
-            channels.get(id).unwrap().write(&[1; 100_000]);
-            channels.join_round(id);
-        }
-        let mut order = Vec::new();
-        for _ in 0..4 {
-            let id = channels.next_turn().unwrap();
-            order.push(id);
-            channels.join_round(id);
-        }
-        assert_eq!(order, [first, second, first, second]);
-    }
-
-    /// A peer that answers late and whose destinations read fast until all windows are large.
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "there is no other way to make an instant")]
-    fn windows_grow_within_one_bound_for_all() {
-        let mut channels = Channels::default();
-        let mut now = Instant::now();
-        let ids: Vec<u32> = (0..20).map(|_| channels.insert(open_channel(1)).unwrap().0).collect();
-        let mut granted = vec![Limits::default().window; ids.len()];
-        for _ in 0..15 {
-            now += std::time::Duration::from_millis(100);
-            for id in &ids {
-                let channel = channels.get(*id).unwrap();
-                let mut measured = None;
-                assert!(
-                    channel
-                        .receive
-                        .take(granted[*id as usize] as usize, now, |sample| measured = Some(sample))
-                );
-                assert!(channel.consume(granted[*id as usize] as usize));
-                measured.into_iter().for_each(|sample| channels.round_trip.measured(sample, now));
-                channels.adjust_due(*id);
-                granted[*id as usize] = channels.next_adjust(now).unwrap().1;
-            }
-        }
-        let grown: u64 = granted.iter().map(|bytes| u64::from(bytes - Limits::default().window)).sum();
-        assert_eq!(grown, u64::from(MAX_GROWTH));
-        ids.iter().for_each(|id| channels.remove(*id));
-        assert_eq!(channels.growth, 0);
-    }
-
-    #[test]
-    fn a_number_is_reused_only_after_removal() {
-        let mut channels = Channels::default();
-        let first = channels.insert(open_channel(1)).unwrap();
-        assert_ne!(channels.insert(open_channel(1)).unwrap(), first);
-        channels.remove(first.0);
-        channels.remove(first.0);
-        assert_eq!(channels.len(), 1);
-        assert_eq!(channels.insert(open_channel(1)).unwrap(), first);
-    }
-}
+mod tests;

@@ -42,7 +42,8 @@ pub enum ServerKind {
 pub struct Limits {
     /// Channels that may exist at a time, both sides' together.
     pub channels: usize,
-    /// Receive window of a channel in bytes, at first.
+    /// Receive window of a channel in bytes, at first. Less is promised while many channels share what a
+    /// connection may promise.
     pub window: u32,
     /// What a channel's window may grow to on long paths.
     pub largest_window: u32,
@@ -54,7 +55,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         // PROTOCOL.md 3.7: the reference's window is 4 packets.
-        Self { channels: 8192, window: 4 * MAX_DATA, largest_window: 32 << 20, rekey_bytes: None }
+        Self { channels: 4096, window: 4 * MAX_DATA, largest_window: 32 << 20, rekey_bytes: None }
     }
 }
 

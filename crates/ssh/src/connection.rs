@@ -15,12 +15,14 @@ mod output;
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use culvert_obfuscation::Prng;
 
 use crate::channel::Channels;
 use crate::config::{ClientConfig, Decisions, Limits, ServerConfig};
+use crate::credit::MemoryBudget;
 use crate::error::{Error, Misbehaviour};
 use crate::event::Event;
 use crate::ident::Ident;
@@ -113,6 +115,10 @@ pub struct Connection {
     /// Messages that must wait until a key exchange is over.
     held: VecDeque<Vec<u8>>,
     held_bytes: usize,
+    /// Of what waits to be sent, bytes that the peer asked for.
+    owed: usize,
+    /// When keys were agreed on, until the peer's first message under them.
+    keyed_at: Option<Instant>,
     events: VecDeque<Event>,
 }
 
@@ -134,6 +140,7 @@ impl Connection {
     }
 
     fn new(side: Side, keys: Box<dyn EphemeralKeys + Send>, seed: &culvert_obfuscation::Seed) -> Self {
+        let channels = Channels::new(&side.limits());
         Self {
             side,
             keys,
@@ -144,12 +151,27 @@ impl Connection {
             peer_ident: None,
             exchange: Exchange::default(),
             authentication: Authentication::default(),
-            channels: Channels::default(),
+            channels,
             requests: Requests::default(),
             held: VecDeque::new(),
             held_bytes: 0,
+            owed: 0,
+            keyed_at: None,
             events: VecDeque::new(),
         }
+    }
+
+    /// Lets the connection's windows grow within a budget that it shares with others. Without one only its own
+    /// bounds apply.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Arc<MemoryBudget>) -> Self {
+        self.channels.credit.set_budget(budget);
+        self
+    }
+
+    /// Bytes that the peer can make this side hold on channels: sent and not taken, and what it may still send.
+    pub fn claimed(&self) -> u64 {
+        self.channels.credit.total()
     }
 
     /// Takes received bytes; stops after one packet, or one step of the opening.
@@ -201,7 +223,7 @@ impl Connection {
     pub fn reply(&mut self, token: ReplyToken, reply: Reply) {
         self.requests.answer(&token, reply);
         while let Some(reply) = self.requests.next_answer() {
-            self.send(match reply {
+            self.answer(match reply {
                 Ok(body) => messages::with_body(number::REQUEST_SUCCESS, &body),
                 Err(_) => messages::start(number::REQUEST_FAILURE),
             });
@@ -221,11 +243,18 @@ impl Connection {
     /// Queues or seals a message, depending on whether a key exchange is under way.
     fn send(&mut self, payload: Vec<u8>) {
         if self.exchange.blocks_sending() || !self.held.is_empty() {
-            self.held_bytes += payload.len();
+            self.held_bytes += held_size(&payload);
             self.held.push_back(payload);
         } else {
             self.outbound.message(&payload);
         }
+    }
+
+    /// Sends what the peer asked for.
+    fn answer(&mut self, payload: Vec<u8>) {
+        // As much as it costs: a short message takes more room than its payload.
+        self.owed += held_size(&payload);
+        self.send(payload);
     }
 
     /// Sorts a packet by layer and checks that the layer is allowed now.
@@ -235,8 +264,16 @@ impl Connection {
         };
         let layer = messages::layer(message);
         self.exchange.check_allowed(message, layer)?;
+        self.measure_login(layer, now);
         match layer {
-            Layer::KeyExchange => self.on_key_exchange(message, payload).map(|()| None),
+            Layer::KeyExchange => {
+                let keyed = self.exchange.is_keyed();
+                self.on_key_exchange(message, payload)?;
+                if !keyed && self.exchange.is_keyed() {
+                    self.keyed_at = Some(now);
+                }
+                Ok(None)
+            }
             Layer::Unknown => {
                 self.answer_unknown();
                 Ok(None)
@@ -252,6 +289,15 @@ impl Connection {
             }
         }
         .and_then(|data| self.check_backlog().map(|()| data))
+    }
+
+    /// Login begins with a question or an answer that nothing else delays: the best measure of the path there is.
+    fn measure_login(&mut self, layer: Layer, now: Instant) {
+        if layer == Layer::Authentication
+            && let Some(keyed) = self.keyed_at.take()
+        {
+            self.channels.round_trip.measured(now.saturating_duration_since(keyed));
+        }
     }
 
     fn on_message(
@@ -272,17 +318,23 @@ impl Connection {
     /// RFC 4253 section 11.4.
     fn answer_unknown(&mut self) {
         let sequence = self.inbound.last_sequence();
-        self.send(messages::unimplemented(sequence));
+        self.answer(messages::unimplemented(sequence));
     }
 
-    /// A peer that asks for replies and reads none of them must not fill our memory.
+    /// A peer that asks for replies and reads none of them must not fill our memory. What applications of this
+    /// side ask for does not count: however much it is, it is not the peer's fault.
     fn check_backlog(&self) -> Result<(), Error> {
-        const MAX_BACKLOG: usize = 1024 * 1024;
-        if self.outbound.ready.len() + self.held_bytes > MAX_BACKLOG {
+        const MAX_OWED: usize = 512 * 1024;
+        if self.owed > MAX_OWED {
             return Err(Error::Peer(Misbehaviour::RepliesUnread));
         }
         Ok(())
     }
+}
+
+/// Memory that a message takes while it waits, or on the wire.
+fn held_size(payload: &[u8]) -> usize {
+    payload.len() + 64
 }
 
 /// DISCONNECT ends the connection; IGNORE, DEBUG, UNIMPLEMENTED and EXT_INFO have no effect.

@@ -90,8 +90,8 @@ pub enum Misbehaviour {
     DataAfterEnd,
     #[error("an answer nobody asked for")]
     UnexpectedReply,
-    #[error("a channel that accepts no data")]
-    ZeroPacketLimit,
+    #[error("a channel that accepts no data, or next to none at once")]
+    PacketLimit,
     #[error("too many unanswered requests")]
     TooManyRequests,
     #[error("more replies were asked for than were read")]

@@ -12,6 +12,10 @@ use crate::error::{Error, Misbehaviour};
 /// Largest packet length accepted. PROTOCOL.md 3.4.
 pub(crate) const MAX_PACKET: u32 = 256 * 1024;
 
+/// The same before keys are in use, where a stranger may speak. RFC 4253 section 6.1 asks for 35,000; the reference
+/// sends no more than a few thousand (PROTOCOL.md 3.4).
+const MAX_CLEAR_PACKET: u32 = 64 * 1024;
+
 /// What protects a direction now.
 enum Protection {
     Clear,
@@ -113,15 +117,17 @@ impl Inbound {
     }
 
     fn read_length(&mut self, head: &mut [u8]) -> Result<u32, Error> {
-        let length = match &mut self.protection {
-            Protection::Keyed(opener) => opener.packet_length(self.sequence, head).map_err(Error::Packet)?,
-            Protection::Clear => be32(head),
+        let (length, most) = match &mut self.protection {
+            Protection::Keyed(opener) => {
+                (opener.packet_length(self.sequence, head).map_err(Error::Packet)?, MAX_PACKET)
+            }
+            Protection::Clear => (be32(head), MAX_CLEAR_PACKET),
             Protection::Obfuscated(keystream) => {
                 keystream.apply(head);
-                be32(head)
+                (be32(head), MAX_CLEAR_PACKET)
             }
         };
-        if !(2..=MAX_PACKET).contains(&length) {
+        if !(2..=most).contains(&length) {
             return Err(Error::Peer(Misbehaviour::PacketLength));
         }
         Ok(length)

@@ -15,6 +15,7 @@ pub mod wire;
 mod channel;
 mod config;
 mod connection;
+mod credit;
 mod error;
 mod event;
 mod ident;
@@ -31,6 +32,7 @@ pub use config::{
     PreambleFacts, ReplyPrefix, ServerConfig, ServerKind, ServerObfuscation,
 };
 pub use connection::{BATCH, ChannelData, ChannelOpen, Connection, OpenError, Progress};
+pub use credit::MemoryBudget;
 pub use error::{Error, Misbehaviour};
 pub use event::Event;
 pub use ident::{Ident, IdentError};

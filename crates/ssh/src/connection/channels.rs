@@ -49,24 +49,21 @@ impl Connection {
         if self.channels.len() >= limits.channels {
             return Err(OpenError::TooMany);
         }
-        let channel = Channel::new(Phase::Opening, &limits);
-        let id = self.channels.insert(channel).ok_or(OpenError::TooMany)?;
-        let message =
-            messages::channel_open(open.kind.as_bytes(), id.0, limits.window, MAX_DATA, open.payload);
+        let id = self.channels.insert(Channel::new(Phase::Opening)).ok_or(OpenError::TooMany)?;
+        let window = self.channels.open_window(id.0);
+        let message = messages::channel_open(open.kind.as_bytes(), id.0, window, MAX_DATA, open.payload);
         self.send(message);
         Ok(id)
     }
 
     /// Accepts a channel that the peer offered. Ignored when the channel is gone.
     pub fn accept_channel(&mut self, id: ChannelId) {
-        let window = self.side.limits().window;
         let Some(channel) = self.channels.get(id.0) else { return };
         let Phase::Offered(peer) = &channel.phase else { return };
-        let message =
-            messages::numbers(number::CHANNEL_OPEN_CONFIRMATION, &[peer.id, id.0, window, MAX_DATA]);
-        let peer = Peer { id: peer.id, window: peer.window, max_data: peer.max_data };
-        channel.phase = Phase::Open(peer);
-        self.send(message);
+        let peer_id = peer.id;
+        channel.phase = Phase::Open(Peer { id: peer_id, window: peer.window, max_data: peer.max_data });
+        let window = self.channels.open_window(id.0);
+        self.answer(messages::numbers(number::CHANNEL_OPEN_CONFIRMATION, &[peer_id, id.0, window, MAX_DATA]));
         self.channels.join_round(id.0);
     }
 
@@ -76,22 +73,19 @@ impl Connection {
         let Phase::Offered(peer) = &channel.phase else { return };
         let message = messages::channel_open_failure(peer.id, reason, description.as_bytes());
         self.channels.remove(id.0);
-        self.send(message);
+        self.answer(message);
     }
 
     /// Queues data; returns how much was taken. Less than all: wait for [`Event::ChannelWritable`].
     pub fn write(&mut self, id: ChannelId, data: &[u8]) -> usize {
-        let Some(channel) = self.channels.get(id.0) else { return 0 };
-        let taken = channel.write(data);
+        let taken = self.channels.write(id.0, data);
         self.channels.join_round(id.0);
         taken
     }
 
     /// Reports received data as taken by the application, which lets the peer send more.
     pub fn consume(&mut self, id: ChannelId, bytes: usize) {
-        if self.channels.get(id.0).is_some_and(|channel| channel.consume(bytes)) {
-            self.channels.adjust_due(id.0);
-        }
+        self.channels.consume(id.0, bytes);
     }
 
     /// Ends our direction after what is queued (half-close).
@@ -105,12 +99,8 @@ impl Connection {
     /// Closes the channel after what is queued. The caller must not use `id` again: the number is given to
     /// another channel once the peer has closed too.
     pub fn close(&mut self, id: ChannelId) {
-        let Some(channel) = self.channels.get(id.0) else { return };
-        let (adjust_due, over) = (channel.release(), channel.is_over());
-        if adjust_due {
-            self.channels.adjust_due(id.0);
-        }
-        if over {
+        self.channels.release(id.0);
+        if self.channels.get(id.0).is_some_and(|channel| channel.is_over()) {
             self.channels.remove(id.0);
         } else {
             self.channels.join_round(id.0);
@@ -119,9 +109,7 @@ impl Connection {
 
     /// Closes the channel at once; queued data is lost.
     pub fn abort(&mut self, id: ChannelId) {
-        if let Some(channel) = self.channels.get(id.0) {
-            channel.queue.clear();
-        }
+        self.channels.discard_queue(id.0);
         self.close(id);
     }
 
@@ -167,7 +155,7 @@ impl Connection {
                 let id = self.requests.replied()?;
                 self.events.push_back(Event::Reply { id, reply: Err(Refused) });
             }
-            Message::Ping(data) => self.send(messages::pong(data)),
+            Message::Ping(data) => self.answer(messages::pong(data)),
             // PONG answers a PING that is never sent; channel replies answer requests never made.
             _ => {}
         }
@@ -175,22 +163,18 @@ impl Connection {
     }
 
     fn on_data(&mut self, recipient: u32, len: usize, now: Instant) -> Result<Option<Received>, Error> {
-        let mut measured = None;
         let channel = self.open_channel_of(recipient)?;
         if channel.incoming != Incoming::Flowing {
             return Err(Error::Peer(Misbehaviour::DataAfterEnd));
         }
-        if len > MAX_DATA as usize || !channel.receive.take(len, now, |sample| measured = Some(sample)) {
-            return Err(Error::Peer(Misbehaviour::WindowOverrun));
-        }
         // After our CLOSE the application is gone; the peer may not know yet. While CLOSE waits for what is
         // queued, the window opens again: the peer's own CLOSE may stand behind what it still has to send.
-        let wanted = len > 0 && channel.outgoing < Outgoing::Closing;
-        if channel.outgoing == Outgoing::Closing && channel.consume(len) {
-            self.channels.adjust_due(recipient);
+        let (outgoing, wanted) = (channel.outgoing, len > 0 && channel.outgoing < Outgoing::Closing);
+        if len > MAX_DATA as usize || !self.channels.take(recipient, len, now) {
+            return Err(Error::Peer(Misbehaviour::WindowOverrun));
         }
-        if let Some(sample) = measured {
-            self.channels.round_trip.measured(sample, now);
+        if outgoing >= Outgoing::Closing {
+            self.channels.consume(recipient, len);
         }
         Ok(wanted.then_some((ChannelId(recipient), len)))
     }
@@ -212,14 +196,14 @@ impl Connection {
     fn on_open(&mut self, peer: Peer, kind: &[u8], payload: &[u8]) {
         let limits = self.side.limits();
         let peer_id = peer.id;
-        let channel = Channel::new(Phase::Offered(peer), &limits);
+        let channel = Channel::new(Phase::Offered(peer));
         let id = (self.channels.len() < limits.channels).then(|| self.channels.insert(channel)).flatten();
         match id {
             Some(id) => {
                 let (kind, payload) = (kind.to_vec(), payload.to_vec());
                 self.events.push_back(Event::ChannelOffered { id, kind, payload });
             }
-            None => self.send(messages::channel_open_failure(peer_id, RESOURCE_SHORTAGE, b"")),
+            None => self.answer(messages::channel_open_failure(peer_id, RESOURCE_SHORTAGE, b"")),
         }
     }
 
@@ -241,9 +225,8 @@ impl Connection {
     fn on_open_failure(&mut self, recipient: u32, reason: u32, description: &[u8]) -> Result<(), Error> {
         let channel = self.asked_channel_of(recipient)?;
         // The number stays taken until the application lets go of it, lest its next use meet another channel.
-        channel.incoming = Incoming::Closed;
         channel.outgoing = Outgoing::Closed;
-        if channel.is_over() {
+        if self.channels.close_incoming(recipient) {
             self.channels.remove(recipient);
         }
         let description = description.iter().copied().take(MAX_DESCRIPTION).collect();
@@ -256,7 +239,7 @@ impl Connection {
         if channel.incoming != Incoming::Flowing {
             return Err(Error::Peer(Misbehaviour::DataAfterEnd));
         }
-        channel.incoming = Incoming::Finished;
+        self.channels.finish_incoming(recipient);
         self.events.push_back(Event::ChannelFinished(ChannelId(recipient)));
         Ok(())
     }
@@ -266,11 +249,10 @@ impl Connection {
         if channel.incoming == Incoming::Closed {
             return Err(Error::Peer(Misbehaviour::DataAfterEnd));
         }
-        channel.incoming = Incoming::Closed;
         // The peer reads nothing any more: what is queued is lost, and CLOSE is due from us too.
-        channel.queue.clear();
         channel.close();
-        let over = channel.is_over();
+        self.channels.discard_queue(recipient);
+        let over = self.channels.close_incoming(recipient);
         self.events.push_back(Event::ChannelClosed(ChannelId(recipient)));
         if over {
             self.channels.remove(recipient);
@@ -289,7 +271,7 @@ impl Connection {
             && !closing
         {
             let message = messages::numbers(number::CHANNEL_FAILURE, &[peer.id]);
-            self.send(message);
+            self.answer(message);
         }
         Ok(())
     }
@@ -310,10 +292,13 @@ impl Connection {
     }
 }
 
+/// Least that a peer must accept at once. The reference asks for the same: a packet limit below a message's head
+/// means nothing, and one of zero could never be served and would hold its channel for ever.
+const LEAST_PACKET: u32 = 9;
+
 fn peer(id: u32, window: u32, max_packet: u32) -> Result<Peer, Error> {
-    // A peer that accepts no data could never be served, and would hold its channel for ever.
-    if max_packet == 0 {
-        return Err(Error::Peer(Misbehaviour::ZeroPacketLimit));
+    if max_packet < LEAST_PACKET {
+        return Err(Error::Peer(Misbehaviour::PacketLimit));
     }
     Ok(Peer { id, window, max_data: max_packet.min(MAX_DATA) })
 }

@@ -74,6 +74,11 @@ struct Running {
 }
 
 impl Exchange {
+    /// True once keys have been agreed on.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.established.is_some()
+    }
+
     /// True from our KEXINIT to our NEWKEYS.
     pub(super) fn blocks_sending(&self) -> bool {
         self.established.is_none() || matches!(self.state, State::Offered(_) | State::Running(_))

@@ -39,6 +39,7 @@ impl Connection {
     pub fn advance_output(&mut self, bytes: usize, now: Instant) {
         if !self.opening.advance(bytes, now) {
             self.outbound.ready.advance(bytes);
+            self.owed = self.owed.min(self.outbound.ready.len() + self.held_bytes);
         }
         if self.outbound.ready.len() < BATCH / 2 {
             self.wake_waiting();
@@ -77,7 +78,10 @@ impl Connection {
     }
 
     fn seal_channels(&mut self, now: Instant) {
-        while let Some((recipient, bytes)) = self.channels.next_adjust(now) {
+        // Adjusts that wait merge, so that a peer which reads nothing cannot make them pile up.
+        while self.outbound.ready.len() < BATCH
+            && let Some((recipient, bytes)) = self.channels.next_adjust(now)
+        {
             self.outbound.message(&messages::numbers(number::CHANNEL_WINDOW_ADJUST, &[recipient, bytes]));
         }
         while self.outbound.ready.len() < BATCH {
@@ -141,15 +145,10 @@ impl Connection {
 /// One channel's turn: one packet of data, or its end.
 fn take_turn(channels: &mut Channels, outbound: &mut Outbound, id: u32) -> Option<Event> {
     let channel = channels.get(id)?;
-    let sendable = channel.sendable();
     let peer_id = channel.peer()?.id;
-    if sendable > 0 {
-        let (head, tail) = channel.queue.as_slices();
-        let first = head.len().min(sendable);
-        outbound.channel_data(peer_id, [head.get(..first)?, tail.get(..sendable - first)?]);
-        channel.queue.drain(..sendable);
-        channel.sent(sendable);
-        return channel.room_returned().then_some(Event::ChannelWritable(ChannelId(id)));
+    if channel.sendable() > 0 {
+        channels.send_queued(id, |peer, parts| outbound.channel_data(peer, parts));
+        return channels.get(id)?.room_returned().then_some(Event::ChannelWritable(ChannelId(id)));
     }
     match channel.outgoing {
         Outgoing::Finishing => {

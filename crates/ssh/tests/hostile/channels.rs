@@ -59,29 +59,52 @@ fn a_window_cannot_overflow() {
 
 /// GHSA-fw5c: a channel that can never be served.
 #[test]
-fn a_packet_limit_of_zero_is_refused() {
+fn a_packet_limit_below_nine_is_refused() {
     for role in ROLES {
-        let mut raw = Raw::logged_in(role);
-        assert_eq!(broken(raw.say(&open(0, 1, 0))), Misbehaviour::ZeroPacketLimit);
-        let mut raw = Raw::logged_in(role);
-        raw.ask();
-        assert_eq!(broken(raw.say(&confirm(0, 0, 1, 0))), Misbehaviour::ZeroPacketLimit);
+        for limit in [0, 1, 8] {
+            let mut raw = Raw::logged_in(role);
+            assert_eq!(broken(raw.say(&open(0, 1, limit))), Misbehaviour::PacketLimit);
+            let mut raw = Raw::logged_in(role);
+            raw.ask();
+            assert_eq!(broken(raw.say(&confirm(0, 0, 1, limit))), Misbehaviour::PacketLimit);
+        }
     }
 }
 
 #[test]
-fn a_packet_limit_of_one_and_a_window_of_nothing_are_kept_to() {
+fn a_packet_limit_of_nine_and_a_window_of_nothing_are_kept_to() {
     for role in ROLES {
         let mut raw = Raw::logged_in(role);
-        raw.say(&open(5, 0, 1)).expect("by the book");
+        raw.say(&open(5, 0, 9)).expect("by the book");
         let id = raw.offered().expect("offered");
         raw.connection.accept_channel(id);
-        assert_eq!(raw.connection.write(id, b"abc"), 3);
+        assert_eq!(raw.connection.write(id, b"abcdefghijkl"), 12);
         raw.wire_is_read();
         assert!(raw.heard().iter().all(|heard| heard[0] != 94), "the window is empty");
-        raw.say(&numbers(ADJUST, &[0, 2])).expect("by the book");
+        raw.say(&numbers(ADJUST, &[0, 11])).expect("by the book");
         let sent: Vec<_> = raw.heard().into_iter().filter(|heard| heard[0] == 94).collect();
-        assert_eq!(sent, [data(5, b"a"), data(5, b"b")]);
+        assert_eq!(sent, [data(5, b"abcdefghi"), data(5, b"jk")]);
+    }
+}
+
+/// The least packets, and credit for one byte at a time: each step of the peer gets a bounded answer, and other
+/// channels go on.
+#[test]
+fn credit_by_the_byte_gets_bytes_and_stalls_nobody() {
+    for role in ROLES {
+        let (mut raw, other) = Raw::with_channel(role);
+        raw.say(&open(1, 0, 9)).expect("by the book");
+        let id = raw.offered().expect("offered");
+        raw.connection.accept_channel(id);
+        let queued = raw.connection.write(id, &[1; 1 << 20]);
+        raw.wire_is_read();
+        raw.forget();
+        for _ in 0..1000 {
+            raw.say(&numbers(ADJUST, &[1, 1])).expect("by the book");
+            assert_eq!(raw.connection.write(other, b"echo"), 4);
+            raw.wire_is_read();
+            assert_eq!(raw.heard(), [data(1, &[1]), data(0, b"echo")], "of {queued}");
+        }
     }
 }
 
@@ -97,8 +120,8 @@ fn a_hundred_thousand_opens_cost_what_the_limit_allows() {
         assert!(cost < TUNNEL, "{role:?}: {cost}");
 
         let mut raw = Raw::logged_in(role);
-        raw.say_all((0..8192).map(|n| open(n, 1, 1))).expect("may be asked for");
-        raw.say(&open(77, 1, 1)).expect("may be asked for");
+        raw.say_all((0..4096).map(|n| open(n, 1, 9))).expect("may be asked for");
+        raw.say(&open(77, 1, 9)).expect("may be asked for");
         let refusal = raw.heard().pop().expect("an answer");
         assert_eq!(refusal[..9], numbers(92, &[77, 4]), "RESOURCE_SHORTAGE");
     }
@@ -154,12 +177,12 @@ fn channels_that_are_not_open_take_nothing() {
                 raw.ask();
                 assert_eq!(broken(raw.say(&payload)), Misbehaviour::UnknownChannel, "not confirmed");
                 let mut raw = Raw::logged_in(role);
-                raw.say(&open(0, 1, 1)).expect("by the book");
+                raw.say(&open(0, 1, 9)).expect("by the book");
                 raw.events.clear();
                 assert_eq!(broken(raw.say(&payload)), Misbehaviour::UnknownChannel, "not accepted");
                 assert!(raw.events.is_empty() && raw.received == 0);
             }
-            for answer in [confirm(id, 0, 1, 1), [numbers(92, &[id, 1]), vec![0; 8]].concat()] {
+            for answer in [confirm(id, 0, 1, 9), [numbers(92, &[id, 1]), vec![0; 8]].concat()] {
                 let mut raw = Raw::logged_in(role);
                 assert_eq!(broken(raw.say(&answer)), Misbehaviour::UnknownChannel);
                 let (mut raw, _) = Raw::with_channel(role);
@@ -176,9 +199,9 @@ fn a_channel_is_answered_once() {
         let refusal = [numbers(92, &[0, 1]), message(0, &[b"no", b"en"])[1..].to_vec()].concat();
         for (first, second) in [
             (refusal.clone(), refusal.clone()),
-            (refusal.clone(), confirm(0, 0, 1, 1)),
-            (confirm(0, 0, 1, 1), refusal.clone()),
-            (confirm(0, 0, 1, 1), confirm(0, 1, 1, 1)),
+            (refusal.clone(), confirm(0, 0, 1, 9)),
+            (confirm(0, 0, 1, 9), refusal.clone()),
+            (confirm(0, 0, 1, 9), confirm(0, 1, 1, 9)),
         ] {
             let mut raw = Raw::logged_in(role);
             raw.ask();
@@ -250,7 +273,7 @@ fn answers_that_nobody_reads_are_bounded() {
         |_| [numbers(98, &[0]), message(0, &[b"exec"])[1..].to_vec(), vec![1]].concat(),
         |_| message(192, &[&[7; 1000]]),
         |_| vec![222],
-        |n| open(n, 1, 1),
+        |n| open(n, 1, 9),
     ];
     for role in ROLES {
         for (kind, ask) in asks.into_iter().enumerate() {

@@ -239,7 +239,7 @@ fn public_values_are_checked_in_every_method() {
     for kex in KexName::ALL {
         for len in [
             0, 1, 31, 32, 33, 64, 65, 97, 133, 255, 256, 257, 511, 512, 513, 1183, 1184, 1215, 1216, 1217,
-            100_000,
+            60_000,
         ] {
             for byte in [0, 1, 4, 0x7f] {
                 let mut offer = offer(Role::Server);

@@ -9,6 +9,7 @@ use crate::peer::{Raw, names, offer};
 use crate::{ROLES, bounded};
 
 const MOST: u32 = 256 * 1024;
+const MOST_IN_CLEAR: u32 = 64 * 1024;
 const SUITES: [(&str, &str); 5] = [
     (wire_name::AES128_GCM, wire_name::HMAC_SHA256),
     (wire_name::AES256_GCM, wire_name::HMAC_SHA256),
@@ -31,10 +32,11 @@ fn keyed_with(tested: Role, suite: (&'static str, &'static str)) -> Raw {
     raw
 }
 
+/// CVE-2024-43410, CVE-2026-48110: a length sizes nothing before it is judged.
 #[test]
 fn lengths_in_clear_are_judged_before_anything_is_kept() {
     for role in ROLES {
-        for length in [u32::MAX, 1 << 31, MOST + 1, 1, 0] {
+        for length in [u32::MAX, 1 << 31, MOST + 1, MOST_IN_CLEAR + 1, 1, 0] {
             bounded(|| {
                 let mut raw = Raw::greeted(role, offer(role));
                 let result = raw.feed(&length.to_be_bytes());
