@@ -204,6 +204,12 @@ impl SeedHistory {
         SeedVerdict::New(SeedRecord::new(&key, now))
     }
 
+    /// Whether a seed, of any length as for [`Self::add`], is remembered.
+    #[must_use]
+    pub fn contains(&self, seed: &[u8], now: SystemTime) -> bool {
+        self.live_since(&key_of(seed), unix_seconds(now)).is_some()
+    }
+
     /// The whole history in its stored form, without what has expired.
     #[must_use]
     pub fn snapshot(&mut self, now: SystemTime) -> Vec<u8> {

@@ -35,7 +35,7 @@ pub use prefix::{
     PrefixPlan, TERMINATOR_LEN, TerminatorSearch,
 };
 pub use prng::Prng;
-pub use reader::{PreambleError, PreambleReader, ServerPreamble};
+pub use reader::{Evidence, MAX_KEPT, PreambleError, PreambleProgress, PreambleReader, ServerPreamble};
 pub use regen::{
     GeneratedTooMuch, Generator, MAX_GENERATED_LEN, MAX_PATTERN_LEN, Pattern, PatternError, PatternFault,
     PatternKind,

@@ -1,6 +1,7 @@
 //! The server's incremental reader of a client's first bytes, with or without a prefix. Bounded: it holds at
-//! most one padding and one name, and costs a stranger's connection one key derivation and one terminator.
-//! What to do on failure (drain in silence) and the replay history are the caller's. Source: `PROTOCOL.md` 2.4, 2.5.
+//! most [`MAX_KEPT`] bytes, and costs a stranger's connection one terminator and, when the caller has allowed
+//! it, one key derivation. What to do on failure (drain in silence), how many derivations strangers may cause
+//! and the replay history are the caller's. Source: `PROTOCOL.md` 2.4, 2.5.
 
 use std::fmt;
 
@@ -58,15 +59,45 @@ pub enum PreambleError {
     Ended,
 }
 
+/// Bytes that a reader keeps at most while its derivation is put off. More than any client sends before it is
+/// answered; who sends more is only searched for a prefix's end.
+pub const MAX_KEPT: usize = 16 * 1024;
+
 /// Reads one preamble from bytes as they arrive.
+///
+/// The key derivation costs some thousand times what all else here does, so it is a step of its own:
+/// [`Self::receive`] says when one is due, and the caller allows it with [`Self::judge`], now or later, or
+/// declines it with [`Self::dismiss`]. Meanwhile bytes are received as before. [`Self::push`] is for callers
+/// that need not care.
 pub struct PreambleReader {
     keyword: Keyword,
     prefix: PrefixState,
-    /// The bytes of the part that is being read; never more than that part.
-    part: Vec<u8>,
+    /// What was received and is not done with.
+    kept: Vec<u8>,
     state: State,
     authenticated: Option<ObfuscatorSeed>,
     padding_len: usize,
+}
+
+/// What became of the bytes so far.
+#[derive(Debug)]
+pub enum PreambleProgress {
+    /// They are the beginning of a preamble, or may be.
+    Incomplete,
+    /// Whether they are can only be told by a key derivation.
+    Due(Evidence),
+    /// They are a preamble; what was received behind it is had from [`PreambleReader::into_rest`].
+    Complete(Box<ServerPreamble>),
+}
+
+/// What speaks for the peer before its derivation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// Nothing: anybody can send such bytes.
+    Nothing,
+    /// A prefix with its terminator, which only somebody with the keyword can have made, though anybody can
+    /// repeat it.
+    Terminator,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,10 +109,22 @@ enum PrefixState {
 
 enum State {
     Fixed,
+    /// The fixed part is there; the search, if a prefix is possible, has seen all that is kept.
+    Due(Option<TerminatorSearch>),
     Prefix(TerminatorSearch),
-    Padding { stream: Keystream, len: usize },
-    PrefixHeader { stream: Keystream, padding_seed: Option<Seed> },
-    PrefixName { stream: Keystream, padding_seed: Option<Seed>, len: usize },
+    Padding {
+        stream: Keystream,
+        len: usize,
+    },
+    PrefixHeader {
+        stream: Keystream,
+        padding_seed: Option<Seed>,
+    },
+    PrefixName {
+        stream: Keystream,
+        padding_seed: Option<Seed>,
+        len: usize,
+    },
     Ended,
 }
 
@@ -99,14 +142,7 @@ impl PreambleReader {
     }
 
     fn start(keyword: Keyword, prefix: PrefixState) -> Self {
-        Self {
-            keyword,
-            prefix,
-            part: Vec::with_capacity(FIXED_LEN),
-            state: State::Fixed,
-            authenticated: None,
-            padding_len: 0,
-        }
+        Self { keyword, prefix, kept: Vec::new(), state: State::Fixed, authenticated: None, padding_len: 0 }
     }
 
     /// The seed, once the magic proved that the peer knows the keyword. The caller puts it into its history of
@@ -117,94 +153,201 @@ impl PreambleReader {
         self.authenticated
     }
 
-    /// Takes the next bytes. Returns how many were consumed, and the preamble when it ended there; what follows
-    /// is the client's identification line. All are consumed while there is no preamble.
+    /// The seed of the derivation that is due. A caller that knows it already may decline the derivation, since
+    /// no good preamble has it; it proves nothing, and it may be the beginning of a prefix.
+    #[must_use]
+    pub fn claimed_seed(&self) -> Option<ObfuscatorSeed> {
+        match self.state {
+            State::Due(_) => self.kept.first_chunk().copied().map(ObfuscatorSeed::from_bytes),
+            _ => None,
+        }
+    }
+
+    /// Takes the next bytes, all of them.
     ///
     /// # Errors
     /// The bytes are no preamble. The reader has ended then.
+    pub fn receive(&mut self, input: &[u8]) -> Result<PreambleProgress, PreambleError> {
+        // Until a step succeeds the reader counts as ended, which makes every error final.
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => return Err(PreambleError::Ended),
+            State::Prefix(search) => {
+                let rest = self.search_prefix(search, input)?;
+                self.kept.extend_from_slice(rest);
+            }
+            State::Due(search) => {
+                let before = self.kept.len();
+                self.kept.extend_from_slice(input);
+                self.wait(search, before)?;
+            }
+            state => {
+                self.kept.extend_from_slice(input);
+                self.state = state;
+            }
+        }
+        self.advance()
+    }
+
+    /// Does the derivation that is due, and goes on with what was kept. Without effect when none is.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn judge(&mut self) -> Result<PreambleProgress, PreambleError> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Due(search) => self.complete_fixed(search)?,
+            state => self.state = state,
+        }
+        self.advance()
+    }
+
+    /// Declines the derivation that is due: the bytes count as no preamble, though they may still begin a prefix.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn dismiss(&mut self) -> Result<PreambleProgress, PreambleError> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Due(search) => self.expect_prefix(search)?,
+            state => self.state = state,
+        }
+        self.advance()
+    }
+
+    /// Takes the next bytes and derives as soon as it is due. Returns how many were consumed, and the preamble when
+    /// it ended there; what follows is the client's identification line. All are consumed while there is no
+    /// preamble.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
     pub fn push(&mut self, input: &[u8]) -> Result<(usize, Option<ServerPreamble>), PreambleError> {
+        /// Keeps copies small when there is much input.
+        const PIECE: usize = 4096;
         let mut consumed = 0;
-        loop {
+        // At least once, so that an ended reader says so.
+        while consumed < input.len() || matches!(self.state, State::Ended) {
             let rest = input.get(consumed..).unwrap_or_default();
-            // Until the step succeeds the reader counts as ended, which makes every error final.
-            let state = std::mem::replace(&mut self.state, State::Ended);
-            let (used, next) = match state {
-                State::Prefix(search) => self.search_prefix(search, rest)?,
-                State::Ended => return Err(PreambleError::Ended),
-                state => match self.collect(&state, rest) {
-                    Some(used) => (used, self.complete_part(state)?),
-                    None => (rest.len(), Next::Wait(state)),
-                },
-            };
-            consumed += used;
-            match next {
-                Next::Wait(state) => {
-                    self.state = state;
-                    return Ok((consumed, None));
+            let piece = rest.get(..PIECE).unwrap_or(rest);
+            let mut progress = self.receive(piece)?;
+            consumed += piece.len();
+            while let PreambleProgress::Due(_) = progress {
+                progress = self.judge()?;
+            }
+            if let PreambleProgress::Complete(preamble) = progress {
+                return Ok((consumed.saturating_sub(self.kept.len()), Some(*preamble)));
+            }
+        }
+        Ok((consumed, None))
+    }
+
+    /// What was received behind the preamble.
+    #[must_use]
+    pub fn into_rest(self) -> Vec<u8> {
+        self.kept
+    }
+
+    /// Goes on with what is kept, as far as it reaches.
+    fn advance(&mut self) -> Result<PreambleProgress, PreambleError> {
+        loop {
+            match &self.state {
+                State::Due(_) => {
+                    let proven = self.prefix == PrefixState::Removed;
+                    let evidence = if proven { Evidence::Terminator } else { Evidence::Nothing };
+                    return Ok(PreambleProgress::Due(evidence));
                 }
-                Next::Continue(state) => self.state = state,
-                Next::Complete(preamble) => return Ok((consumed, Some(*preamble))),
+                state if self.kept.len() < state.part_len() => return Ok(PreambleProgress::Incomplete),
+                State::Prefix(_) if self.kept.is_empty() => return Ok(PreambleProgress::Incomplete),
+                _ => {}
+            }
+            if let Some(preamble) = self.complete_part()? {
+                return Ok(PreambleProgress::Complete(Box::new(preamble)));
             }
         }
     }
 
-    /// Fills up the part that `state` reads. Returns how many bytes that took, or `None` while it is not whole.
-    fn collect(&mut self, state: &State, input: &[u8]) -> Option<usize> {
-        let missing = state.part_len().saturating_sub(self.part.len());
-        match input.get(..missing) {
-            Some(enough) => {
-                self.part.extend_from_slice(enough);
-                Some(missing)
+    /// The derivation is due: looks for the end of a prefix in the bytes kept since `before`. That costs next to
+    /// nothing, and where it succeeds the derivation of these bytes is saved.
+    fn wait(&mut self, search: Option<TerminatorSearch>, before: usize) -> Result<(), PreambleError> {
+        let Some(mut search) = search else {
+            if self.kept.len() > MAX_KEPT {
+                return Err(PreambleError::Magic);
             }
-            None => {
-                self.part.extend_from_slice(input);
-                None
-            }
+            self.state = State::Due(None);
+            return Ok(());
+        };
+        let (used, found) = search.push(self.kept.get(before..).unwrap_or_default())?;
+        if found {
+            self.prefix = PrefixState::Removed;
+            self.kept.drain(..before + used);
+            self.state = State::Fixed;
+        } else if self.kept.len() > MAX_KEPT {
+            self.expect_prefix(Some(search))?;
+        } else {
+            self.state = State::Due(Some(search));
         }
+        Ok(())
     }
 
-    fn search_prefix(
+    /// Returns what follows the prefix, if it ends in `input`.
+    fn search_prefix<'i>(
         &mut self,
         mut search: TerminatorSearch,
-        input: &[u8],
-    ) -> Result<(usize, Next), PreambleError> {
+        input: &'i [u8],
+    ) -> Result<&'i [u8], PreambleError> {
         let (used, found) = search.push(input)?;
         if !found {
-            return Ok((used, Next::Wait(State::Prefix(search))));
+            self.state = State::Prefix(search);
+            return Ok(&[]);
         }
         self.prefix = PrefixState::Removed;
-        Ok((used, Next::Continue(State::Fixed)))
+        self.state = State::Fixed;
+        Ok(input.get(used..).unwrap_or_default())
     }
 
-    fn complete_part(&mut self, state: State) -> Result<Next, PreambleError> {
-        let mut part = std::mem::take(&mut self.part);
+    /// The part that the state waits for is whole.
+    fn complete_part(&mut self) -> Result<Option<ServerPreamble>, PreambleError> {
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        if let State::Fixed = state {
+            let search = (self.prefix == PrefixState::Possible)
+                .then(|| TerminatorSearch::new(self.keyword.clone(), Direction::ClientToServer));
+            self.wait(search, 0)?;
+            return Ok(None);
+        }
+        let mut part = self.take(state.part_len());
         match state {
-            State::Fixed => self.complete_fixed(&part).map(Next::Continue),
             State::Padding { mut stream, .. } => {
                 stream.apply(&mut part);
                 self.padding_len = part.len();
                 // `PROTOCOL.md` 2.4: shorter padding comes from old clients and gives no seed.
                 let padding_seed = part.first_chunk::<SEED_LEN>().map(|bytes| Seed::from_bytes(*bytes));
-                if self.prefix == PrefixState::Removed {
-                    return Ok(Next::Continue(State::PrefixHeader { stream, padding_seed }));
+                if self.prefix != PrefixState::Removed {
+                    return self.complete(stream, padding_seed, None).map(Some);
                 }
-                self.complete(stream, padding_seed, None)
+                self.state = State::PrefixHeader { stream, padding_seed };
             }
             State::PrefixHeader { mut stream, padding_seed } => {
                 stream.apply(&mut part);
                 let len = parse_prefix_header(&part)?;
-                Ok(Next::Continue(State::PrefixName { stream, padding_seed, len }))
+                self.state = State::PrefixName { stream, padding_seed, len };
             }
             State::PrefixName { mut stream, padding_seed, .. } => {
                 stream.apply(&mut part);
                 let name = PrefixName::new(part)?;
-                self.complete(stream, padding_seed, Some(name))
+                return self.complete(stream, padding_seed, Some(name)).map(Some);
             }
-            State::Prefix(_) | State::Ended => Err(PreambleError::Ended),
+            State::Fixed | State::Due(_) | State::Prefix(_) | State::Ended => {
+                return Err(PreambleError::Ended);
+            }
         }
+        Ok(None)
     }
 
-    fn complete_fixed(&mut self, part: &[u8]) -> Result<State, PreambleError> {
+    /// Removes the first bytes that are kept.
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let rest = self.kept.split_off(len.min(self.kept.len()));
+        std::mem::replace(&mut self.kept, rest)
+    }
+
+    fn complete_fixed(&mut self, search: Option<TerminatorSearch>) -> Result<(), PreambleError> {
+        let part = self.kept.first_chunk::<FIXED_LEN>().copied().ok_or(PreambleError::Ended)?;
         let Some((seed, hidden)) = part.split_first_chunk::<{ ObfuscatorSeed::LEN }>() else {
             return Err(PreambleError::Ended);
         };
@@ -217,24 +360,24 @@ impl PreambleReader {
         let word = u64::from_be_bytes(revealed);
         // `PROTOCOL.md` 2.4: the magic before the length, or probes could learn from the difference.
         if (word >> 32) as u32 != MAGIC {
-            return self.expect_prefix(part);
+            return self.expect_prefix(search);
         }
+        self.take(FIXED_LEN);
         self.authenticated = Some(seed);
         let len = (word as u32).cast_signed();
         match usize::try_from(len) {
-            Ok(len) if len <= MAX_PADDING => Ok(State::Padding { stream, len }),
-            _ => Err(PreambleError::PaddingLength(len)),
+            Ok(len) if len <= MAX_PADDING => self.state = State::Padding { stream, len },
+            _ => return Err(PreambleError::PaddingLength(len)),
         }
+        Ok(())
     }
 
     /// What was read is no preamble: then it may be the start of a prefix, unless one was removed already.
-    fn expect_prefix(&mut self, part: &[u8]) -> Result<State, PreambleError> {
-        if self.prefix != PrefixState::Possible {
-            return Err(PreambleError::Magic);
-        }
-        let mut search = TerminatorSearch::new(self.keyword.clone(), Direction::ClientToServer);
-        search.push(part)?;
-        Ok(State::Prefix(search))
+    fn expect_prefix(&mut self, search: Option<TerminatorSearch>) -> Result<(), PreambleError> {
+        // The search has seen what is kept.
+        self.kept = Vec::new();
+        self.state = State::Prefix(search.ok_or(PreambleError::Magic)?);
+        Ok(())
     }
 
     fn complete(
@@ -242,19 +385,12 @@ impl PreambleReader {
         from_client: Keystream,
         padding_seed: Option<Seed>,
         prefix: Option<PrefixName>,
-    ) -> Result<Next, PreambleError> {
+    ) -> Result<ServerPreamble, PreambleError> {
         let seed = self.authenticated.ok_or(PreambleError::Ended)?;
         let to_client = Keystream::derive(&self.keyword, &seed, Direction::ServerToClient);
         let padding_len = self.padding_len;
-        let preamble = ServerPreamble { seed, padding_seed, padding_len, prefix, from_client, to_client };
-        Ok(Next::Complete(Box::new(preamble)))
+        Ok(ServerPreamble { seed, padding_seed, padding_len, prefix, from_client, to_client })
     }
-}
-
-enum Next {
-    Wait(State),
-    Continue(State),
-    Complete(Box<ServerPreamble>),
 }
 
 impl State {
@@ -263,13 +399,14 @@ impl State {
             Self::Fixed => FIXED_LEN,
             Self::Padding { len, .. } | Self::PrefixName { len, .. } => *len,
             Self::PrefixHeader { .. } => PREFIX_HEADER_LEN,
-            Self::Prefix(_) | Self::Ended => 0,
+            Self::Due(_) | Self::Prefix(_) | Self::Ended => 0,
         }
     }
 
     const fn name(&self) -> &'static str {
         match self {
             Self::Fixed => "fixed part",
+            Self::Due(_) => "derivation due",
             Self::Prefix(_) => "prefix",
             Self::Padding { .. } => "padding",
             Self::PrefixHeader { .. } => "prefix header",
@@ -283,7 +420,7 @@ impl fmt::Debug for PreambleReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PreambleReader")
             .field("state", &self.state.name())
-            .field("buffered", &self.part.len())
+            .field("kept", &self.kept.len())
             .finish_non_exhaustive()
     }
 }

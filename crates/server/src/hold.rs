@@ -13,7 +13,7 @@ use std::time::Duration;
 use culvert_transport::Stream;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Strangers kept waiting at once. The oldest makes room for a new one.
 pub(crate) const MOST_HELD: usize = 4096;
@@ -75,10 +75,11 @@ impl Drop for Ticket {
     }
 }
 
-/// Reads and throws away until the peer ends its direction or `leave` is ready; then closes in an orderly way.
-pub(crate) async fn drain(mut stream: Stream, leave: impl Future<Output = ()>) {
+/// Reads and throws away until the peer ends its direction, but not ending before `not_before`, or until `leave` is
+/// ready; then closes in an orderly way.
+pub(crate) async fn drain(mut stream: Stream, not_before: Instant, leave: impl Future<Output = ()>) {
     tokio::select! {
-        _ = discard(&mut stream) => {}
+        _ = discard(&mut stream) => sleep_until(not_before).await,
         () = leave => close(stream).await,
     }
 }
@@ -121,7 +122,7 @@ mod tests {
     #[tokio::test]
     async fn everything_is_read_and_nothing_answered() {
         let (ours, mut theirs) = duplex(64);
-        let draining = tokio::spawn(drain(Box::new(ours), pending()));
+        let draining = tokio::spawn(drain(Box::new(ours), Instant::now(), pending()));
         theirs.write_all(&[7; 100_000]).await.unwrap();
         assert!(!draining.is_finished());
         theirs.shutdown().await.unwrap();
@@ -134,7 +135,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_must_leave_sees_an_orderly_end() {
         let (ours, mut theirs) = duplex(64);
-        let draining = tokio::spawn(drain(Box::new(ours), tokio::time::sleep(Duration::from_secs(60))));
+        let draining =
+            tokio::spawn(drain(Box::new(ours), Instant::now(), tokio::time::sleep(Duration::from_secs(60))));
         theirs.write_all(&[7; 1000]).await.unwrap();
         let mut answer = [0];
         assert_eq!(theirs.read(&mut answer).await.unwrap(), 0);

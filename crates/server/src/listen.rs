@@ -10,13 +10,13 @@ use culvert_transport::tcp::TcpListen;
 use culvert_transport::{Accepted, Listen};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::config::Listener;
 use crate::hold;
 use crate::log::{Aggregated, Field};
 use crate::services::Services;
-use crate::session::{self, Stopping};
+use crate::session::{self, Arrival, Stopping};
 
 /// The pause after an error that the next attempt would meet again.
 const BACK_OFF: Duration = Duration::from_millis(500);
@@ -115,11 +115,13 @@ impl Accepting {
     fn serve(&self, accepted: Accepted, port: u16) {
         // While no tunnels are wanted clients learn it at once, and go elsewhere.
         let wanted = *self.open.borrow();
+        let Accepted { stream, facts } = accepted;
+        let arrival = Arrival { protocol: facts.protocol, port, peer: facts.peer, at: Instant::now() };
         let Self { services, stopping, serving, .. } = self.clone();
         tokio::spawn(async move {
             match wanted {
-                true => session::serve(accepted, port, services, stopping).await,
-                false => hold::close(accepted.stream).await,
+                true => session::serve(stream, arrival, services, stopping).await,
+                false => hold::close(stream).await,
             }
             drop(serving);
         });

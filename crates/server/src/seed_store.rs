@@ -111,6 +111,11 @@ impl SeedStore {
         verdict
     }
 
+    /// Whether a seed is known.
+    pub fn contains(&self, seed: &[u8], now: SystemTime) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).history.contains(seed, now)
+    }
+
     /// How many seeds are remembered.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).history.len()

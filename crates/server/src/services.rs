@@ -8,17 +8,19 @@ use std::time::{Duration, SystemTime};
 
 use culvert_obfuscation::{
     BuiltinPrefix, GeneratedPrefix, Keyword, ObfuscatorSeed, PrefixName, PrefixSpec, Prng, ReplayMode,
-    SEED_LEN, Seed, SeedHistoryLimits, ServerSeedLabel,
+    SEED_LEN, Seed, SeedHistoryLimits, ServerPreamble, ServerSeedLabel,
 };
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_ssh::kex::FreshKeys;
 use culvert_ssh::{
-    Algorithms, Connection, Decisions, Ident, IdentError, Limits, ReplyPrefix, ServerObfuscation,
+    Algorithms, Connection, Decisions, Ident, IdentError, Limits, Preamble, ReplyPrefix, ServerObfuscation,
 };
 use culvert_transport::Remote;
+use tokio::time::Instant;
 
 use crate::admission::HandshakeSlots;
+use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
 use crate::forward::egress::EgressPolicy;
 use crate::hold::{Held, MOST_HELD};
@@ -35,6 +37,7 @@ pub(crate) struct Services {
     pub(crate) handshakes: HandshakeLimits,
     pub(crate) slots: HandshakeSlots,
     pub(crate) held: Arc<Held>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) irregular: Irregular,
     pub(crate) sessions: Sessions,
     pub(crate) egress: Arc<EgressPolicy>,
@@ -75,12 +78,13 @@ impl Services {
                 key: config.obfuscated_ssh_key.map(|key| ObfuscationKey::new(key.expose())),
                 limits: Limits { rekey_bytes: config.ssh.rekey_bytes, ..Limits::default() },
                 prefix_specs: Arc::new(config.prefix_specs),
-                seeds: Arc::new(seeds),
+                seeds,
                 login: Arc::new(login),
             },
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
             held: Held::new(MOST_HELD),
+            budget: Budget::new(Instant::now()),
             irregular: Irregular::new(log.clone()),
             sessions: Sessions::default(),
             egress: Arc::new(egress.map_err(ServicesError::OwnAddresses)?),
@@ -121,7 +125,7 @@ pub(crate) struct SshFactory {
     key: Option<ObfuscationKey>,
     limits: Limits,
     prefix_specs: Arc<BTreeMap<String, PrefixSpec>>,
-    seeds: Arc<SeedStore>,
+    seeds: SeedStore,
     login: Arc<Login>,
 }
 
@@ -140,17 +144,32 @@ impl ObfuscationKey {
 }
 
 impl SshFactory {
-    /// A connection for a peer of this protocol's port.
+    /// What the preambles of this protocol's port are made with; `None` where there are none.
+    pub(crate) fn keyword(&self, protocol: TunnelProtocol) -> Option<Keyword> {
+        self.key.as_ref().filter(|_| protocol.obfuscates_ssh()).map(|key| key.keyword.clone())
+    }
+
+    /// Whether a valid preamble's seed may be used. PROTOCOL.md 2.4.
+    pub(crate) fn admit(&self, seed: &ObfuscatorSeed, peer: Remote) -> bool {
+        self.seeds.add(ReplayMode::Strict, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
+    }
+
+    /// Whether no preamble with this seed will be admitted.
+    pub(crate) fn is_known(&self, seed: &ObfuscatorSeed) -> bool {
+        self.seeds.contains(seed.as_bytes(), SystemTime::now())
+    }
+
+    /// A connection that begins behind this preamble, or without one.
     pub(crate) fn connection(
         &self,
-        protocol: TunnelProtocol,
-        peer: Remote,
+        preamble: Option<Box<ServerPreamble>>,
     ) -> Result<Connection, ServicesError> {
-        let obfuscates = protocol.obfuscates_ssh();
+        let obfuscates = preamble.is_some();
         let seed = fresh_seed()?;
-        let obfuscation = self.key.as_ref().filter(|_| obfuscates).map(|key| ServerObfuscation {
+        let obfuscation = self.key.as_ref().zip(preamble).map(|(key, preamble)| ServerObfuscation {
             keyword: key.keyword.clone(),
             fallback_seed: seed.derive("padding"),
+            preamble: Preamble::Read(preamble),
         });
         // PROTOCOL.md 3.3.2.
         let lists = self.key.as_ref().filter(|_| !obfuscates).map(|key| key.lists.clone());
@@ -159,20 +178,16 @@ impl SshFactory {
             algorithms: Algorithms { no_encrypt_then_mac: obfuscates, seed: lists, ..Algorithms::default() },
             host_key: self.host_key.clone(),
             obfuscation,
-            decisions: self.decisions(peer, seed.derive("prefix")),
+            decisions: self.decisions(seed.derive("prefix")),
             limits: self.limits,
             seed,
         };
         Ok(Connection::server(config, Box::new(FreshKeys)))
     }
 
-    fn decisions(&self, peer: Remote, prefix_seed: Seed) -> Decisions {
-        let (seeds, login, specs) = (self.seeds.clone(), self.login.clone(), self.prefix_specs.clone());
-        let admit = move |seed: &ObfuscatorSeed| {
-            seeds.add(ReplayMode::Strict, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
-        };
+    fn decisions(&self, prefix_seed: Seed) -> Decisions {
+        let (login, specs) = (self.login.clone(), self.prefix_specs.clone());
         Decisions {
-            admit: Box::new(admit),
             reply_prefix: Box::new(move |name, _| reply_prefix(&specs, name, &prefix_seed)),
             authenticate: Box::new(move |user, password| login.judge(user, password)),
         }

@@ -284,10 +284,11 @@ async fn plain_ssh_answers_at_once_and_not_for_ever() {
 async fn the_server_stops_with_tunnels_up_and_strangers_waiting() {
     let mut server = Server::start("stop", |_| {}).await;
     let origin = echo_after_end().await;
-    let mut client = Plan::default().tunnel(&server).await;
-    let _flow = client.flow(origin).await.unwrap();
+    // First, so that it is accepted before the client is, and so before the end.
     let mut stranger = TcpStream::connect(server.ossh).await.unwrap();
     stranger.write_all(&[0x5a; 1000]).await.unwrap();
+    let mut client = Plan::default().tunnel(&server).await;
+    let _flow = client.flow(origin).await.unwrap();
     let waiting = tokio::spawn(async move { to_end(&mut stranger).await });
     let began = tokio::time::Instant::now();
     server.stop().await;

@@ -45,6 +45,8 @@ pub struct Driver<S> {
     stream: Option<S>,
     /// Received bytes that do not make a packet yet.
     partial: Vec<u8>,
+    /// What was received before there was a driver.
+    received: Vec<u8>,
     needs_flush: bool,
     timer: Option<Pin<Box<Sleep>>>,
     /// Runs once the application has asked for the end.
@@ -52,11 +54,12 @@ pub struct Driver<S> {
 }
 
 impl<S> Driver<S> {
-    pub(crate) fn new(shared: Arc<Shared>, stream: S) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, received: Vec<u8>, stream: S) -> Self {
         Self {
             shared,
             stream: Some(stream),
             partial: Vec::new(),
+            received,
             needs_flush: false,
             timer: None,
             farewell: None,
@@ -87,6 +90,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll_stream(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<End> {
         self.shared.lock().driver = Some(cx.waker().clone());
+        if !self.received.is_empty() {
+            let mut received = std::mem::take(&mut self.received);
+            let fresh = received.len();
+            if let Err(end) = self.handle(&mut received, fresh) {
+                return Poll::Ready(end);
+            }
+        }
         for round in 0..=BATCHES_PER_POLL {
             let progress = match self.poll_read(stream, cx) {
                 Ok(progress) => progress,

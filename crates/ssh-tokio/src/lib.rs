@@ -31,6 +31,11 @@ use culvert_ssh::Connection;
 /// Pairs a connection with the stream it runs over. The returned driver must be polled (spawned) for
 /// anything to happen; the session ends when it does.
 pub fn run<S>(connection: Connection, stream: S) -> (Session, Driver<S>) {
+    run_from(connection, Vec::new(), stream)
+}
+
+/// The same for a stream of which something was read already: `received` is the connection's first input.
+pub fn run_from<S>(connection: Connection, received: Vec<u8>, stream: S) -> (Session, Driver<S>) {
     let shared = shared::Shared::new(connection);
-    (Session::new(shared.clone()), Driver::new(shared, stream))
+    (Session::new(shared.clone()), Driver::new(shared, received, stream))
 }

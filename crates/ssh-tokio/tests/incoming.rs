@@ -25,7 +25,6 @@ fn server(host_key: Arc<HostKey>) -> Connection {
         host_key,
         obfuscation: None,
         decisions: Decisions {
-            admit: Box::new(|_| true),
             reply_prefix: Box::new(|_, _| ReplyPrefix {
                 prefix: GeneratedPrefix::new(vec![b'p'; 24], 24).expect("long enough"),
                 split: None,

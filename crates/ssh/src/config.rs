@@ -93,15 +93,13 @@ pub struct ClientConfig {
 ///
 /// Each is asked at most a handful of times for a connection and must not block.
 pub struct Decisions {
-    /// A valid preamble was read: may its seed be used? False for a replay. PROTOCOL.md 2.4.
-    pub admit: Box<Admit>,
     /// The prefix to answer a client's prefix with. PROTOCOL.md 2.5.
     pub reply_prefix: Box<ChoosePrefix>,
     /// Is this user name and password right? Must compare in constant time. PROTOCOL.md 3.5.
     pub authenticate: Box<Authenticate>,
 }
 
-/// Judges a preamble's seed.
+/// Judges a preamble's seed: false for one that was used before. PROTOCOL.md 2.4.
 pub type Admit = dyn FnMut(&ObfuscatorSeed) -> bool + Send;
 /// Chooses the prefix to answer with, by the client's name for its own and the padding seed.
 pub type ChoosePrefix = dyn FnMut(&PrefixName, &Seed) -> ReplyPrefix + Send;
@@ -122,6 +120,19 @@ pub struct ServerObfuscation {
     pub keyword: Keyword,
     /// Stands in for the client's padding seed when a client sent too little padding (PROTOCOL.md 2.4).
     pub fallback_seed: Seed,
+    /// Who reads the preamble.
+    pub preamble: Preamble,
+}
+
+/// Who reads a client's preamble.
+pub enum Preamble {
+    /// The connection, which spends a key derivation on whoever comes.
+    Expected {
+        /// A valid preamble was read: may its seed be used?
+        admit: Box<Admit>,
+    },
+    /// The caller, who admitted its seed. What came behind it is the connection's first input.
+    Read(Box<ServerPreamble>),
 }
 
 /// A server's side of a connection.

@@ -29,7 +29,7 @@ mod requests;
 pub use channel::ChannelId;
 pub use config::{
     Admit, Algorithms, Authenticate, ChoosePrefix, ClientConfig, ClientObfuscation, Decisions, Limits,
-    PreambleFacts, ReplyPrefix, ServerConfig, ServerKind, ServerObfuscation,
+    Preamble, PreambleFacts, ReplyPrefix, ServerConfig, ServerKind, ServerObfuscation,
 };
 pub use connection::{BATCH, ChannelData, ChannelOpen, Connection, OpenError, Progress};
 pub use credit::MemoryBudget;

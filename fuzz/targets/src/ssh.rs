@@ -8,7 +8,7 @@ use culvert_ssh::host_key::{HostKey, verify};
 use culvert_ssh::kex::{self, DirectionKeys, EphemeralKeys, ExchangeInputs, KexError, KeySource, Reply};
 use culvert_ssh::kexinit::{Direction, KexInit, Role, Suite, negotiate};
 use culvert_ssh::names::{CipherName, HostKeyAlgorithm, KexName, MacName};
-use culvert_ssh::{Connection, ServerConfig, ServerObfuscation};
+use culvert_ssh::{Connection, Preamble, ServerConfig, ServerObfuscation};
 
 use crate::ssh_peer::{self, Tested};
 
@@ -80,6 +80,7 @@ pub(crate) fn ssh_opening(data: &[u8]) {
         let obfuscation = (mode & 1 == 1).then(|| ServerObfuscation {
             keyword: Keyword::new(crate::KEYWORD),
             fallback_seed: Seed::from_bytes([3; 32]),
+            preamble: Preamble::Expected { admit: Box::new(|_| true) },
         });
         Connection::server(ServerConfig { obfuscation, ..ssh_peer::server_config() }, Box::new(FixedKeys))
     } else {

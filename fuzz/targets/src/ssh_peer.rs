@@ -249,7 +249,6 @@ pub(crate) fn server_config() -> ServerConfig {
         host_key: Arc::clone(&HOST_KEY),
         obfuscation: None,
         decisions: Decisions {
-            admit: Box::new(|_| true),
             reply_prefix: Box::new(|_, _| ReplyPrefix {
                 prefix: GeneratedPrefix::new(vec![b'p'; 24], 24).expect("the prefix is long enough"),
                 split: None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{ClientPreamble, GeneratedPrefix, PaddingRange, PreamblePlan, PrefixPlan};
+use crate::{ClientPreamble, GeneratedPrefix, PaddingRange, PreamblePlan, PrefixPlan, Prng};
 
 fn keyword() -> Keyword {
     Keyword::new("0123456789abcdef")
@@ -124,4 +124,89 @@ fn short_padding_gives_no_seed() {
         let (_, preamble) = PreambleReader::new(keyword()).push(&forged(&hidden)).unwrap();
         assert_eq!(preamble.unwrap().padding_seed.is_some(), seeded, "padding of {len}");
     }
+}
+
+/// Receives all in pieces, deriving only at the end, or never.
+fn receive(wire: &[u8], piece: usize) -> (PreambleReader, PreambleProgress) {
+    let mut reader = PreambleReader::new(keyword());
+    let mut last = PreambleProgress::Incomplete;
+    for piece in wire.chunks(piece) {
+        last = reader.receive(piece).unwrap();
+        assert!(!matches!(last, PreambleProgress::Complete(_)), "nothing is complete without a derivation");
+    }
+    (reader, last)
+}
+
+#[test]
+fn derivations_can_wait_and_a_prefix_saves_one() {
+    for (prefix, evidence) in [(None, Evidence::Nothing), (Some(prefix("HTTP")), Evidence::Terminator)] {
+        let plan = plan(prefix);
+        let mut client = ClientPreamble::new(&keyword(), &plan);
+        let mut identification = *b"SSH-2.0-x\r\n";
+        client.to_server.apply(&mut identification);
+        let wire = [client.bytes.as_slice(), &identification].concat();
+        for piece in [1, 7, 24, 25, wire.len()] {
+            let (mut reader, last) = receive(&wire, piece);
+            assert!(matches!(last, PreambleProgress::Due(due) if due == evidence), "{last:?}");
+            assert_eq!(reader.claimed_seed(), Some(plan.obfuscator_seed));
+            assert_eq!(reader.authenticated_seed(), None);
+            let PreambleProgress::Complete(mut preamble) = reader.judge().unwrap() else {
+                panic!("one derivation is enough, pieces of {piece}");
+            };
+            let mut rest = reader.into_rest();
+            preamble.from_client.apply(&mut rest);
+            assert_eq!(rest, b"SSH-2.0-x\r\n");
+        }
+    }
+}
+
+#[test]
+fn who_is_not_judged_may_still_have_sent_a_prefix() {
+    let wire = ClientPreamble::new(&keyword(), &plan(Some(prefix("HTTP")))).bytes;
+    for split in [24, 30, 52] {
+        let mut reader = PreambleReader::new(keyword());
+        let (first, rest) = wire.split_at(split);
+        assert!(matches!(reader.receive(first).unwrap(), PreambleProgress::Due(Evidence::Nothing)));
+        assert!(matches!(reader.dismiss().unwrap(), PreambleProgress::Incomplete));
+        assert!(matches!(reader.receive(rest).unwrap(), PreambleProgress::Due(Evidence::Terminator)));
+        assert!(matches!(reader.judge().unwrap(), PreambleProgress::Complete(_)));
+    }
+    let (mut reader, _) = receive(&wire, wire.len());
+    assert_eq!(reader.dismiss().unwrap_err(), PreambleError::Magic);
+}
+
+#[test]
+fn little_is_kept_for_a_derivation_that_waits() {
+    let (reader, last) = receive(&[0x41; MAX_KEPT], 1000);
+    assert!(matches!(last, PreambleProgress::Due(_)));
+    assert_eq!(reader.into_rest().len(), MAX_KEPT);
+    let (reader, last) = receive(&[0x41; MAX_KEPT + 1], 1000);
+    assert!(matches!(last, PreambleProgress::Incomplete), "it is too late for a preamble");
+    assert_eq!(reader.into_rest(), b"");
+    let outer = prefix("HTTP").prefix.terminated(&keyword(), Direction::ClientToServer);
+    let mut reader = PreambleReader::new(keyword());
+    reader.receive(&outer).unwrap();
+    assert_eq!(reader.receive(&[0x41; MAX_KEPT + 1]).unwrap_err(), PreambleError::Magic);
+}
+
+#[test]
+fn noise_is_nothing_at_any_length() {
+    let mut noise = Prng::new(&Seed::from_bytes([7; 32]));
+    let mut reader = PreambleReader::new(keyword());
+    let mut failed = None;
+    for length in 1..=131_072 {
+        match reader.receive(&noise.bytes(1)) {
+            Ok(PreambleProgress::Incomplete) => assert_eq!(failed, None),
+            Ok(PreambleProgress::Due(Evidence::Nothing)) => {
+                assert_eq!(length, FIXED_LEN, "judged once");
+                assert!(matches!(reader.judge().unwrap(), PreambleProgress::Incomplete));
+            }
+            Ok(other) => panic!("{other:?} at {length}"),
+            Err(error) => {
+                failed.get_or_insert((length, error));
+            }
+        }
+    }
+    let limit = crate::PREFIX_SALT_LEN + crate::MAX_PREFIX_SEARCH;
+    assert_eq!(failed, Some((limit, PreambleError::Prefix(PrefixError::NotFound))));
 }

@@ -26,8 +26,9 @@ pub(crate) enum Step {
 }
 
 impl Link {
-    pub(crate) fn new(connection: Connection, stream: Stream) -> Self {
-        let (session, driver) = culvert_ssh_tokio::run(connection, stream);
+    /// `received` was read from the stream before, and is for the connection.
+    pub(crate) fn new(connection: Connection, received: Vec<u8>, stream: Stream) -> Self {
+        let (session, driver) = culvert_ssh_tokio::run_from(connection, received, stream);
         Self { session, driver }
     }
 

@@ -1,4 +1,4 @@
-//! One accepted connection from its first byte to its report. Order: `opening` (preamble, key exchange, login), then
+//! One accepted connection from its first byte to its report. Order: `stranger` (preamble), `opening` (key exchange, login), then
 //! `tunnel` (requests and flows), then `report`.
 
 mod alerts;
@@ -8,23 +8,67 @@ mod link;
 mod opening;
 pub(crate) mod registry;
 pub(crate) mod report;
+mod stranger;
 mod tunnel;
 
 use std::sync::Arc;
 
-use culvert_transport::Accepted;
+use culvert_obfuscation::ServerPreamble;
+use culvert_protocol::TunnelProtocol;
+use culvert_transport::{Remote, Stream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::services::Services;
 use link::Link;
+use stranger::Introduced;
 
 /// Tells every connection that the server stops. Never goes back to false.
 pub(crate) type Stopping = watch::Receiver<bool>;
 
+/// How a connection came.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) protocol: TunnelProtocol,
+    /// Which port it came to.
+    pub(crate) port: u16,
+    pub(crate) peer: Remote,
+    /// When it was accepted.
+    pub(crate) at: Instant,
+}
+
 /// Serves one connection to its end.
-pub(crate) async fn serve(accepted: Accepted, port: u16, services: Arc<Services>, mut stopping: Stopping) {
-    let Accepted { stream, facts } = accepted;
-    let connection = match services.ssh.connection(facts.protocol, facts.peer) {
+pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
+    let start = match services.ssh.keyword(arrival.protocol) {
+        Some(keyword) => {
+            match stranger::introduce(stream, arrival, keyword, &services, &mut stopping).await {
+                Some(introduced) => Start::from(introduced),
+                None => return,
+            }
+        }
+        None => Start { stream, preamble: None, received: Vec::new() },
+    };
+    // On its own, so that strangers, who may be many, do not take the room of a tunnel.
+    Box::pin(serve_client(start, arrival, &services, &mut stopping)).await;
+}
+
+/// Where the SSH connection begins.
+struct Start {
+    stream: Stream,
+    preamble: Option<Box<ServerPreamble>>,
+    received: Vec<u8>,
+}
+
+impl From<Introduced> for Start {
+    fn from(introduced: Introduced) -> Self {
+        let Introduced { stream, preamble, rest } = introduced;
+        Self { stream, preamble: Some(preamble), received: rest }
+    }
+}
+
+async fn serve_client(start: Start, arrival: Arrival, services: &Services, stopping: &mut Stopping) {
+    let Start { stream, preamble, received } = start;
+    let connection = match services.ssh.connection(preamble) {
         Ok(connection) => connection,
         Err(error) => {
             services
@@ -33,10 +77,9 @@ pub(crate) async fn serve(accepted: Accepted, port: u16, services: Arc<Services>
             return;
         }
     };
-    let link = Link::new(connection, stream);
-    let at = opening::At { protocol: facts.protocol, port };
-    if let Some(opened) = opening::open(link, at, &services, &mut stopping).await {
-        tunnel::run(opened, facts, &services, &mut stopping).await;
+    let link = Link::new(connection, received, stream);
+    if let Some(opened) = opening::open(link, arrival, services, stopping).await {
+        tunnel::run(opened, arrival, services, stopping).await;
     }
 }
 

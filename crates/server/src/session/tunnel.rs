@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use culvert_protocol::api::{PasswordPayload, SessionId};
 use culvert_ssh_tokio::{Handle, Incoming, IncomingChannel, IncomingRequest};
-use culvert_transport::ConnFacts;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -19,7 +18,7 @@ use super::api::{Answer, Context, MOST_KEEPALIVE_PADDING, Phase};
 use super::link::Step;
 use super::opening::Opened;
 use super::report::{Began, Reporter, TunnelReport};
-use super::{Stopping, stopped};
+use super::{Arrival, Stopping, stopped};
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
 use crate::forward::{random, tcp};
@@ -40,7 +39,7 @@ const RANDOM: &[u8] = b"random@psiphon.ca";
 /// What one tunnel owns.
 struct Tunnel<'s> {
     services: &'s Services,
-    facts: ConnFacts,
+    arrival: Arrival,
     handle: Handle,
     session: SessionId,
     candour: Candour,
@@ -54,7 +53,7 @@ struct Tunnel<'s> {
 }
 
 /// Serves a client that has logged in, and reports.
-pub(super) async fn run(opened: Opened, facts: ConnFacts, services: &Services, stopping: &mut Stopping) {
+pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, stopping: &mut Stopping) {
     let began = Began::now();
     let Opened { mut link, password, preamble } = opened;
     // It was accepted, so it is well formed.
@@ -64,7 +63,7 @@ pub(super) async fn run(opened: Opened, facts: ConnFacts, services: &Services, s
         link.close().await;
         return;
     };
-    let mut tunnel = Tunnel::new(services, facts, link.handle(), payload);
+    let mut tunnel = Tunnel::new(services, arrival, link.handle(), payload);
     let over = loop {
         tokio::select! {
             step = link.next() => match step {
@@ -113,12 +112,12 @@ async fn too_silent(handle: &Handle) {
 }
 
 impl<'s> Tunnel<'s> {
-    fn new(services: &'s Services, facts: ConnFacts, handle: Handle, payload: PasswordPayload) -> Self {
+    fn new(services: &'s Services, arrival: Arrival, handle: Handle, payload: PasswordPayload) -> Self {
         let listens = payload.takes_server_requests();
         let reasons = payload.client_capabilities.iter().any(|name| name == REFUSAL_REASONS);
         Self {
             services,
-            facts,
+            arrival,
             alerts: Arc::new(Alerts::new(listens.then(|| handle.clone()))),
             handle,
             session: payload.session_id,
@@ -148,7 +147,7 @@ impl<'s> Tunnel<'s> {
         let padding = keepalive_padding();
         let context = Context {
             now: OffsetDateTime::now_utc(),
-            client: SocketAddr::new(self.facts.peer.ip().to_canonical(), self.facts.peer.0.port()),
+            client: SocketAddr::new(self.arrival.peer.ip().to_canonical(), self.arrival.peer.0.port()),
             own_entries: &self.services.own_entries,
             keepalive_padding: &padding,
         };
@@ -222,7 +221,7 @@ impl<'s> Tunnel<'s> {
         TunnelReport {
             log: &self.services.log,
             own_tag: self.services.own_tag(),
-            protocol: self.facts.protocol,
+            protocol: self.arrival.protocol,
             session: &self.session,
             began,
             ended: Instant::now(),

@@ -56,7 +56,6 @@ where
         host_key: host_key(),
         obfuscation: None,
         decisions: Decisions {
-            admit: Box::new(|_| true),
             reply_prefix: Box::new(|_, _| ReplyPrefix {
                 prefix: GeneratedPrefix::new(vec![b'p'; 24], 24).expect("it is long enough"),
                 split: None,

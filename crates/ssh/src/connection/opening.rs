@@ -8,12 +8,12 @@
 use std::time::{Duration, Instant};
 
 use culvert_obfuscation::{
-    Direction, PaddingStyle, PaddingUse, PreambleError, PreambleReader, ServerOpening, ServerPreamble,
-    TerminatorSearch,
+    Direction, Keyword, PaddingStyle, PaddingUse, PreambleError, PreambleReader, Seed, ServerOpening,
+    ServerPreamble, TerminatorSearch,
 };
 
 use super::{Connection, Side};
-use crate::config::PreambleFacts;
+use crate::config::{Admit, Preamble, PreambleFacts, ServerObfuscation};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ident::IdentReader;
@@ -31,10 +31,23 @@ pub(super) struct Opening {
 
 /// What the next input is.
 enum Reading {
-    Preamble(Box<PreambleReader>),
+    Preamble(Box<Expected>),
     Prefix(Box<TerminatorSearch>),
     Ident(IdentReader),
     Packets,
+}
+
+/// A preamble that is still to be read.
+struct Expected {
+    reader: PreambleReader,
+    admit: Box<Admit>,
+    answer: Answer,
+}
+
+/// What a server needs to answer a preamble.
+struct Answer {
+    keyword: Keyword,
+    fallback_seed: Seed,
 }
 
 impl Default for Reading {
@@ -119,13 +132,16 @@ impl Connection {
     }
 
     pub(super) fn open_as_server(&mut self) {
-        let Side::Server(config) = &self.side else { return };
-        match &config.obfuscation {
-            Some(obfuscation) => {
-                let reader = PreambleReader::new(obfuscation.keyword.clone());
-                self.opening.reading = Reading::Preamble(Box::new(reader));
+        let Side::Server(config) = &mut self.side else { return };
+        let Some(obfuscation) = config.obfuscation.take() else { return self.send_identification() };
+        let ServerObfuscation { keyword, fallback_seed, preamble } = obfuscation;
+        let answer = Answer { keyword, fallback_seed };
+        match preamble {
+            Preamble::Expected { admit } => {
+                let reader = PreambleReader::new(answer.keyword.clone());
+                self.opening.reading = Reading::Preamble(Box::new(Expected { reader, admit, answer }));
             }
-            None => self.send_identification(),
+            Preamble::Read(preamble) => self.on_preamble(*preamble, &answer),
         }
     }
 
@@ -178,34 +194,34 @@ impl Connection {
     /// Feeds the preamble reader. The seed enters the history as soon as the magic proves it, whatever
     /// becomes of the rest. PROTOCOL.md 2.4.
     fn continue_preamble(&mut self, input: &[u8]) -> Result<usize, Error> {
-        let Reading::Preamble(reader) = &mut self.opening.reading else { return Ok(0) };
-        let known_before = reader.authenticated_seed().is_some();
-        let result = reader.push(input).map_err(Error::Preamble);
-        if let Some(seed) = reader.authenticated_seed()
+        let Reading::Preamble(expected) = &mut self.opening.reading else { return Ok(0) };
+        let known_before = expected.reader.authenticated_seed().is_some();
+        let result = expected.reader.push(input).map_err(Error::Preamble);
+        if let Some(seed) = expected.reader.authenticated_seed()
             && !known_before
-            && let Some(decisions) = self.side.decisions()
-            && !(decisions.admit)(&seed)
+            && !(expected.admit)(&seed)
         {
             return Err(Error::Replayed);
         }
         let (consumed, preamble) = result?;
-        if let Some(preamble) = preamble {
-            self.on_preamble(preamble);
+        if let Some(preamble) = preamble
+            && let Reading::Preamble(expected) = std::mem::take(&mut self.opening.reading)
+        {
+            self.on_preamble(preamble, &expected.answer);
         }
         Ok(consumed)
     }
 
     /// A stranger could not have made this preamble: answer it.
-    fn on_preamble(&mut self, mut preamble: ServerPreamble) {
+    fn on_preamble(&mut self, mut preamble: ServerPreamble, answer: &Answer) {
         let Side::Server(config) = &mut self.side else { return };
-        let Some(obfuscation) = &config.obfuscation else { return };
-        let padding_seed = preamble.padding_seed.as_ref().unwrap_or(&obfuscation.fallback_seed).clone();
+        let padding_seed = preamble.padding_seed.as_ref().unwrap_or(&answer.fallback_seed).clone();
         let mut padding = PaddingUse::Handshake.prng(&padding_seed);
         let mut opening = ServerOpening::new(&mut padding, &mut preamble.to_client);
         let facts = PreambleFacts::of(&preamble, opening.bytes.len());
         if let Some(name) = &preamble.prefix {
             let reply = (config.decisions.reply_prefix)(name, &padding_seed);
-            opening = opening.with_prefix(&obfuscation.keyword, &reply.prefix, reply.split);
+            opening = opening.with_prefix(&answer.keyword, &reply.prefix, reply.split);
         }
         self.write_opening(&opening.bytes, opening.first_write, opening.split_delay);
         self.inbound.deobfuscate(preamble.from_client);
@@ -214,7 +230,6 @@ impl Connection {
             padding,
             style: PaddingStyle::Any,
         });
-        self.opening.reading = Reading::default();
         self.events.push_back(Event::Preamble(facts));
         self.send_identification();
     }

@@ -504,7 +504,6 @@ fn tested(role: Role, limits: Limits, algorithms: Algorithms) -> Connection {
                 host_key: host_key(),
                 obfuscation: None,
                 decisions: Decisions {
-                    admit: Box::new(|_| true),
                     reply_prefix: Box::new(|_, _| ReplyPrefix {
                         prefix: GeneratedPrefix::new(vec![b'p'; 24], 24).expect("long enough"),
                         split: None,

@@ -14,7 +14,7 @@ use culvert_ssh::host_key::HostKey;
 use culvert_ssh::kex::{EphemeralKeys, KexError};
 use culvert_ssh::{
     Algorithms, ChannelId, ClientConfig, ClientObfuscation, Connection, Decisions, Error, Event, Ident,
-    Limits, ReplyPrefix, ServerConfig, ServerKind, ServerObfuscation,
+    Limits, Preamble, ReplyPrefix, ServerConfig, ServerKind, ServerObfuscation,
 };
 
 pub(crate) const KEYWORD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -126,9 +126,9 @@ impl Scenario {
             obfuscation: (self.opening != Opening::Plain).then(|| ServerObfuscation {
                 keyword: Keyword::new(KEYWORD),
                 fallback_seed: self.seed.derive("fallback"),
+                preamble: Preamble::Expected { admit: Box::new(move |_| admit) },
             }),
             decisions: Decisions {
-                admit: Box::new(move |_| admit),
                 reply_prefix: Box::new(|_, seed| ReplyPrefix {
                     prefix: GeneratedPrefix::new(Prng::new(seed).bytes(24), 24).expect("long enough"),
                     split: None,

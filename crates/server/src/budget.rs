@@ -1,0 +1,327 @@
+//! How many key derivations strangers may cause. A derivation is 6000 rounds of SHA-1, which is all that a garbage probe costs; it is
+//! paid for before it is done, and paid back when the preamble turns out to be good. So honest clients use up nothing, however many share
+//! an address, and garbage is looked at only as often as there is budget. Source: PROTOCOL.md 2.4, "Cost".
+//!
+//! Each address has a budget for garbage, refilled at [`EACH`]. While it is used up, connections of that address wait for their turn, first
+//! come first served; a flood that closes its connections leaves the line, so who waits gets in within moments. Only when too many wait is
+//! a connection taken for garbage unseen, and even then a client that sent a prefix is recognised by its terminator, which costs nothing to
+//! check and cannot be made without the keyword; repeated prefixes have a budget of their own. Every success adds to what an address may
+//! waste, so that an address which thousands share is not judged by its worst user.
+//!
+//! The figures: 64 and 40 a second let a user whose configuration is wrong, and some scanners, go unnoticed behind a carrier's address, and
+//! cost at most 3 % of one core; a success lends 4, so garbage may be four fifths of what a busy address sends. Larger figures would let a
+//! single prober keep a core busy, smaller ones would make a wait of what is common.
+//!
+//! All together may use [`SHARE`] of one core. The more an address has wasted, the less it may use of what is in reserve, so that many
+//! addresses which send garbage do not take the turn of one that has not. What remains: a flood from ever new addresses competes with
+//! new honest ones, whose connections then wait for a turn, or for the next attempt.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use culvert_obfuscation::Evidence;
+use culvert_transport::Remote;
+use tokio::time::Instant;
+
+/// An address gets another derivation after this: 40 in a second, about 3 % of one core.
+const EACH: Duration = Duration::from_millis(25);
+/// Derivations that an address may waste at once.
+const BURST: u32 = 64;
+/// What each success adds to that, and up to how many.
+const BONUS: u32 = 4;
+const MOST_BONUS: u32 = 256;
+/// Connections of one address that wait for their turn: the last waits about three seconds.
+const MOST_WAITING_EACH: u16 = 128;
+/// Connections that wait altogether: each may keep 16 KiB meanwhile.
+const MOST_WAITING: usize = 1024;
+/// How long a wasted derivation is held against an address.
+const FORGIVEN: Duration = Duration::from_secs(60);
+/// All derivations may use this share of one core, in percent.
+const SHARE: u32 = 60;
+/// Core time in reserve, all of it only for addresses that have wasted none.
+const RESERVE: Duration = Duration::from_millis(500);
+/// An address that has wasted so many, or more, may use the least part of it.
+const WORST: u32 = 3;
+/// One derivation is counted as no more than this: a longer time was spent waiting for a core.
+const LONGEST: Duration = Duration::from_millis(5);
+/// How soon to look again when all addresses together use too much.
+const AGAIN: Duration = Duration::from_millis(50);
+/// Addresses remembered, in each of two generations. An address forgotten is one that nothing is known against.
+const GENERATION: usize = 16_384;
+
+/// The budgets of all addresses.
+pub(crate) struct Budget(Mutex<State>);
+
+/// Whether a derivation may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It may, and is paid for.
+    Now,
+    /// Not before this; ask again then.
+    After(Instant),
+    /// Never: too many wait already.
+    Never,
+}
+
+/// One connection's dealings with the budget. What was wasted stays wasted when it is dropped.
+pub(crate) struct Account {
+    budget: Arc<Budget>,
+    address: Address,
+    /// A turn that is not used yet.
+    reserved: Option<(Evidence, Instant)>,
+    waits: bool,
+    /// Derivations done.
+    bare: u32,
+    terminated: u32,
+    core_time: Duration,
+}
+
+/// Who shares a budget: an IPv4 address, or the 2^64 addresses that an IPv6 host has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Address(u64, bool);
+
+impl Address {
+    fn of(peer: Remote) -> Self {
+        match peer.ip().to_canonical() {
+            IpAddr::V4(address) => Self(u64::from(address.to_bits()), false),
+            IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64, true),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted address]")
+    }
+}
+
+struct State {
+    /// Core time.
+    all: Bucket,
+    recent: HashMap<Address, Entry>,
+    older: HashMap<Address, Entry>,
+    waiting: usize,
+}
+
+/// What is known of an address.
+#[derive(Clone, Copy)]
+struct Entry {
+    bare: Bucket,
+    /// For those who show a terminator, which others at the address cannot use up without having recorded one.
+    terminated: Bucket,
+    /// What it wasted lately.
+    standing: Bucket,
+    /// Successes not yet spent on waste.
+    bonus: u32,
+    waiting: u16,
+}
+
+/// A budget as the time at which all that was taken will be paid off.
+#[derive(Clone, Copy)]
+struct Bucket(Instant);
+
+impl Bucket {
+    fn debt(self, now: Instant) -> Duration {
+        self.0.saturating_duration_since(now)
+    }
+
+    fn take(&mut self, amount: Duration, now: Instant) {
+        self.0 = self.0.max(now) + amount;
+    }
+
+    fn give_back(&mut self, amount: Duration) {
+        // Before the epoch of the clock there is no debt either.
+        self.0 = self.0.checked_sub(amount).unwrap_or(self.0);
+    }
+}
+
+impl Entry {
+    fn new(now: Instant) -> Self {
+        let empty = Bucket(now);
+        Self { bare: empty, terminated: empty, standing: empty, bonus: 0, waiting: 0 }
+    }
+
+    fn bucket(&mut self, evidence: Evidence) -> &mut Bucket {
+        match evidence {
+            Evidence::Nothing => &mut self.bare,
+            Evidence::Terminator => &mut self.terminated,
+        }
+    }
+
+    /// Takes a place in line; returns when its turn comes.
+    fn take_turn(&mut self, evidence: Evidence, now: Instant) -> Instant {
+        let bucket = self.bucket(evidence);
+        bucket.take(EACH, now);
+        let wait = bucket.debt(now).saturating_sub(EACH * BURST);
+        if !wait.is_zero() && self.bonus > 0 {
+            self.bonus -= 1;
+            self.bucket(evidence).give_back(EACH);
+            return now;
+        }
+        now + wait
+    }
+
+    /// How much it may use of the core time in reserve.
+    fn reserve_for(&self, now: Instant) -> Duration {
+        let debt = self.standing.debt(now).as_millis();
+        let wasted = debt.div_ceil(FORGIVEN.as_millis()).min(WORST.into());
+        RESERVE / (1 + wasted as u32)
+    }
+}
+
+impl Budget {
+    pub(crate) fn new(now: Instant) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            all: Bucket(now),
+            recent: HashMap::new(),
+            older: HashMap::new(),
+            waiting: 0,
+        })))
+    }
+
+    /// For a connection of this peer.
+    pub(crate) fn account(self: &Arc<Self>, peer: Remote) -> Account {
+        Account {
+            budget: self.clone(),
+            address: Address::of(peer),
+            reserved: None,
+            waits: false,
+            bare: 0,
+            terminated: 0,
+            core_time: Duration::ZERO,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The entry, which is remembered longer for having been looked at.
+    fn entry(&mut self, address: Address, now: Instant) -> &mut Entry {
+        if self.recent.len() >= GENERATION && !self.recent.contains_key(&address) {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        let older = &mut self.older;
+        let known = || older.remove(&address).unwrap_or_else(|| Entry::new(now));
+        self.recent.entry(address).or_insert_with(known)
+    }
+
+    /// Whether all addresses together leave a derivation to this one.
+    fn leaves_one_to(&mut self, address: Address, now: Instant) -> bool {
+        let reserve = self.entry(address, now).reserve_for(now);
+        self.all.debt(now) < share_of(reserve)
+    }
+
+    fn wait(&mut self, address: Address, now: Instant) -> bool {
+        let all = self.waiting;
+        let entry = self.entry(address, now);
+        if entry.waiting >= MOST_WAITING_EACH || all >= MOST_WAITING {
+            return false;
+        }
+        entry.waiting += 1;
+        self.waiting += 1;
+        true
+    }
+
+    fn wait_no_more(&mut self, address: Address, now: Instant) {
+        let entry = self.entry(address, now);
+        // It may have been forgotten meanwhile.
+        entry.waiting = entry.waiting.saturating_sub(1);
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+}
+
+impl Account {
+    /// Asks for a derivation.
+    pub(crate) fn turn(&mut self, evidence: Evidence, now: Instant) -> Turn {
+        let budget = self.budget.clone();
+        let mut state = budget.lock();
+        if self.reserved.is_some_and(|(reserved, _)| reserved != evidence) {
+            self.give_up_turn(&mut state, now);
+        }
+        let address = self.address;
+        let (_, at) = *self
+            .reserved
+            .get_or_insert_with(|| (evidence, state.entry(address, now).take_turn(evidence, now)));
+        let wait_until = if now < at {
+            at
+        } else if state.leaves_one_to(address, now) {
+            state.entry(address, now).standing.take(FORGIVEN, now);
+            self.reserved = None;
+            self.stop_waiting(&mut state, now);
+            return Turn::Now;
+        } else {
+            now + AGAIN
+        };
+        self.waits = self.waits || state.wait(address, now);
+        if !self.waits {
+            self.give_up_turn(&mut state, now);
+            return Turn::Never;
+        }
+        Turn::After(wait_until)
+    }
+
+    /// A derivation was done, and took so long.
+    pub(crate) fn derived(&mut self, evidence: Evidence, took: Duration, now: Instant) {
+        let took = took.min(LONGEST);
+        self.core_time += took;
+        *self.count(evidence) += 1;
+        self.budget.lock().all.take(share_of(took), now);
+    }
+
+    /// The preamble was good: everything is paid back.
+    pub(crate) fn refund(&mut self, now: Instant) {
+        let budget = self.budget.clone();
+        let mut state = budget.lock();
+        state.all.give_back(share_of(self.core_time));
+        let entry = state.entry(self.address, now);
+        entry.standing.give_back(FORGIVEN * (self.bare + self.terminated));
+        entry.bare.give_back(EACH * self.bare);
+        entry.terminated.give_back(EACH * self.terminated);
+        entry.bonus = (entry.bonus + BONUS).min(MOST_BONUS);
+        (self.bare, self.terminated, self.core_time) = (0, 0, Duration::ZERO);
+    }
+
+    fn count(&mut self, evidence: Evidence) -> &mut u32 {
+        match evidence {
+            Evidence::Nothing => &mut self.bare,
+            Evidence::Terminator => &mut self.terminated,
+        }
+    }
+
+    fn give_up_turn(&mut self, state: &mut State, now: Instant) {
+        if let Some((evidence, _)) = self.reserved.take() {
+            state.entry(self.address, now).bucket(evidence).give_back(EACH);
+        }
+        self.stop_waiting(state, now);
+    }
+
+    fn stop_waiting(&mut self, state: &mut State, now: Instant) {
+        if std::mem::take(&mut self.waits) {
+            state.wait_no_more(self.address, now);
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if self.reserved.is_some() || self.waits {
+            let budget = self.budget.clone();
+            self.give_up_turn(&mut budget.lock(), Instant::now());
+        }
+    }
+}
+
+/// How long it takes until all addresses together have so much core time.
+fn share_of(core_time: Duration) -> Duration {
+    core_time * 100 / SHARE
+}
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;
