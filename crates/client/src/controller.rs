@@ -8,7 +8,7 @@ mod operate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_protocol::api::SessionId;
+use culvert_protocol::api::{SERVER_REQUESTS, SessionId, extension};
 use culvert_protocol::server_entry::DecodeError;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::{Limits, ServerKind};
@@ -129,6 +129,9 @@ pub async fn run(
     let controller = Controller::new(config, surroundings)?;
     notices.emit(Notice::NetworkID { id: controller.config.network_id.clone() });
     let (opener, requests) = flow_queue(FLOW_QUEUE);
+    let tunnel = controller.tunnel.subscribe();
+    let opener = opener
+        .that_carries(move || tunnel.borrow().as_ref().is_some_and(|active| active.carries_first_bytes));
     let desk = FlowDesk::new(controller.tunnel.subscribe(), requests);
     let desk = tokio::spawn(desk.run());
     let settings = LocalSettings {
@@ -164,7 +167,12 @@ impl Controller {
             limits.window = packets * 32 * 1024;
         }
         limits.rekey_bytes = config.ssh.rekey_bytes;
-        let credentials = Credentials { session_id, sponsor_id: config.identity.sponsor_id.clone(), limits };
+        let credentials = Credentials {
+            session_id,
+            sponsor_id: config.identity.sponsor_id.clone(),
+            capabilities: capabilities(&config),
+            limits,
+        };
         Ok(Self {
             config: Arc::new(config),
             notices,
@@ -196,6 +204,13 @@ impl Controller {
             }
         }
     }
+}
+
+/// What the client offers. PROTOCOL.md 3.5, 12.
+fn capabilities(config: &Config) -> Vec<String> {
+    let first_bytes = (!config.ssh.optimistic_open_off).then_some(extension::FIRST_BYTES);
+    let always = [SERVER_REQUESTS, extension::REFUSAL_REASONS];
+    always.into_iter().chain(first_bytes).map(str::to_owned).collect()
 }
 
 fn session_id(config: &Config) -> SessionId {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use culvert_obfuscation::{ClientPreamble, Keyword, ObfuscatorSeed, PreamblePlan, Seed, TransformError};
 use culvert_protocol::ServerEntry;
-use culvert_protocol::api::{PasswordPayload, SERVER_REQUESTS, SessionId};
+use culvert_protocol::api::{PasswordPayload, SessionId};
 use culvert_protocol::server_entry::FieldError;
 use culvert_ssh::kex::FreshKeys;
 use culvert_ssh::{
@@ -20,9 +20,6 @@ use zeroize::Zeroizing;
 use crate::plan::{DialPlan, ObfuscatedSshPlan};
 use crate::randomness::random;
 
-/// Tells our own server that refused flows may say why. PROTOCOL.md 12.
-const REFUSAL_REASONS: &str = "culvert-refusal-reasons";
-
 /// What every attempt of a client shares.
 #[derive(Clone)]
 pub(crate) struct Credentials {
@@ -30,6 +27,8 @@ pub(crate) struct Credentials {
     pub(crate) session_id: SessionId,
     /// 16 hex digits.
     pub(crate) sponsor_id: String,
+    /// What is offered to the server.
+    pub(crate) capabilities: Vec<String>,
     /// Bounds of the SSH connection.
     pub(crate) limits: Limits,
 }
@@ -144,7 +143,7 @@ fn ssh_config(
     let payload = PasswordPayload {
         session_id: credentials.session_id.clone(),
         ssh_password: entry.ssh_password()?,
-        client_capabilities: vec![SERVER_REQUESTS.to_owned(), REFUSAL_REASONS.to_owned()],
+        client_capabilities: credentials.capabilities.clone(),
         sponsor_id: credentials.sponsor_id.clone(),
     };
     let obfuscation = match &plan.obfuscated_ssh {

@@ -7,9 +7,11 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use culvert_ssh_tokio::ChannelStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
@@ -194,31 +196,62 @@ fn detail_text(detail: &Option<String>) -> String {
 }
 
 /// Asks for flows. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FlowOpener {
     requests: mpsc::Sender<OpenRequest>,
+    /// Whether the tunnel of this moment carries first bytes with an open.
+    carries: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// One wish for a flow. Dropping the reply unanswered means the tunnel was lost.
 pub struct OpenRequest {
     pub destination: Destination,
+    /// What the application has said already: to be sent with the open or right behind it.
+    pub first_bytes: Bytes,
     pub reply: oneshot::Sender<Result<FlowStream, OpenFailure>>,
 }
 
 /// A queue of flow wishes, at most `depth` waiting; further ones wait in the callers.
 pub fn flow_queue(depth: usize) -> (FlowOpener, mpsc::Receiver<OpenRequest>) {
     let (requests, receiver) = mpsc::channel(depth.max(1));
-    (FlowOpener { requests }, receiver)
+    (FlowOpener { requests, carries: Arc::new(|| false) }, receiver)
 }
 
 impl FlowOpener {
+    /// Tells the proxies when an open carries first bytes: they then promise an application its flow before it is open.
+    #[must_use]
+    pub fn that_carries(self, carries: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { carries: Arc::new(carries), ..self }
+    }
+
+    /// Whether an open of this moment would carry first bytes. The answer may be out of date when the open is made, which
+    /// costs a round trip and nothing else.
+    pub fn carries_first_bytes(&self) -> bool {
+        (self.carries)()
+    }
+
     /// Opens a flow, however long the other end of the queue takes. Dropping the future gives up the wish, which
     /// the other end sees as a closed `reply`.
     pub async fn open(&self, destination: Destination) -> Result<FlowStream, OpenFailure> {
+        self.open_with(destination, Bytes::new()).await
+    }
+
+    /// Opens a flow that begins with `first_bytes`.
+    pub async fn open_with(
+        &self,
+        destination: Destination,
+        first_bytes: Bytes,
+    ) -> Result<FlowStream, OpenFailure> {
         let (reply, answer) = oneshot::channel();
-        let request = OpenRequest { destination, reply };
+        let request = OpenRequest { destination, first_bytes, reply };
         self.requests.send(request).await.map_err(|_| OpenFailure::Stopping)?;
         answer.await.unwrap_or(Err(OpenFailure::TunnelLost))
+    }
+}
+
+impl fmt::Debug for FlowOpener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowOpener").finish_non_exhaustive()
     }
 }
 

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use culvert_ssh::direct_tcpip::{DirectTcpip, MAX_FIRST_BYTES};
+use culvert_ssh_tokio::OpenFailure;
 use server::{HANDSHAKE, Plan, SOON, Server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +32,30 @@ async fn echo_after_end() -> SocketAddr {
         }
     });
     address
+}
+
+/// A listener that accepts nobody and has no room for more.
+struct Full {
+    at: SocketAddr,
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+async fn full_listener() -> Full {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(200), TcpStream::connect(at)).await {
+        queued.push(connected.unwrap());
+    }
+    Full { at, _listener: listener, _queued: queued }
+}
+
+fn open_with(to: SocketAddr, first_bytes: &[u8]) -> Vec<u8> {
+    let host = to.ip().to_string();
+    DirectTcpip { host: host.as_bytes(), port: to.port().into(), first_bytes }.encode()
 }
 
 async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
@@ -160,6 +186,87 @@ async fn refusals_say_why_to_those_who_understand() {
     }
     // The gateway for UDP that the configuration names is no place on this machine.
     assert_eq!(ours.flow_to("127.0.0.1", 7300).await.err().unwrap(), OPAQUE);
+}
+
+/// A client that offers what PROTOCOL.md 12 has.
+fn ours() -> Plan {
+    Plan { capabilities: &["culvert-refusal-reasons", "culvert-first-bytes"], ..Plan::default() }
+}
+
+#[tokio::test]
+async fn an_open_may_carry_bytes_for_those_who_offered() {
+    let mut server = Server::start("first-bytes", |_| {}).await;
+    let origin = echo_after_end().await;
+    let client = ours().connect(&server).await.unwrap();
+    let reply = client.ask("psiphon-handshake", HANDSHAKE).await.unwrap();
+    let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
+    assert_eq!(reply["culvert_extensions"], serde_json::json!(["culvert-first-bytes"]));
+    for len in [1, 5000, MAX_FIRST_BYTES] {
+        let first = vec![7; len];
+        let mut flow = client.flow_with(&origin.ip().to_string(), origin.port(), &first).await.unwrap();
+        flow.write_all(b"rest").await.unwrap();
+        flow.shutdown().await.unwrap();
+        assert_eq!(to_end(&mut flow).await, [&first[..], b"rest"].concat());
+    }
+    // They have reached the destination by the time at which the flow is confirmed, and were asked for by nobody else.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let _flow = client.flow_with(&at.ip().to_string(), at.port(), b"hello").await.unwrap();
+    let mut received = [0; 5];
+    let (mut destination, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
+    timeout(SOON, destination.read_exact(&mut received)).await.unwrap().unwrap();
+    assert_eq!(&received, b"hello");
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let refused = client.flow_with("127.0.0.1", closed.port(), b"lost").await;
+    assert_eq!(refused.err().unwrap(), "culvert:connection-refused");
+    let too_long = vec![7; MAX_FIRST_BYTES + 1];
+    let refused = client.flow_with(&origin.ip().to_string(), origin.port(), &too_long).await;
+    assert_eq!(refused.err().unwrap(), OPAQUE);
+    drop(client);
+    server.stop().await;
+    let report = &server.events("server_tunnel")[0];
+    assert_eq!(report["bytes_up_tcp"], 1 + 5000 + MAX_FIRST_BYTES + 3 * "rest".len() + "hello".len());
+}
+
+#[tokio::test]
+async fn an_open_carries_nothing_for_others() {
+    let server = Server::start("no-first-bytes", |_| {}).await;
+    let origin = echo_after_end().await;
+    let client = Plan::default().connect(&server).await.unwrap();
+    let reply = client.ask("psiphon-handshake", HANDSHAKE).await.unwrap();
+    assert!(!String::from_utf8(reply).unwrap().contains("culvert"));
+    let refused = client.flow_with(&origin.ip().to_string(), origin.port(), b"x").await;
+    assert_eq!(refused.err().unwrap(), OPAQUE);
+    // Neither before the handshake's reply.
+    let client = Plan { session: 2, ..ours() }.connect(&server).await.unwrap();
+    let refused = client.flow_with(&origin.ip().to_string(), origin.port(), b"x").await;
+    assert_eq!(refused.err().unwrap(), OPAQUE);
+}
+
+/// Opens to a destination that never answers hold what they carry, up to a bound for the tunnel.
+#[tokio::test]
+async fn too_many_first_bytes_are_refused_in_words() {
+    let server = Server::start("no-room", |config| {
+        config.traffic_rules.most_dialing = NonZeroUsize::new(1);
+        config.traffic_rules.dial_timeout = Some(Duration::from_secs(60));
+    })
+    .await;
+    let client = ours().tunnel(&server).await;
+    // The first waits for a place in the destination's queue, the others for the first.
+    let full = full_listener().await;
+    let mut answers = Vec::new();
+    for _ in 0..17 {
+        let open = open_with(full.at, &[7; MAX_FIRST_BYTES]);
+        // Given up by the client, they still wait at the server.
+        let answer = timeout(Duration::from_millis(20), client.handle.open("direct-tcpip", &open)).await;
+        answers.extend(answer.ok());
+    }
+    let plain = open_with(full.at, b"");
+    let waits = timeout(Duration::from_millis(100), client.handle.open("direct-tcpip", &plain)).await;
+    assert!(waits.is_err(), "one without first bytes waits like the others");
+    let refused = answers.pop().expect("a refusal of the last").err().expect("no connection");
+    assert!(matches!(refused, OpenFailure::Refused { description, .. } if description == b"culvert:no-room"));
+    assert!(answers.is_empty());
 }
 
 #[tokio::test]

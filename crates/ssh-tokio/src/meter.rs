@@ -23,13 +23,15 @@ impl Meter {
         Self { own: Arc::default(), whole: Some(self.own.clone()) }
     }
 
-    pub(crate) fn add_sent(&self, bytes: usize) {
+    /// Counts bytes that came with a channel rather than through it.
+    pub fn add_sent(&self, bytes: usize) {
         for counters in [Some(&self.own), self.whole.as_ref()].into_iter().flatten() {
             counters.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn add_received(&self, bytes: usize) {
+    /// Counts bytes that came with a channel rather than through it.
+    pub fn add_received(&self, bytes: usize) {
         for counters in [Some(&self.own), self.whole.as_ref()].into_iter().flatten() {
             counters.received.fetch_add(bytes as u64, Ordering::Relaxed);
         }

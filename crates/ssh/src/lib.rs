@@ -6,6 +6,7 @@
 //! Begin with [`Connection`]. `ARCHITECTURE.md` shows where it stands.
 
 pub mod cipher;
+pub mod direct_tcpip;
 pub mod host_key;
 pub mod kex;
 pub mod kexinit;

@@ -112,7 +112,7 @@ fn settings() -> LocalSettings {
 fn opener() -> FlowOpener {
     let (opener, mut queue) = flow_queue(16);
     tokio::spawn(async move {
-        while let Some(OpenRequest { destination, reply }) = queue.recv().await {
+        while let Some(OpenRequest { destination, reply, .. }) = queue.recv().await {
             let refused = matches!(destination.host, Host::Name(name) if name.as_str().starts_with("no"));
             drop(reply.send(if refused { Err(OpenFailure::TooManyFlows) } else { Ok(origin()) }));
         }

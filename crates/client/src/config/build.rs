@@ -193,6 +193,7 @@ fn ssh(fields: &mut Fields<'_>) -> SshSettings {
     };
     SshSettings {
         any_cipher: fields.switch("SSHAnyCipher"),
+        optimistic_open_off: fields.switch("DisableOptimisticOpen"),
         rekey_bytes: fields
             .integer("SSHRekeyBytes", 65_536..=1 << 40, "65536 bytes to 1 TiB")
             .and_then(|bytes: i64| u64::try_from(bytes).ok()),

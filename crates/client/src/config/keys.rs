@@ -195,6 +195,7 @@ pub const KEYS: &[Key] = &[
     Key::new("SSHChannelWindowSize", Integer, NOW),
     Key::new("SSHRekeyBytes", Integer, NOW),
     Key::new("SSHAnyCipher", Switch, NOW),
+    Key::new("DisableOptimisticOpen", Switch, NOW),
     Key::new("SSHPacketTunnelChannelWindowSize", Integer, LATER),
     Key::new("DisableServerEntriesReporter", Switch, LATER),
     Key::new("EnableLightProxyFallback", Switch, LATER),

@@ -150,6 +150,8 @@ pub struct SshSettings {
     pub channel_window_packets: Option<u32>,
     /// Take whatever cipher is drawn, also a slow one; ours, not the reference's.
     pub any_cipher: bool,
+    /// Tell applications of their flow only when it is open; ours, not the reference's.
+    pub optimistic_open_off: bool,
     /// Change keys after this many bytes in a direction; ours, not the reference's.
     pub rekey_bytes: Option<u64>,
     /// Key exchange, cipher, MAC and host key algorithm, one name each.

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::flow::{Destination, FlowStream, OpenFailure, OpenRequest};
-use crate::tunnel::{ActiveTunnel, open_flow};
+use crate::tunnel::{ActiveTunnel, NotOpened, open_flow};
 
 /// How long a flow waits for a tunnel.
 const HOLD: Duration = Duration::from_secs(15);
@@ -47,7 +47,7 @@ impl FlowDesk {
 
 async fn serve(tunnel: watch::Receiver<Option<ActiveTunnel>>, mut request: OpenRequest) {
     let result = tokio::select! {
-        result = open(tunnel, &request.destination) => result,
+        result = open(tunnel, &request.destination, &request.first_bytes) => result,
         // The application gave up.
         () = request.reply.closed() => return,
     };
@@ -55,10 +55,12 @@ async fn serve(tunnel: watch::Receiver<Option<ActiveTunnel>>, mut request: OpenR
     let _ = request.reply.send(result);
 }
 
-/// Opens a flow; one that falls between two tunnels is tried again on the next.
+/// Opens a flow; one that falls between two tunnels is tried again on the next, unless its first bytes may have arrived:
+/// they must not arrive twice.
 async fn open(
     mut tunnel: watch::Receiver<Option<ActiveTunnel>>,
     destination: &Destination,
+    first_bytes: &[u8],
 ) -> Result<FlowStream, OpenFailure> {
     let deadline = Instant::now() + HOLD;
     loop {
@@ -68,15 +70,15 @@ async fn open(
             Err(_) => return Err(OpenFailure::NoTunnel { waited: HOLD }),
         };
         let Some(active) = active else { continue };
-        match open_flow(&active, destination, DIAL_LIMIT).await {
-            Err(OpenFailure::TunnelLost) => {
+        match open_flow(&active, destination, first_bytes, DIAL_LIMIT).await {
+            Err(NotOpened { failure: OpenFailure::TunnelLost, nothing_sent: true }) => {
                 // Wait until the controller has noticed too, or this would spin.
                 let changed = timeout_at(deadline, tunnel.changed()).await;
                 if !matches!(changed, Ok(Ok(()))) {
                     return Err(OpenFailure::TunnelLost);
                 }
             }
-            result => return result,
+            result => return result.map_err(|not_opened| not_opened.failure),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use culvert_protocol::api::HandshakeReply;
+use culvert_protocol::api::{HandshakeReply, extension};
 use culvert_ssh_tokio::{Incoming, Meter};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -38,7 +38,15 @@ impl Controller {
         if let Some(reply) = &handshake {
             self.announce_handshake(reply);
         }
-        let active = ActiveTunnel { handle: handle.clone(), traffic: traffic.clone(), probes };
+        let extensions = handshake.as_ref().map_or(&[][..], |reply| &reply.culvert_extensions);
+        let active = ActiveTunnel {
+            handle: handle.clone(),
+            traffic: traffic.clone(),
+            // Also a server that takes up what was not offered is one that is not asked.
+            carries_first_bytes: !self.config.ssh.optimistic_open_off
+                && extensions.iter().any(|name| name == extension::FIRST_BYTES),
+            probes,
+        };
         self.tunnel.send_replace(Some(active.clone()));
         self.notices.emit(Notice::Tunnels { count: 1 });
         self.notices.emit(Notice::ActiveTunnel {

@@ -1,6 +1,7 @@
 //! The local SOCKS and HTTP proxies: where applications hand their flows to the client. Not the tunnel: flows are
 //! opened through [`FlowOpener`], which also decides how long a flow waits for one.
 
+mod early;
 mod holder;
 mod http;
 mod interface;
@@ -22,6 +23,7 @@ use crate::config::{ListenInterface, LocalPort, LocalProxies};
 use crate::flow::FlowOpener;
 use crate::notice::{FreeText, Notice, Notices, PortInUse};
 
+use early::EarlyFlows;
 pub use relay::relay;
 
 /// How many applications may be connected at once, both proxies together.
@@ -109,13 +111,18 @@ pub async fn start(
     let mut tasks = JoinSet::new();
     if let Some(listener) = socks {
         notices.emit(Notice::ListeningSocksProxyPort { port: socks_at.map_or(0, |at| at.port()) });
-        let session = socks_session::Session::new(opener.clone(), notices.clone());
+        let session = socks_session::Session::new(EarlyFlows {
+            proxy: Proxy::Socks,
+            opener: opener.clone(),
+            notices: notices.clone(),
+        });
         let serve = move |stream| session.clone().run(stream);
         tasks.spawn(accept(listener, slots.clone(), notices.clone(), serve));
     }
     if let Some(listener) = http {
         notices.emit(Notice::ListeningHttpProxyPort { port: http_at.map_or(0, |at| at.port()) });
-        let proxy = http::HttpProxy::new(opener, own, settings.origin_timeout);
+        let flows = EarlyFlows { proxy: Proxy::Http, opener, notices: notices.clone() };
+        let proxy = http::HttpProxy::new(flows, own, settings.origin_timeout);
         let serve = move |stream| proxy.clone().serve(stream);
         tasks.spawn(accept(listener, slots, notices, serve));
     }

@@ -8,16 +8,16 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::HANDSHAKE_TIMEOUT;
+use super::early::{EarlyFlows, hung_up};
 use super::relay::relay_socket;
 use super::socks::{self, Opening, ReplyCode, SocksError, Version};
-use crate::flow::{Destination, FlowOpener};
-use crate::notice::{FreeText, Notice, Notices};
+use crate::flow::Destination;
+use crate::notice::{FreeText, Notice};
 
 /// Serves SOCKS connections. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Session {
-    opener: FlowOpener,
-    notices: Notices,
+    flows: EarlyFlows,
 }
 
 /// Why a handshake ended early.
@@ -30,8 +30,8 @@ enum HandshakeError {
 }
 
 impl Session {
-    pub(super) fn new(opener: FlowOpener, notices: Notices) -> Self {
-        Self { opener, notices }
+    pub(super) fn new(flows: EarlyFlows) -> Self {
+        Self { flows }
     }
 
     /// Serves one connection to its end.
@@ -41,10 +41,10 @@ impl Session {
         let mut received = Vec::new();
         let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&mut stream, &mut received)).await;
         match handshake {
-            Ok(Ok((version, destination))) => self.connect(stream, (version, destination), &received).await,
+            Ok(Ok((version, destination))) => self.connect(stream, (version, destination), received).await,
             Ok(Err(HandshakeError::Socks(error))) => {
                 let message = FreeText::new(format!("SOCKS proxy: {error}"));
-                self.notices.emit(Notice::LocalProxyError { message });
+                self.flows.notices.emit(Notice::LocalProxyError { message });
                 refuse(stream, &error.answer()).await;
             }
             // The application left, or said nothing in time: nobody is there to be answered.
@@ -52,25 +52,30 @@ impl Session {
         }
     }
 
-    async fn connect(self, mut stream: TcpStream, wanted: (Version, Destination), early: &[u8]) {
+    async fn connect(self, mut stream: TcpStream, wanted: (Version, Destination), early: Vec<u8>) {
         let (version, destination) = wanted;
+        if self.flows.opener.carries_first_bytes() {
+            if stream.write_all(&socks::reply(version, ReplyCode::Succeeded)).await.is_ok() {
+                self.flows.carry(stream, destination, early).await;
+            }
+            return;
+        }
         let opened = tokio::select! {
-            opened = self.opener.open(destination) => opened,
+            opened = self.flows.opener.open(destination) => opened,
             // An application that gives up while its flow is held frees the place in the queue.
             () = hung_up(&stream) => return,
         };
         let mut flow = match opened {
             Ok(flow) => flow,
             Err(failure) => {
-                let message = FreeText::new(format!("SOCKS proxy: {failure}"));
-                self.notices.emit(Notice::LocalProxyError { message });
+                self.flows.tell(&failure);
                 return refuse(stream, &socks::reply(version, ReplyCode::from(&failure))).await;
             }
         };
         let carried = async {
             stream.write_all(&socks::reply(version, ReplyCode::Succeeded)).await?;
             // An application may send before it has seen the reply.
-            flow.write_all(early).await?;
+            flow.write_all(&early).await?;
             relay_socket(stream, flow).await
         };
         // A failure resets the application's connection: it learns that bytes may be missing.
@@ -127,16 +132,4 @@ async fn refuse(mut stream: TcpStream, answer: &[u8]) {
         Ok::<(), io::Error>(())
     };
     drop(timeout(std::time::Duration::from_secs(1), refused).await);
-}
-
-/// Completes when the application has closed its connection for good. A half-close cannot be told apart while data
-/// before it is unread, and one right after the request is legitimate, so only an error counts.
-async fn hung_up(stream: &TcpStream) {
-    loop {
-        match stream.ready(tokio::io::Interest::ERROR).await {
-            Ok(ready) if ready.is_error() => return,
-            Ok(_) => {}
-            Err(_) => return,
-        }
-    }
 }

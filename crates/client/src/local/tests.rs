@@ -1,11 +1,14 @@
 //! The local proxies over real loopback sockets, with an opener that connects directly or refuses by host name.
 
+mod early;
 mod http;
 mod socks;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -13,18 +16,23 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::config::{LocalPort, LocalProxies};
 use crate::flow::{Destination, FlowStream, Host, OpenFailure, RefusalReason, flow_queue};
-use crate::notice::{Emitted, Sink};
+use crate::notice::{Detail, Emitted, Sink};
 
 /// Running proxies and what they said.
 pub(super) struct Setup {
     pub(super) servers: LocalServers,
     pub(super) said: mpsc::Receiver<Emitted>,
-    /// Counts the flows that were opened.
-    pub(super) opened: mpsc::UnboundedReceiver<Destination>,
+    /// The flows that were opened, with what went with the open.
+    pub(super) opened: mpsc::UnboundedReceiver<(Destination, Bytes)>,
 }
 
 impl Setup {
     pub(super) async fn new() -> Self {
+        Self::with(false).await
+    }
+
+    /// With an opener that carries first bytes, or not.
+    pub(super) async fn with(carries: bool) -> Self {
         let settings = LocalSettings {
             proxies: LocalProxies {
                 socks: LocalPort::Any,
@@ -35,7 +43,10 @@ impl Setup {
         };
         let (sender, said) = mpsc::channel(1024);
         let (opener, opened) = direct_opener();
-        let servers = start(&settings, opener, Notices::new(vec![Sink::Channel(sender)])).await.unwrap();
+        let opener = opener.that_carries(move || carries);
+        let notices = Notices::new(vec![Sink::Channel(sender)]);
+        notices.show(Detail::Diagnostic, BTreeSet::new());
+        let servers = start(&settings, opener, notices).await.unwrap();
         Self { servers, said, opened }
     }
 
@@ -49,25 +60,28 @@ impl Setup {
 }
 
 /// Opens flows to addresses, and answers names with the failure they stand for.
-fn direct_opener() -> (FlowOpener, mpsc::UnboundedReceiver<Destination>) {
+fn direct_opener() -> (FlowOpener, mpsc::UnboundedReceiver<(Destination, Bytes)>) {
     let (opener, mut queue) = flow_queue(16);
     let (count, opened) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(request) = queue.recv().await {
-            drop(count.send(request.destination.clone()));
+            drop(count.send((request.destination.clone(), request.first_bytes.clone())));
             tokio::spawn(async move {
-                drop(request.reply.send(open_directly(request.destination).await));
+                drop(request.reply.send(open_directly(request.destination, &request.first_bytes).await));
             });
         }
     });
     (opener, opened)
 }
 
-async fn open_directly(destination: Destination) -> Result<FlowStream, OpenFailure> {
+async fn open_directly(destination: Destination, first_bytes: &[u8]) -> Result<FlowStream, OpenFailure> {
     let refused = |reason| Err(OpenFailure::Refused { reason, detail: None });
     match destination.host {
         Host::Ip(ip) => match TcpStream::connect((ip, destination.port)).await {
-            Ok(stream) => Ok(FlowStream::Other(Box::new(stream))),
+            Ok(mut stream) => {
+                stream.write_all(first_bytes).await.unwrap();
+                Ok(FlowStream::Other(Box::new(stream)))
+            }
             Err(_) => refused(RefusalReason::ConnectionRefused),
         },
         Host::Name(name) => match name.as_str() {

@@ -8,7 +8,7 @@ mod server_requests;
 use culvert_ssh_tokio::{Handle, Meter};
 
 pub(crate) use api::{ApiClient, ApiError};
-pub(crate) use flows::open_flow;
+pub(crate) use flows::{NotOpened, open_flow};
 pub(crate) use keepalive::{KeepAlive, Probe, ProbeRequests, sleep_until as keepalive_sleep};
 pub(crate) use server_requests::on_server_request;
 
@@ -19,6 +19,8 @@ pub(crate) struct ActiveTunnel {
     pub(crate) handle: Handle,
     /// Counts bytes.
     pub(crate) traffic: Meter,
+    /// The server takes first bytes with an open. PROTOCOL.md 12.2.
+    pub(crate) carries_first_bytes: bool,
     /// Asks for a check when flows fail.
     pub(crate) probes: ProbeRequests,
 }

@@ -13,6 +13,10 @@ use crate::packed::Params;
 /// The parameter, and its value, that asks for a reply in CBOR.
 pub(super) const RESPONSE_VERSION: (&str, &str) = ("psiphon_api_response_version", "1");
 
+/// The member that the reference does not know. In CBOR it has its name for a key, so that it can never be taken for a
+/// member that a later version of the reference numbers.
+const EXTENSIONS: &str = "culvert_extensions";
+
 /// How a handshake reply is encoded. This does not depend on how the request was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyEncoding {
@@ -72,6 +76,9 @@ pub struct HandshakeReply {
     /// Spaces.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub padding: String,
+    /// Extensions of ours that the client offered and the server takes, PROTOCOL.md 12.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub culvert_extensions: Vec<String>,
 }
 
 /// A rule by which names of sites are counted.
@@ -105,7 +112,7 @@ pub enum ReplyError {
     /// A member of another type.
     #[error("the server's handshake reply has member {key} of another type than text, list or number")]
     Type {
-        /// The member's CBOR key; 0 is the whole.
+        /// The member's CBOR key; 0 is the whole, or the one that has a name.
         key: i64,
     },
 }
@@ -151,19 +158,20 @@ impl HandshakeReply {
             Some(TacticsPayload::Json(json)) => json.get().as_bytes().to_vec(),
         };
         let members = [
-            (1, Cbor::Array(texts(&self.homepages))),
-            (2, text(&self.upgrade_client_version)),
-            (4, Cbor::Array(regexes.collect())),
-            (5, Cbor::Array(texts(&self.encoded_server_list))),
-            (6, text(&self.client_region)),
-            (7, text(&self.client_address)),
-            (8, text(&self.server_timestamp)),
-            (9, Cbor::Array(texts(&self.active_authorization_ids))),
-            (10, Cbor::Bytes(tactics)),
-            (12, Cbor::Int(self.upstream_bytes_per_second.into())),
-            (13, Cbor::Int(self.downstream_bytes_per_second.into())),
-            (14, text(&self.steering_ip)),
-            (15, text(&self.padding)),
+            (Cbor::Int(1), Cbor::Array(texts(&self.homepages))),
+            (Cbor::Int(2), text(&self.upgrade_client_version)),
+            (Cbor::Int(4), Cbor::Array(regexes.collect())),
+            (Cbor::Int(5), Cbor::Array(texts(&self.encoded_server_list))),
+            (Cbor::Int(6), text(&self.client_region)),
+            (Cbor::Int(7), text(&self.client_address)),
+            (Cbor::Int(8), text(&self.server_timestamp)),
+            (Cbor::Int(9), Cbor::Array(texts(&self.active_authorization_ids))),
+            (Cbor::Int(10), Cbor::Bytes(tactics)),
+            (Cbor::Int(12), Cbor::Int(self.upstream_bytes_per_second.into())),
+            (Cbor::Int(13), Cbor::Int(self.downstream_bytes_per_second.into())),
+            (Cbor::Int(14), text(&self.steering_ip)),
+            (Cbor::Int(15), text(&self.padding)),
+            (text(EXTENSIONS), Cbor::Array(texts(&self.culvert_extensions))),
         ];
         let is_sent = |value: &Cbor| match value {
             Cbor::Array(items) => !items.is_empty(),
@@ -172,21 +180,30 @@ impl HandshakeReply {
             other => *other != Cbor::Int(0),
         };
         let sent = members.into_iter().filter(|(_, value)| is_sent(value));
-        Cbor::Map(sent.map(|(key, value)| (Cbor::Int(key), value)).collect())
+        Cbor::Map(sent.collect())
     }
 
     fn from_cbor(value: Cbor) -> Result<Self, ReplyError> {
         let Cbor::Map(pairs) = value else { return Err(ReplyError::Type { key: 0 }) };
         let mut reply = Self::default();
         for (key, value) in pairs {
-            // Members that we do not know are for clients newer than we are.
-            let Some(key) = key.as_int() else { continue };
             if value == Cbor::Null {
                 continue;
             }
-            reply.set_member(key, value).ok_or(ReplyError::Type { key })?;
+            // Members that we do not know are for clients newer than we are.
+            let (number, known) = match (key.as_int(), key.as_text()) {
+                (Some(number), _) => (number, reply.set_member(number, value)),
+                (None, Some(EXTENSIONS)) => (0, reply.set_extensions(value)),
+                (None, _) => continue,
+            };
+            known.ok_or(ReplyError::Type { key: number })?;
         }
         Ok(reply)
+    }
+
+    fn set_extensions(&mut self, value: Cbor) -> Option<()> {
+        self.culvert_extensions = texts(value)?;
+        Some(())
     }
 
     fn set_member(&mut self, key: i64, value: Cbor) -> Option<()> {
@@ -242,6 +259,7 @@ impl fmt::Debug for HandshakeReply {
             .field("active_authorization_ids", &self.active_authorization_ids.len())
             .field("tactics_payload", &self.tactics_payload.is_some())
             .field("padding", &self.padding.len())
+            .field("culvert_extensions", &self.culvert_extensions.len())
             .finish_non_exhaustive()
     }
 }

@@ -64,5 +64,13 @@ pub mod request_name {
     pub const KEEPALIVE: &str = "keepalive@openssh.com";
 }
 
+/// Client capabilities by which our client offers extensions of ours, PROTOCOL.md 12.
+pub mod extension {
+    /// Refused flows may say why. 12.1.
+    pub const REFUSAL_REASONS: &str = "culvert-refusal-reasons";
+    /// Channel opens may carry the flow's first bytes, if the handshake's reply takes it up. 12.2.
+    pub const FIRST_BYTES: &str = "culvert-first-bytes";
+}
+
 #[cfg(test)]
 mod tests;

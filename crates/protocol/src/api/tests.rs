@@ -163,6 +163,31 @@ fn a_reply_may_hold_less_or_more_than_we_know() {
 }
 
 #[test]
+fn extensions_are_a_member_with_a_name() {
+    let reply = HandshakeReply {
+        client_region: "US".into(),
+        culvert_extensions: vec!["a".into(), "b".into()],
+        ..HandshakeReply::default()
+    };
+    for encoding in [ReplyEncoding::Json, ReplyEncoding::Cbor] {
+        let bytes = reply.encode(encoding).unwrap();
+        let again = HandshakeReply::decode(&bytes, encoding).unwrap();
+        assert_eq!(
+            (again.client_region, again.culvert_extensions),
+            ("US".into(), reply.culvert_extensions.clone())
+        );
+    }
+    let json = reply.encode(ReplyEncoding::Json).unwrap();
+    assert_eq!(json, br#"{"client_region":"US","culvert_extensions":["a","b"]}"#);
+    // Of another type, and with another name.
+    let cbor = |hex: &str| HandshakeReply::decode(&text_form::hex(hex).unwrap(), ReplyEncoding::Cbor);
+    let name = text_form::to_hex(b"culvert_extensions");
+    assert!(matches!(cbor(&format!("a172{name}01")), Err(ReplyError::Type { key: 0 })));
+    assert!(cbor(&format!("a172{name}f6")).unwrap().culvert_extensions.is_empty());
+    assert!(cbor("a1617801").unwrap().culvert_extensions.is_empty());
+}
+
+#[test]
 fn a_steering_ip_does_not_fail_a_packed_request() {
     let mut dial = DialParams::new(crate::TunnelProtocol::OSSH);
     dial.set_text("steering_ip", "192.0.2.1").unwrap();

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use culvert_ssh_tokio::Meter;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
@@ -16,6 +18,9 @@ use crate::rules::TrafficRules;
 const MOST_WAITING: usize = 1024;
 /// Connected at once where the rules set no limit.
 const MOST_DIALING: usize = 512;
+
+/// For a destination to take a flow's first bytes where the rules set no limit for dials.
+const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Shared by a tunnel and its flows.
 pub(crate) struct Flows {
@@ -77,7 +82,7 @@ impl Flows {
     }
 
     /// Connects to a destination, after waiting for a turn; the time in line counts against the dial (PROTOCOL.md 3.7).
-    pub(crate) async fn dial(&self, destination: &Destination) -> Result<tokio::net::TcpStream, DialRefusal> {
+    pub(crate) async fn dial(&self, destination: &Destination) -> Result<TcpStream, DialRefusal> {
         let limit = self.rules.dial_timeout;
         let began = Instant::now();
         let turn = match limit {
@@ -87,6 +92,13 @@ impl Flows {
         let _turn = turn.ok_or(DialRefusal::ResourceExhausted)?;
         let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
         resolve_and_dial(destination, &self.egress, &self.rules, left).await
+    }
+
+    /// Writes what a flow begins with to its fresh connection. A buffer of the system takes it all at once, unless the
+    /// destination takes nothing, which must not last longer than a dial.
+    pub(crate) async fn begin(&self, target: &mut TcpStream, first_bytes: &[u8]) -> Result<(), DialRefusal> {
+        let written = timeout(self.rules.dial_timeout.unwrap_or(BEGIN_LIMIT), target.write_all(first_bytes));
+        written.await.map_err(|_| DialRefusal::TimedOut)?.map_err(|_| DialRefusal::Unreachable)
     }
 
     /// `None` when too many wait already.

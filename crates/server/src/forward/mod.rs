@@ -1,6 +1,7 @@
 //! Port forwards: where a client's flow may go and how it gets there.
 
 pub mod destination;
+pub(crate) mod early;
 pub mod egress;
 pub(crate) mod flows;
 pub mod own_addresses;

@@ -1,11 +1,13 @@
-//! One TCP flow: from a channel that the client wants to its end. Source: RFC 4254 section 7.2; PROTOCOL.md 3.7, 12.1.
+//! One TCP flow: from a channel that the client wants to its end. Source: RFC 4254 section 7.2; PROTOCOL.md 3.7, 12.
 
 use std::sync::Arc;
 
-use culvert_ssh::wire::{Reader, WireError};
+use culvert_ssh::direct_tcpip::{DirectTcpip, NO_ROOM_TEXT};
 use culvert_ssh_tokio::IncomingChannel;
+use tokio::net::TcpStream;
 
 use super::destination::Destination;
+use super::early::{Early, FirstBytes, NotKept};
 use super::egress::DialRefusal;
 use super::flows::Flows;
 use super::relay::relay;
@@ -26,6 +28,14 @@ pub(crate) enum Candour {
 pub(crate) fn prohibit(channel: IncomingChannel) {
     let (reason, text) = PROHIBITED;
     channel.reject(reason, text);
+}
+
+/// Refuses an open that is none, or cannot carry what it does (PROTOCOL.md 12.2).
+pub(crate) fn refuse_open(channel: IncomingChannel, unwanted: Unwanted) {
+    match unwanted {
+        Unwanted::Prohibited => prohibit(channel),
+        Unwanted::NoRoom => channel.reject(PROHIBITED.0, NO_ROOM_TEXT),
+    }
 }
 
 /// Refuses a flow, with the reason if the client understands one.
@@ -49,39 +59,57 @@ fn reason_text(refusal: DialRefusal) -> Option<&'static str> {
     }
 }
 
-/// The host and port of a channel open, as the client wrote them.
-pub(crate) fn parse(payload: &[u8]) -> Result<(String, u32), WireError> {
-    let mut reader = Reader::new(payload);
-    let host = reader.string()?;
-    let port = reader.u32()?;
-    let (_originator, _originator_port) = (reader.string()?, reader.u32()?);
-    // What is no text is no name either, and is refused as such.
-    Ok((String::from_utf8_lossy(host).into_owned(), port))
+/// A flow as a client asks for it.
+pub(crate) struct Wanted {
+    pub(crate) host: String,
+    pub(crate) port: u32,
+    first_bytes: FirstBytes,
 }
 
-/// Connects, accepts the channel and relays. `Err` is a channel that is refused, and why; nothing was answered then.
+/// A channel open that is refused before anything is done for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwanted {
+    /// It is malformed, or carries what was not agreed on.
+    Prohibited,
+    /// It carries bytes when too many are held already.
+    NoRoom,
+}
+
+impl Wanted {
+    /// Reads a channel open.
+    pub(crate) fn parse(payload: &[u8], early: &Early) -> Result<Self, Unwanted> {
+        let open = DirectTcpip::decode(payload).map_err(|_| Unwanted::Prohibited)?;
+        Ok(Self {
+            // What is no text is no name either, and is refused as such.
+            host: String::from_utf8_lossy(open.host).into_owned(),
+            port: open.port,
+            first_bytes: early.keep(open.first_bytes).map_err(|kept| match kept {
+                NotKept::Unasked => Unwanted::Prohibited,
+                NotKept::NoRoom => Unwanted::NoRoom,
+            })?,
+        })
+    }
+}
+
+/// Connects, passes on what the flow begins with, accepts the channel and relays. `Err` is a channel that is refused, and
+/// why; nothing was answered then.
 pub(crate) async fn serve(
     channel: IncomingChannel,
-    host: &str,
-    port: u32,
+    wanted: Wanted,
     flows: &Arc<Flows>,
 ) -> Result<(), (IncomingChannel, DialRefusal)> {
-    let dialed = match Destination::parse(host, port) {
-        Ok(destination) => flows.dial(&destination).await,
-        Err(error) => Err(DialRefusal::from(error)),
-    };
-    let target = match dialed {
+    let first_bytes = wanted.first_bytes.as_slice().len();
+    let target = match connect(wanted, flows).await {
         Ok(target) => target,
         Err(refusal) => {
             flows.refused();
             return Err((channel, refusal));
         }
     };
-    // Fails only for a connection that is already gone, which the next read will tell.
-    let _ = target.set_nodelay(true);
     // None: the tunnel has ended meanwhile.
     let Some(stream) = channel.accept() else { return Ok(()) };
     let place = flows.enter();
+    place.meter().add_received(first_bytes);
     tokio::select! {
         () = relay(stream, target, place.meter(), place.idle_timeout()) => {}
         () = place.evicted() => {}
@@ -89,16 +117,29 @@ pub(crate) async fn serve(
     Ok(())
 }
 
+/// A connection to where a flow goes, with the first bytes under way. They are given up before the channel is accepted:
+/// once it hears that, the client counts them no longer.
+async fn connect(wanted: Wanted, flows: &Flows) -> Result<TcpStream, DialRefusal> {
+    let destination = Destination::parse(&wanted.host, wanted.port)?;
+    let mut target = flows.dial(&destination).await?;
+    // Fails only for a connection that is already gone, which the next read will tell.
+    let _ = target.set_nodelay(true);
+    flows.begin(&mut target, wanted.first_bytes.as_slice()).await?;
+    Ok(target)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn opens_of_the_reference_are_understood() {
-        let open = b"\0\0\0\x09127.0.0.1\0\0\x5f\xa0\0\0\0\x070.0.0.0\0\0\0\0";
-        assert_eq!(parse(open).unwrap(), ("127.0.0.1".to_owned(), 24480));
-        for end in 0..open.len() {
-            assert!(parse(&open[..end]).is_err(), "{end}");
-        }
+    fn an_open_carries_bytes_only_if_that_was_agreed_on() {
+        let open = |first_bytes| DirectTcpip { host: b"a.example", port: 443, first_bytes }.encode();
+        let plain = Wanted::parse(&open(b""), &Early::None).ok().unwrap();
+        assert_eq!((plain.host.as_str(), plain.port), ("a.example", 443));
+        assert!(matches!(Wanted::parse(&open(b"hello"), &Early::None), Err(Unwanted::Prohibited)));
+        let wanted = Wanted::parse(&open(b"hello"), &Early::taken()).ok().unwrap();
+        assert_eq!(wanted.first_bytes.as_slice(), b"hello");
+        assert!(matches!(Wanted::parse(b"\0\0\0\x01a", &Early::taken()), Err(Unwanted::Prohibited)));
     }
 }

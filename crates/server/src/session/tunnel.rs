@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_protocol::api::{PasswordPayload, SessionId};
+use culvert_protocol::api::{PasswordPayload, SessionId, extension};
 use culvert_ssh_tokio::{Handle, Incoming, IncomingChannel, IncomingRequest};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -19,6 +19,7 @@ use super::link::Step;
 use super::opening::Opened;
 use super::report::{Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
+use crate::forward::early::Early;
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
 use crate::forward::{random, tcp};
@@ -26,8 +27,6 @@ use crate::hold;
 use crate::log::Level;
 use crate::services::Services;
 
-/// The client capability by which it asks for reasons (PROTOCOL.md 12.1).
-const REFUSAL_REASONS: &str = "culvert-refusal-reasons";
 /// A client is gone when nothing was read for so long (PROTOCOL.md 3.6).
 const MOST_SILENCE: Duration = Duration::from_secs(300);
 /// Random streams at once.
@@ -43,6 +42,7 @@ struct Tunnel<'s> {
     handle: Handle,
     session: SessionId,
     candour: Candour,
+    early: Early,
     alerts: Arc<Alerts>,
     flows: Arc<Flows>,
     phase: Phase,
@@ -114,7 +114,9 @@ async fn too_silent(handle: &Handle) {
 impl<'s> Tunnel<'s> {
     fn new(services: &'s Services, arrival: Arrival, handle: Handle, payload: PasswordPayload) -> Self {
         let listens = payload.takes_server_requests();
-        let reasons = payload.client_capabilities.iter().any(|name| name == REFUSAL_REASONS);
+        let offers = |name| payload.client_capabilities.iter().any(|offered| offered == name);
+        let reasons = offers(extension::REFUSAL_REASONS);
+        let early = if offers(extension::FIRST_BYTES) { Early::taken() } else { Early::None };
         Self {
             services,
             arrival,
@@ -122,6 +124,7 @@ impl<'s> Tunnel<'s> {
             handle,
             session: payload.session_id,
             candour: if reasons { Candour::Reasons } else { Candour::Opaque },
+            early,
             flows: Flows::new(services.egress.clone(), services.rules.clone()),
             phase: Phase::default(),
             tried_out: false,
@@ -149,6 +152,7 @@ impl<'s> Tunnel<'s> {
             now: OffsetDateTime::now_utc(),
             client: SocketAddr::new(self.arrival.peer.ip().to_canonical(), self.arrival.peer.0.port()),
             own_entries: &self.services.own_entries,
+            extensions: self.early.extensions(),
             keepalive_padding: &padding,
         };
         let reporter = Reporter { log: &self.services.log, session: &self.session };
@@ -172,13 +176,16 @@ impl<'s> Tunnel<'s> {
         }
     }
 
-    fn on_tcp(&mut self, channel: IncomingChannel) {
-        let Ok((host, port)) = tcp::parse(&channel.payload) else { return tcp::prohibit(channel) };
+    fn on_tcp(&mut self, mut channel: IncomingChannel) {
+        let payload = std::mem::take(&mut channel.payload);
+        let wanted = match tcp::Wanted::parse(&payload, &self.early) {
+            Ok(wanted) => wanted,
+            Err(unwanted) => return tcp::refuse_open(channel, unwanted),
+        };
         // PROTOCOL.md 7.1: not a place but the gateway for UDP, which is not built yet.
-        let is_gateway = self
-            .services
-            .udp_gateway
-            .is_some_and(|gateway| u32::from(gateway.port()) == port && gateway.ip().to_string() == host);
+        let is_gateway = self.services.udp_gateway.is_some_and(|gateway| {
+            u32::from(gateway.port()) == wanted.port && gateway.ip().to_string() == wanted.host
+        });
         if is_gateway {
             return tcp::prohibit(channel);
         }
@@ -188,7 +195,7 @@ impl<'s> Tunnel<'s> {
         }
         let (flows, alerts, candour) = (self.flows.clone(), self.alerts.clone(), self.candour);
         self.tasks.spawn(async move {
-            if let Err((channel, refusal)) = tcp::serve(channel, &host, port, &flows).await {
+            if let Err((channel, refusal)) = tcp::serve(channel, wanted, &flows).await {
                 if refusal.is_disallowed() {
                     alerts.disallowed_traffic();
                 }

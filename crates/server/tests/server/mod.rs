@@ -14,6 +14,7 @@ use culvert_server::config::{self, ServerConfig, Strictness};
 use culvert_server::generate::{FileNames, Listeners, Options, generate};
 use culvert_server::log::{Captured, Level, Logger, Origin};
 use culvert_server::{RunError, run_until};
+use culvert_ssh::direct_tcpip::DirectTcpip;
 use culvert_ssh::kex::FreshKeys;
 use culvert_ssh::{Algorithms, ClientConfig, ClientObfuscation, Connection, Ident, Limits};
 use culvert_ssh_tokio::{ChannelStream, Handle, Incoming, OpenFailure, Session};
@@ -226,12 +227,18 @@ impl Client {
     }
 
     pub(crate) async fn flow_to(&self, host: &str, port: u16) -> Result<ChannelStream, String> {
-        let mut payload = Vec::new();
-        payload.extend(u32::try_from(host.len()).unwrap().to_be_bytes());
-        payload.extend(host.as_bytes());
-        payload.extend(u32::from(port).to_be_bytes());
-        payload.extend(b"\0\0\0\x070.0.0.0\0\0\0\0");
-        self.open("direct-tcpip", &payload).await
+        self.flow_with(host, port, b"").await
+    }
+
+    /// Opens a flow that begins with `first_bytes`.
+    pub(crate) async fn flow_with(
+        &self,
+        host: &str,
+        port: u16,
+        first_bytes: &[u8],
+    ) -> Result<ChannelStream, String> {
+        let open = DirectTcpip { host: host.as_bytes(), port: port.into(), first_bytes };
+        self.open("direct-tcpip", &open.encode()).await
     }
 
     pub(crate) async fn open(&self, kind: &str, payload: &[u8]) -> Result<ChannelStream, String> {

@@ -15,9 +15,10 @@ use tokio::time::{sleep, timeout};
 
 use super::answer::Refusal;
 use super::body::{End, Watched};
+use super::lazy::{Failure, LazyFlow};
 use super::pool::Origin;
 use super::{Body, Far, HttpProxy, LONGEST_HEAD, Takeover, headers};
-use crate::flow::Destination;
+use crate::flow::{Destination, FlowStream};
 
 const HTTP_PORT: u16 = 80;
 
@@ -97,7 +98,7 @@ impl HttpProxy {
                 },
             }
         }
-        let flow = self.opener.open(destination).await?;
+        let (flow, failure) = self.flow(destination).await?;
         let handshake = http1::Builder::new()
             .max_buf_size(LONGEST_HEAD)
             .preserve_header_case(true)
@@ -109,7 +110,20 @@ impl HttpProxy {
             sent = sender.send_request(request) => sent,
             () = &mut limit => return Err(Refusal::OriginTimeout { after: self.origin_timeout }),
         };
-        Ok((sent.map_err(|_| Refusal::OriginBroken)?, sender))
+        match sent {
+            Ok(response) => Ok((response, sender)),
+            Err(_) => Err(failure.get().cloned().map_or(Refusal::OriginBroken, Refusal::Flow)),
+        }
+    }
+
+    /// A flow for a request; where opens carry first bytes, one that is opened with the request's head.
+    async fn flow(&self, destination: Destination) -> Result<(FlowStream, Failure), Refusal> {
+        let opener = &self.flows.opener;
+        if !opener.carries_first_bytes() {
+            return Ok((opener.open(destination).await?, Failure::default()));
+        }
+        let (flow, failure) = LazyFlow::new(opener.clone(), destination);
+        Ok((FlowStream::Other(Box::new(flow)), failure))
     }
 }
 

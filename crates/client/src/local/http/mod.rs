@@ -6,6 +6,7 @@ mod answer;
 mod body;
 mod forward;
 mod headers;
+mod lazy;
 mod pool;
 
 use std::convert::Infallible;
@@ -20,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::http::uri::{Authority, Scheme};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
@@ -29,8 +30,9 @@ use tokio::net::TcpStream;
 use self::answer::Refusal;
 use self::pool::Pool;
 use super::HANDSHAKE_TIMEOUT;
+use super::early::EarlyFlows;
 use super::relay::relay_socket;
-use crate::flow::{Destination, FlowOpener, FlowStream, Host};
+use crate::flow::{Destination, FlowStream, Host};
 
 /// The most that the head of a request or an answer may take.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -45,7 +47,7 @@ fn text_body(text: String) -> Body {
 /// Serves HTTP proxy connections. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct HttpProxy {
-    opener: FlowOpener,
+    flows: EarlyFlows,
     pool: Pool,
     /// Where this client's proxies listen, to refuse requests that would come back.
     own: Arc<[SocketAddr]>,
@@ -60,13 +62,15 @@ struct Takeover {
 
 /// The far side of a flow.
 enum Far {
+    /// To be opened with what the application says first.
+    Wanted(Destination),
     Flow(FlowStream),
     Upgraded(OnUpgrade),
 }
 
 impl HttpProxy {
-    pub(super) fn new(opener: FlowOpener, own: Vec<SocketAddr>, origin_timeout: Duration) -> Self {
-        Self { opener, pool: Pool::default(), own: own.into(), origin_timeout }
+    pub(super) fn new(flows: EarlyFlows, own: Vec<SocketAddr>, origin_timeout: Duration) -> Self {
+        Self { flows, pool: Pool::default(), own: own.into(), origin_timeout }
     }
 
     /// Serves one connection to its end, including what it was upgraded to.
@@ -99,7 +103,7 @@ impl HttpProxy {
         // An application that breaks off or sends nonsense has had its answer from the HTTP layer.
         drop(connection.await);
         if let Ok(takeover) = taken_over.try_recv() {
-            takeover.run().await;
+            takeover.run(&self.flows).await;
         }
     }
 
@@ -122,8 +126,12 @@ impl HttpProxy {
         let port = authority.port_u16().filter(|port| *port != 0).ok_or(Refusal::BadAuthority)?;
         let destination = self.destination(authority, port).ok_or(Refusal::BadAuthority)?;
         self.refuse_loop(&destination)?;
-        let flow = self.opener.open(destination).await?;
-        let takeover = Takeover { application: hyper::upgrade::on(&mut request), flow: Far::Flow(flow) };
+        let flow = if self.flows.opener.carries_first_bytes() {
+            Far::Wanted(destination)
+        } else {
+            Far::Flow(self.flows.opener.open(destination).await?)
+        };
+        let takeover = Takeover { application: hyper::upgrade::on(&mut request), flow };
         Ok((Response::new(text_body(String::new())), Some(takeover)))
     }
 
@@ -148,22 +156,36 @@ impl HttpProxy {
 
 impl Takeover {
     /// Relays until both directions have ended.
-    async fn run(self) {
+    async fn run(self, flows: &EarlyFlows) {
         let Ok(application) = self.application.await else { return };
-        let mut flow: FlowStream = match self.flow {
+        let flow: FlowStream = match self.flow {
             Far::Flow(flow) => flow,
             Far::Upgraded(upgrade) => match upgrade.await {
                 Ok(upgraded) => FlowStream::Other(Box::new(TokioIo::new(upgraded))),
                 Err(_) => return,
             },
+            Far::Wanted(destination) => {
+                if let Some((stream, said)) = taken_back(application) {
+                    flows.carry(stream, destination, said.into()).await;
+                }
+                return;
+            }
         };
-        let Ok(parts) = application.downcast::<TokioIo<TcpStream>>() else { return };
-        let stream = parts.io.into_inner();
-        let carried = async {
-            // What the application sent right behind its request.
-            flow.write_all(&parts.read_buf).await?;
-            relay_socket(stream, flow).await
-        };
-        drop(carried.await);
+        relay_rest(application, flow).await;
     }
+}
+
+/// The connection below HTTP, and what the application sent right behind its request.
+fn taken_back(application: Upgraded) -> Option<(TcpStream, Bytes)> {
+    let parts = application.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
+}
+
+async fn relay_rest(application: Upgraded, mut flow: FlowStream) {
+    let Some((stream, said)) = taken_back(application) else { return };
+    let carried = async {
+        flow.write_all(&said).await?;
+        relay_socket(stream, flow).await
+    };
+    drop(carried.await);
 }

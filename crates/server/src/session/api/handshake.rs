@@ -26,6 +26,7 @@ pub(super) fn answer(payload: &[u8], context: &Context<'_>) -> Result<(Handshake
         client_address: context.client.to_string(),
         server_timestamp: timestamp::to_second(context.now),
         padding: response_padding(&params),
+        culvert_extensions: context.extensions.iter().map(|name| (*name).to_owned()).collect(),
         ..HandshakeReply::default()
     };
     let encoded = reply.encode(reply_encoding(&params))?;

@@ -29,6 +29,8 @@ pub(crate) struct Context<'s> {
     /// Where the client appears to come from. Goes to the client itself and nowhere else.
     pub(crate) client: SocketAddr,
     pub(crate) own_entries: &'s BTreeMap<String, ServerEntry>,
+    /// What the handshake's reply takes up of the extensions that the client offered (PROTOCOL.md 12).
+    pub(crate) extensions: &'s [&'static str],
     /// Padding for a keepalive's answer.
     pub(crate) keepalive_padding: &'s [u8],
 }

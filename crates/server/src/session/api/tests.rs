@@ -15,6 +15,7 @@ const BASE: &str = r#""propagation_channel_id":"AABBCCDDEEFF0011","sponsor_id":"
 struct Client {
     phase: Phase,
     own_entries: BTreeMap<String, ServerEntry>,
+    extensions: &'static [&'static str],
     events: Vec<Event>,
 }
 
@@ -24,6 +25,7 @@ impl Client {
             now: timestamp::parse(now).unwrap(),
             client: "192.0.2.7:4711".parse().unwrap(),
             own_entries: &self.own_entries,
+            extensions: self.extensions,
             keepalive_padding: &[7; 5],
         };
         self.phase.answer(name.as_bytes(), payload, &context, &mut |event| self.events.push(event))
