@@ -107,6 +107,12 @@ pub(crate) fn ask_socks5(proxy: SocketAddr, target: &Target) -> Result<Answer, F
     Ok(if code == 0 { Answer::Flow(stream) } else { Answer::Code(code.into()) })
 }
 
+/// A flow that was promised and is none: reset before a byte came.
+pub(crate) fn expect_reset(mut stream: TcpStream, target: &Target) -> Result<(), Failure> {
+    let end = stream.read(&mut [0]).map_err(|error| error.kind());
+    expect_eq(format!("end of a refused flow to {target}"), Err(io::ErrorKind::ConnectionReset), end)
+}
+
 /// SOCKS5, where anything but a flow is a failure.
 pub(crate) fn socks5(proxy: SocketAddr, target: &Target) -> Result<TcpStream, Failure> {
     ask_socks5(proxy, target)?.flow("SOCKS5", target)

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Case, Note, Protocols, case};
 use crate::failure::{Failure, expect_eq};
 use crate::ports;
-use crate::programs::Maker;
+use crate::programs::{Maker, Pairing};
 use crate::proxies::{self, Answer, Target};
 use crate::scenario::{Client, ClientPlan, ServerEdits, Setting, members};
 
@@ -50,23 +50,27 @@ fn private_destination(setting: &Setting) -> Result<Note, Failure> {
     Ok(Note::new())
 }
 
-/// Both proxies say no: SOCKS5 with a code; HTTP with a status from our client, which the reference's leaves out.
+/// Both proxies say no: SOCKS5 with a code; HTTP with a status from our client, which the reference's leaves out. Between
+/// ours both have said yes before they know, and reset the connection.
 fn refused(setting: &Setting, client: &Client, target: &Target) -> Result<(), Failure> {
-    match proxies::ask_socks5(client.socks, target)? {
-        Answer::Code(1..=8) => {}
-        other => {
+    let ours = setting.pairing == Pairing { client: Maker::Ours, server: Maker::Ours };
+    match (proxies::ask_socks5(client.socks, target)?, ours) {
+        (Answer::Flow(stream), true) => proxies::expect_reset(stream, target)?,
+        (Answer::Code(1..=8), false) => {}
+        (other, _) => {
             return Err(Failure::mismatch(
                 format!("SOCKS5 answer for {target}"),
-                "a failure code",
+                "a failure code, or a reset between ours",
                 format_args!("{other:?}"),
             ));
         }
     }
-    match (proxies::ask_connect(client.http, target)?, setting.pairing.client) {
-        (Answer::Code(400..=599), _) | (Answer::Closed, Maker::Reference) => Ok(()),
-        (other, _) => Err(Failure::mismatch(
+    match (proxies::ask_connect(client.http, target)?, setting.pairing.client, ours) {
+        (Answer::Flow(stream), _, true) => proxies::expect_reset(stream, target),
+        (Answer::Code(400..=599), _, false) | (Answer::Closed, Maker::Reference, _) => Ok(()),
+        (other, ..) => Err(Failure::mismatch(
             format!("CONNECT answer for {target}"),
-            "a 4xx or 5xx",
+            "a 4xx or 5xx, or a reset between ours",
             format_args!("{other:?}"),
         )),
     }
