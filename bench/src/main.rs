@@ -19,6 +19,9 @@ verbs:
   idle-tunnels        bring up COUNT tunnels, print `ready`, keep them until killed
   tunnels-per-second  bring up COUNT tunnels and close each at once
   probe-flood         make COUNT connections that send noise
+  held-probes         make COUNT connections that send noise, print `ready`, keep them until killed
+  reject-times        print how soon after its end each kind of stranger sees the server's, COUNT times each
+  hold-times          print when each kind of stranger is sent away, COUNT times each; for ProbeHoldSeconds of 1
   sniff               forward to the server and print what each connection's key exchange agreed on";
 
 /// What went wrong.
@@ -50,14 +53,19 @@ fn run() -> Outcome<()> {
     }
     match verb {
         "sniff" => return sniff::run(server, &entry.obfuscation_keyword()?),
-        "idle-tunnels" | "tunnels-per-second" | "probe-flood" => {}
+        "idle-tunnels" | "tunnels-per-second" | "probe-flood" | "held-probes" => {}
+        "reject-times" | "hold-times" => {}
         _ => return Err(USAGE.into()),
     }
+    let keyword = entry.obfuscation_keyword()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match verb {
             "idle-tunnels" => tunnels::keep(entry, server, count).await,
             "tunnels-per-second" => tunnels::come_and_go(entry, server, count).await,
+            "held-probes" => probes::keep(server, count).await,
+            "reject-times" => probes::reject_times(server, &keyword, count).await,
+            "hold-times" => probes::hold_times(server, &keyword, count).await,
             _ => probes::flood(server, count).await,
         }
     })

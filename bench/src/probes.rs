@@ -1,12 +1,15 @@
-//! A flood of connections by someone without the keyword: each sends noise long enough to be judged, ends, and waits until the server has too.
+//! Connections by people without the keyword, all at once or kept, and what they can learn from when each ends.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use culvert_obfuscation::{
+    ClientPreamble, Direction, Keystream, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, Seed,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::Outcome;
 use crate::tunnel::random;
@@ -16,7 +19,7 @@ const LENGTH: usize = 512;
 /// A server may hold what it does not understand; this is long enough for one that ends when the peer does.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Makes `count` such connections.
+/// Makes `count` connections of noise long enough to be judged; each ends, and waits until the server has too.
 pub(crate) async fn flood(server: SocketAddr, count: usize) -> Outcome<()> {
     let mut under_way = JoinSet::new();
     for _ in 0..count {
@@ -42,4 +45,229 @@ async fn probe(server: SocketAddr, noise: &[u8]) -> std::io::Result<()> {
     // A server that resets or holds the connection has judged it too.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     Ok(())
+}
+
+/// Makes `count` connections of noise, and keeps them until killed.
+pub(crate) async fn keep(server: SocketAddr, count: usize) -> Outcome<()> {
+    let mut kept = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(server).await?;
+        stream.write_all(&random::<LENGTH>()?).await?;
+        kept.push(stream);
+    }
+    println!("ready");
+    std::future::pending().await
+}
+
+/// Kinds of connection that come to nothing, in ways that cost a server different amounts of work.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Noise, judged.
+    WrongKey,
+    /// Made with the keyword, but for the length of its padding.
+    PaddingLength,
+    /// A preamble that was accepted before.
+    Replay,
+    /// The same with one byte of the magic changed.
+    Tampered,
+    /// Noise from an address that has used up its budget.
+    OverBudget,
+}
+
+impl Kind {
+    const ALL: [(Self, &str); 5] = [
+        (Self::WrongKey, "wrong key"),
+        (Self::PaddingLength, "padding length"),
+        (Self::Replay, "replay"),
+        (Self::Tampered, "replay with a byte changed"),
+        (Self::OverBudget, "over budget"),
+    ];
+
+    fn source(self) -> Ipv4Addr {
+        match self {
+            // An address each, so that the last alone is over its budget.
+            Self::OverBudget => OFFENDER,
+            other => Ipv4Addr::new(127, 0, 1, other as u8 + 1),
+        }
+    }
+}
+
+const OFFENDER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
+/// How often the offender adds to what keeps it over its budget: more often than that is refilled.
+const OFFENCE: Duration = Duration::from_millis(15);
+/// Enough for a budget and a line of those who wait.
+const OFFENCES: usize = 300;
+
+/// When a peer that sends one of these, and ends soon after, is answered with an end: from its last bytes to that of the server.
+pub(crate) async fn reject_times(server: SocketAddr, keyword: &Keyword, count: usize) -> Outcome<()> {
+    let flight = flight(keyword)?;
+    expect_answer(server, &flight).await?;
+    for _ in 0..OFFENCES {
+        tokio::spawn(offend(server, random::<LENGTH>()?));
+    }
+    tokio::spawn(async move {
+        let mut times = interval(OFFENCE);
+        loop {
+            times.tick().await;
+            if let Ok(noise) = random::<LENGTH>() {
+                tokio::spawn(offend(server, noise));
+            }
+        }
+    });
+    sleep(Duration::from_secs(5)).await;
+    let mut taken = Kind::ALL.map(|(kind, name)| (kind, name, Vec::new()));
+    for _ in 0..count {
+        for (kind, _, times) in &mut taken {
+            // The end comes before, during or after a derivation.
+            let [pause] = random::<1>()?;
+            let bytes = bytes(*kind, keyword, &flight)?;
+            let pause = Duration::from_micros(u64::from(pause) * 8);
+            times.push(end_after(server, *kind, &bytes, pause).await?);
+        }
+    }
+    report(taken.map(|(_, name, times)| (name, times)));
+    Ok(())
+}
+
+/// One connection that stays.
+async fn offend(server: SocketAddr, noise: [u8; LENGTH]) {
+    let held = async {
+        let mut stream = connect(server, OFFENDER).await?;
+        stream.write_all(&noise).await?;
+        stream.read(&mut [0]).await
+    };
+    // However it ends, there are more.
+    let _ = timeout(PATIENCE * 4, held).await;
+}
+
+async fn connect(server: SocketAddr, source: Ipv4Addr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
+    socket.bind(SocketAddr::new(source.into(), 0))?;
+    socket.connect(server).await
+}
+
+/// A preamble of our client's, all of [`LENGTH`].
+fn flight(keyword: &Keyword) -> Outcome<Vec<u8>> {
+    let padding = LENGTH - ObfuscatorSeed::LEN - 8;
+    let plan = PreamblePlan {
+        obfuscator_seed: ObfuscatorSeed::from_bytes(random()?),
+        padding_seed: Seed::from_bytes(random()?),
+        padding: PaddingRange::new(Some(padding), Some(padding)),
+        prefix: None,
+    };
+    Ok(ClientPreamble::new(keyword, &plan).bytes)
+}
+
+/// The first use of a flight, which is answered.
+async fn expect_answer(server: SocketAddr, flight: &[u8]) -> Outcome<()> {
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_all(flight).await?;
+    match timeout(PATIENCE, stream.read(&mut [0])).await?? {
+        0 => Err("the server does not take this client's preamble".into()),
+        _ => Ok(()),
+    }
+}
+
+fn bytes(kind: Kind, keyword: &Keyword, flight: &[u8]) -> Outcome<Vec<u8>> {
+    Ok(match kind {
+        Kind::WrongKey | Kind::OverBudget => random::<LENGTH>()?.to_vec(),
+        Kind::Replay => flight.to_vec(),
+        Kind::Tampered => {
+            let mut tampered = flight.to_vec();
+            if let Some(byte) = tampered.get_mut(ObfuscatorSeed::LEN) {
+                *byte ^= 1;
+            }
+            tampered
+        }
+        Kind::PaddingLength => {
+            // PROTOCOL.md 2.1: the magic, and one more than the most.
+            let seed: [u8; ObfuscatorSeed::LEN] = random()?;
+            let mut hidden = [0x0b, 0xf5, 0xca, 0x7e, 0, 0, 0x20, 1];
+            let seed_of_key = ObfuscatorSeed::from_bytes(seed);
+            Keystream::derive(keyword, &seed_of_key, Direction::ClientToServer).apply(&mut hidden);
+            let mut bytes = random::<LENGTH>()?.to_vec();
+            for (to, from) in bytes.iter_mut().zip(seed.iter().chain(&hidden)) {
+                *to = *from;
+            }
+            bytes
+        }
+    })
+}
+
+async fn end_after(server: SocketAddr, kind: Kind, bytes: &[u8], pause: Duration) -> Outcome<Duration> {
+    let mut stream = connect(server, kind.source()).await?;
+    let began = Instant::now();
+    stream.write_all(bytes).await?;
+    // Timers are too coarse.
+    while began.elapsed() < pause {
+        tokio::task::yield_now().await;
+    }
+    stream.shutdown().await?;
+    match timeout(PATIENCE, stream.read(&mut [0])).await?? {
+        0 => Ok(began.elapsed()),
+        _ => Err("a stranger was answered".into()),
+    }
+}
+
+/// When a server ends a connection that does not: for `ProbeHoldSeconds` of 1. Many at a time, kinds mixed.
+pub(crate) async fn hold_times(server: SocketAddr, keyword: &Keyword, count: usize) -> Outcome<()> {
+    let flight = flight(keyword)?;
+    expect_answer(server, &flight).await?;
+    let mut taken = Kind::ALL.map(|(_, name)| (name, Vec::new()));
+    let mut under_way = JoinSet::new();
+    for _ in 0..count {
+        for (index, (kind, _)) in Kind::ALL.into_iter().enumerate() {
+            while under_way.len() >= AT_A_TIME * 2 {
+                gather(&mut under_way, &mut taken).await?;
+            }
+            let bytes = bytes(kind, keyword, &flight)?;
+            let connected = connect(server, kind.source()).await?;
+            let began = Instant::now();
+            under_way.spawn(async move { (index, held(connected, bytes, began).await) });
+            // So that they do not end together either.
+            sleep(Duration::from_millis(3)).await;
+        }
+    }
+    while !under_way.is_empty() {
+        gather(&mut under_way, &mut taken).await?;
+    }
+    report(taken);
+    Ok(())
+}
+
+type Held = (usize, std::io::Result<Duration>);
+
+async fn held(mut stream: TcpStream, bytes: Vec<u8>, began: Instant) -> std::io::Result<Duration> {
+    stream.write_all(&bytes).await?;
+    match timeout(PATIENCE, stream.read(&mut [0])).await?? {
+        0 => Ok(began.elapsed()),
+        _ => Err(std::io::Error::other("a stranger was answered")),
+    }
+}
+
+async fn gather(
+    under_way: &mut JoinSet<Held>,
+    taken: &mut [(&'static str, Vec<Duration>); Kind::ALL.len()],
+) -> Outcome<()> {
+    if let Some(done) = under_way.join_next().await {
+        let (index, time) = done?;
+        if let Some((_, times)) = taken.get_mut(index) {
+            times.push(time?);
+        }
+    }
+    Ok(())
+}
+
+fn report(taken: [(&'static str, Vec<Duration>); Kind::ALL.len()]) {
+    let mut medians = Vec::new();
+    for (name, mut times) in taken {
+        times.sort_unstable();
+        let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
+        println!("{name}: {} times, median {:?}, tenths {:?} to {:?}", times.len(), at(50), at(10), at(90));
+        medians.push(at(50));
+    }
+    let least = medians.iter().min().copied().unwrap_or_default();
+    let most = medians.iter().max().copied().unwrap_or_default();
+    println!("largest difference of medians: {:?}", most.saturating_sub(least));
 }
