@@ -8,7 +8,7 @@ use std::time::Duration;
 use culvert_protocol::TunnelProtocol;
 use culvert_transport::tcp::TcpListen;
 use culvert_transport::{Accepted, Listen};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +20,9 @@ use crate::session::{self, Arrival, Stopping};
 
 /// The pause after an error that the next attempt would meet again.
 const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// Connections that may wait to be accepted. Beyond it a rush of clients sees resets; the system may allow less.
+const BACKLOG: u32 = 4096;
 
 /// A port that could not be bound. Local: another program, the address, or a missing permission.
 #[derive(Debug, thiserror::Error)]
@@ -38,17 +41,24 @@ pub(crate) struct Bound {
     listener: std::net::TcpListener,
 }
 
-/// Binds every port, or none.
-pub(crate) async fn bind_all(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> {
+/// Binds every port, or none. Must be called in a runtime.
+pub(crate) fn bind_all(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> {
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        bound.push(bind(*listener).await.map_err(|source| BindError { listener: *listener, source })?);
+        bound.push(bind(*listener).map_err(|source| BindError { listener: *listener, source })?);
     }
     Ok(bound)
 }
 
-async fn bind(listener: Listener) -> io::Result<Bound> {
-    let socket = TcpListener::bind(listener.address).await?;
+fn bind(listener: Listener) -> io::Result<Bound> {
+    let socket = match listener.address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A server that is started again must get its port while old connections linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(listener.address)?;
+    let socket = socket.listen(BACKLOG)?;
     let address = socket.local_addr()?;
     Ok(Bound { protocol: listener.protocol, address, listener: socket.into_std()? })
 }

@@ -95,7 +95,7 @@ async fn serve(
 ) -> Result<(), RunError> {
     log.info("startup", [("version", env!("CARGO_PKG_VERSION").into())]);
     let load_period = config.log.load_period;
-    let bound = bind_all(&config.listeners).await?;
+    let bound = bind_all(&config.listeners)?;
     let services = Arc::new(Services::new(config, log)?);
     for port in &bound {
         log.info("listening", fields(port));

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 mod server;
+mod strangers;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -12,7 +12,7 @@ use crate::process::Signal;
 use crate::programs::Maker;
 use crate::proxies::{self, Target};
 use crate::relay::Relay;
-use crate::scenario::{Server, Setting};
+use crate::scenario::{ClientPlan, Server, Setting};
 
 pub(super) const CASES: &[Case] = &[
     case("probes", probes).over(Protocols::OnlyOssh),
@@ -53,19 +53,32 @@ fn replayed_preamble(setting: &Setting) -> Result<Note, Failure> {
     Ok(Note::new())
 }
 
-/// What has been seen is remembered across a restart.
+/// What has been seen is remembered across a restart and a crash, and new clients get in after both.
 fn replay_after_restart(setting: &Setting) -> Result<Note, Failure> {
     let mut server = setting.plain_server()?;
-    let recorded = record_preamble(setting, &server)?;
-    server.stop(Signal::Terminate)?;
-    server.start()?;
-    no_answer(setting, server.address(setting.protocol), "replay", &recorded)?;
+    let mut recorded = Vec::new();
+    for signal in [Signal::Terminate, Signal::Kill] {
+        for plan in [setting.plan(&server), setting.plan(&server).without_prefix()] {
+            recorded.push(record(setting, &server, plan)?);
+        }
+        server.stop(signal)?;
+        server.start()?;
+        let address = server.address(setting.protocol);
+        in_parallel(recorded.clone(), |bytes| no_answer(setting, address, "replay", &bytes))?;
+    }
+    let client = setting.connect(&setting.plan(&server))?;
+    proxies::fetch_page(proxies::socks5(client.socks, &Target::address(setting.origin.page))?)?;
     Ok(Note::new())
 }
 
 fn record_preamble(setting: &Setting, server: &Server) -> Result<Vec<u8>, Failure> {
+    record(setting, server, setting.plan(server))
+}
+
+/// What a client sends.
+fn record(setting: &Setting, server: &Server, plan: ClientPlan) -> Result<Vec<u8>, Failure> {
     let relay = Relay::start(server.address(setting.protocol)).doing("start the relay")?;
-    let _client = setting.connect(&setting.plan(server).via(setting.protocol, &relay))?;
+    let _client = setting.connect(&plan.via(setting.protocol, &relay))?;
     let seen = relay.seen().pop();
     seen.map(|seen| seen.upstream).ok_or_else(|| Failure::mismatch("relay", "a connection", "none"))
 }
