@@ -22,6 +22,10 @@ pub(crate) const SEND_QUEUE: usize = 128 * 1024;
 /// What applications may have queued on all channels of a connection before each gets only its least.
 const ALL_SEND_QUEUES: usize = 512 * 1024;
 
+/// What offers that applications have not answered may take together: an open may be as long as a packet, and may
+/// carry a flow's first bytes.
+const ALL_OFFERS: usize = 256 * 1024;
+
 /// Divided by the number of channels, what each may queue whatever the others have.
 const LEAST_QUEUES: usize = 64 * 1024;
 
@@ -44,8 +48,8 @@ pub(crate) struct Peer {
 pub(crate) enum Phase {
     /// We asked; the peer has not answered.
     Opening,
-    /// The peer asked; the application has not answered.
-    Offered(Peer),
+    /// The peer asked, in so many bytes; the application has not answered.
+    Offered(Peer, usize),
     /// Both agreed.
     Open(Peer),
 }
@@ -117,7 +121,7 @@ impl Channel {
     pub(crate) fn peer(&mut self) -> Option<&mut Peer> {
         match &mut self.phase {
             Phase::Open(peer) => Some(peer),
-            Phase::Opening | Phase::Offered(_) => None,
+            Phase::Opening | Phase::Offered(..) => None,
         }
     }
 
@@ -129,6 +133,11 @@ impl Channel {
             (_, Incoming::Flowing) => self.receive.held().saturating_add(self.receive.open()),
             (_, Incoming::Finished | Incoming::Closed) => self.receive.held(),
         }
+    }
+
+    /// Bytes of an offer that the application has not answered.
+    fn offered(&self) -> usize {
+        if let Phase::Offered(_, bytes) = self.phase { bytes } else { 0 }
     }
 
     /// Queues as much of `data` as fits into a queue of `most` bytes.
@@ -174,7 +183,7 @@ impl Channel {
             (Phase::Open(peer), Outgoing::Flowing | Outgoing::Finishing | Outgoing::Closing) => {
                 self.queue.len().min(peer.window as usize).min(peer.max_data as usize)
             }
-            (Phase::Opening | Phase::Offered(_) | Phase::Open(_), _) => 0,
+            (Phase::Opening | Phase::Offered(..) | Phase::Open(_), _) => 0,
         }
     }
 
@@ -184,7 +193,7 @@ impl Channel {
             (Phase::Open(peer), Outgoing::Flowing) if peer.max_data == MAX_DATA => peer.window as usize,
             // A peer with smaller packets is served through the queue.
             (Phase::Open(peer), Outgoing::Flowing) => peer.window.min(peer.max_data) as usize,
-            (Phase::Opening | Phase::Offered(_) | Phase::Open(_), _) => 0,
+            (Phase::Opening | Phase::Offered(..) | Phase::Open(_), _) => 0,
         }
     }
 
@@ -249,6 +258,8 @@ pub(crate) struct Channels {
     open: usize,
     /// Bytes in the send queues.
     queued: usize,
+    /// Bytes in offers that wait for an answer.
+    offered: usize,
     window: u32,
     largest_window: u32,
     pub(crate) credit: Credit,
@@ -265,6 +276,7 @@ impl Channels {
             waiting: VecDeque::new(),
             open: 0,
             queued: 0,
+            offered: 0,
             window: limits.window,
             largest_window: limits.largest_window,
             credit: Credit::new(limits.window),
@@ -277,6 +289,11 @@ impl Channels {
         self.open
     }
 
+    /// True when the application may be asked for another channel, in so many bytes.
+    pub(crate) fn may_offer(&self, bytes: usize) -> bool {
+        self.offered.saturating_add(bytes) <= ALL_OFFERS
+    }
+
     /// Gives `channel` a number; the caller has checked the limit.
     pub(crate) fn insert(&mut self, channel: Channel) -> Option<ChannelId> {
         let id = match self.free.pop() {
@@ -287,6 +304,7 @@ impl Channels {
                 id
             }
         };
+        self.offered += channel.offered();
         *self.slots.get_mut(id as usize)? = Some(channel);
         self.open += 1;
         Some(ChannelId(id))
@@ -299,9 +317,10 @@ impl Channels {
     /// Changes a channel and keeps the sums right that its windows and queue are part of.
     fn change<T>(&mut self, id: u32, change: impl FnOnce(&mut Channel) -> T) -> Option<T> {
         let channel = self.slots.get_mut(id as usize)?.as_mut()?;
-        let (claim, queued) = (channel.claim(), channel.queue.len());
+        let (claim, queued, offered) = (channel.claim(), channel.queue.len(), channel.offered());
         let result = change(channel);
         self.credit.changed(claim, channel.claim());
+        self.offered = (self.offered + channel.offered()).saturating_sub(offered);
         self.queued = (self.queued + channel.queue.len()).saturating_sub(queued);
         Some(result)
     }
@@ -311,9 +330,20 @@ impl Channels {
         if let Some(channel) = self.slots.get_mut(id as usize).and_then(Option::take) {
             self.credit.changed(channel.claim(), 0);
             self.queued = self.queued.saturating_sub(channel.queue.len());
+            self.offered = self.offered.saturating_sub(channel.offered());
             self.free.push(id);
             self.open -= 1;
         }
+    }
+
+    /// The application accepts a channel: the peer's number for it, and what to promise.
+    pub(crate) fn accept(&mut self, id: u32) -> Option<(u32, u32)> {
+        let peer = self.change(id, |channel| {
+            let Phase::Offered(Peer { id, window, max_data }, _) = channel.phase else { return None };
+            channel.phase = Phase::Open(Peer { id, window, max_data });
+            Some(id)
+        })??;
+        Some((peer, self.open_window(id)))
     }
 
     /// Opens a channel's receive window for the first time; returns what to promise.

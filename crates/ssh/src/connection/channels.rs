@@ -58,19 +58,15 @@ impl Connection {
 
     /// Accepts a channel that the peer offered. Ignored when the channel is gone.
     pub fn accept_channel(&mut self, id: ChannelId) {
-        let Some(channel) = self.channels.get(id.0) else { return };
-        let Phase::Offered(peer) = &channel.phase else { return };
-        let peer_id = peer.id;
-        channel.phase = Phase::Open(Peer { id: peer_id, window: peer.window, max_data: peer.max_data });
-        let window = self.channels.open_window(id.0);
-        self.answer(messages::numbers(number::CHANNEL_OPEN_CONFIRMATION, &[peer_id, id.0, window, MAX_DATA]));
+        let Some((peer, window)) = self.channels.accept(id.0) else { return };
+        self.answer(messages::numbers(number::CHANNEL_OPEN_CONFIRMATION, &[peer, id.0, window, MAX_DATA]));
         self.channels.join_round(id.0);
     }
 
     /// Refuses a channel that the peer offered. Any reason code up to 2^32-1 may be used.
     pub fn reject_channel(&mut self, id: ChannelId, reason: u32, description: &str) {
         let Some(channel) = self.channels.get(id.0) else { return };
-        let Phase::Offered(peer) = &channel.phase else { return };
+        let Phase::Offered(peer, _) = &channel.phase else { return };
         let message = messages::channel_open_failure(peer.id, reason, description.as_bytes());
         self.channels.remove(id.0);
         self.answer(message);
@@ -196,8 +192,10 @@ impl Connection {
     fn on_open(&mut self, peer: Peer, kind: &[u8], payload: &[u8]) {
         let limits = self.side.limits();
         let peer_id = peer.id;
-        let channel = Channel::new(Phase::Offered(peer));
-        let id = (self.channels.len() < limits.channels).then(|| self.channels.insert(channel)).flatten();
+        let bytes = kind.len().saturating_add(payload.len());
+        let channel = Channel::new(Phase::Offered(peer, bytes));
+        let has_room = self.channels.len() < limits.channels && self.channels.may_offer(bytes);
+        let id = has_room.then(|| self.channels.insert(channel)).flatten();
         match id {
             Some(id) => {
                 let (kind, payload) = (kind.to_vec(), payload.to_vec());

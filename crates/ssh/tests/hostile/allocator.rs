@@ -15,6 +15,7 @@ static COUNTING: Counting = Counting;
 thread_local! {
     static NOW: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
+    static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The most bytes that stood allocated at a time during `work`, above what stood before.
@@ -25,10 +26,25 @@ pub(crate) fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, usize::try_from(PEAK.get() - before).unwrap_or(0))
 }
 
+/// What stands allocated now, compared with other times only.
+pub(crate) fn standing() -> isize {
+    NOW.get()
+}
+
+/// How often memory was asked for during `work`: its cost in a measure that does not depend on the machine.
+pub(crate) fn calls<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = CALLS.get();
+    let result = work();
+    (result, CALLS.get() - before)
+}
+
 fn count(change: isize) {
     // A thread that is ending has no counters any more.
     let _ = NOW.try_with(|now| {
         now.set(now.get() + change);
+        if change > 0 {
+            let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+        }
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now.get())));
     });
 }
@@ -63,4 +79,8 @@ fn the_counter_counts() {
     let (bytes, peak) = peak(|| drop(vec![1_u8; 1 << 20]));
     assert_eq!(bytes, ());
     assert!((1 << 20..1 << 21).contains(&peak), "{peak}");
+    let before = standing();
+    let (kept, calls) = calls(|| [vec![1_u8; 1000], vec![2; 1000]]);
+    assert!((2..4).contains(&calls) && standing() - before == 2000, "{calls}");
+    drop(kept);
 }

@@ -19,6 +19,7 @@ fn fillers() -> [Vec<u8>; 4] {
     [message(2, &[b"x"]), numbers(3, &[0]), message(4, &[b"", b"", b""]), ext_info]
 }
 
+/// CVE-2026-48108: what comes before the identification.
 #[test]
 fn text_without_an_identification_is_bounded() {
     for role in ROLES {
@@ -121,6 +122,7 @@ fn a_packet_that_is_missing_is_noticed_with_every_cipher() {
     }
 }
 
+/// The greatest packet that RFC 4253 section 6.1 asks for, as a KEXINIT.
 #[test]
 fn lists_of_35_kilobytes_are_read_or_refused_within_bounds() {
     for role in ROLES {
@@ -292,6 +294,24 @@ fn a_huge_host_key_is_not_even_tried() {
         heard.iter().all(|message| matches!(message.first(), Some(20 | 30))),
         "the password may not leave"
     );
+}
+
+/// CVE-2022-27191: a signature that names another algorithm than the key's, or nothing at all.
+#[test]
+fn signatures_of_other_kinds_are_refused() {
+    let key = crate::peer::host_key();
+    for name in [&b"ssh-ed25519"[..], b"ecdsa-sha2-nistp256", b"ssh-rsa", b"rsa-sha2-512", b""] {
+        for len in [0, 1, 64, 256] {
+            let mut raw = Raw::greeted(Role::Client, offer(Role::Client));
+            raw.kexinit().expect("by the book");
+            let mut signature = Vec::new();
+            signature.put_string(name);
+            signature.put_string(&vec![7; len]);
+            let mut reply = message(31, &[key.public_blob(), &[9; 32]]);
+            reply.put_string(&signature);
+            assert!(matches!(raw.say(&reply), Err(Error::HostKey(_))), "{name:?}, {len}");
+        }
+    }
 }
 
 #[test]

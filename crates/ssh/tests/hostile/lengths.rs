@@ -92,6 +92,7 @@ fn lengths_under_encryption_are_judged_before_anything_is_kept() {
     }
 }
 
+/// CVE-2021-43565, GO-2026-5013: packets with nothing in them, or less.
 #[test]
 fn padding_leaves_a_payload_and_has_its_least() {
     for role in ROLES {

@@ -47,7 +47,7 @@ fn other_services_are_refused() {
     assert_eq!(broken(twice.say(&message(5, &[b"ssh-userauth"]))), Misbehaviour::UnexpectedMessage(5));
 }
 
-/// CVE-2024-45337: what counts is the credential that was accepted, not one that was merely shown.
+/// CVE-2024-45337, GO-2026-5023: what counts is the credential that was accepted, not one that was merely shown.
 #[test]
 fn only_the_accepted_credential_is_reported() {
     let mut raw = asking();
@@ -170,5 +170,23 @@ fn nothing_but_login_happens_before_login() {
             raw.say(&step).expect("by the book");
         }
         raw.say(&request(false, b"")).expect("is allowed now");
+    }
+}
+
+/// CVE-2026-48107: a server that asks for as many answers as can be counted.
+#[test]
+fn a_client_answers_no_prompts() {
+    for prompts in [0, 1, u32::MAX] {
+        let mut raw = Raw::keyed(Role::Client);
+        raw.say(&message(6, &[b"ssh-userauth"])).expect("by the book");
+        raw.forget();
+        let mut asked = message(60, &[b"name", b"instruction", b""]);
+        asked.extend_from_slice(&prompts.to_be_bytes());
+        asked.extend_from_slice(&[0; 100]);
+        let result = bounded(|| raw.say(&asked));
+        assert!(!raw.connection.is_authenticated());
+        // Refused, or not understood: in no case answered.
+        let heard = raw.heard();
+        assert!(result.is_err() || heard.iter().all(|heard| heard[0] == 3), "{heard:?}");
     }
 }

@@ -10,11 +10,13 @@ mod damage;
 mod exchange;
 mod lengths;
 mod login;
+mod memory;
 #[path = "../pair/mod.rs"]
 mod pair;
 mod peer;
 mod phases;
 mod requests;
+mod work;
 
 use culvert_ssh::kexinit::Role;
 use culvert_ssh::{Error, Misbehaviour};

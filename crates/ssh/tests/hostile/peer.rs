@@ -94,7 +94,8 @@ pub(crate) struct Raw {
     pub(crate) consumes: bool,
     /// The peer takes what the connection sends; a stalled peer does not.
     pub(crate) reads: bool,
-    now: Instant,
+    /// The clock of the connection.
+    pub(crate) now: Instant,
 }
 
 impl Raw {

@@ -37,7 +37,7 @@ fn questions_are_bounded_while_they_wait() {
     }
 }
 
-/// GHSA-4p9f: counts of entries size nothing.
+/// GHSA-4p9f, CVE-2026-116794: counts of entries size nothing.
 #[test]
 fn counts_of_entries_size_nothing() {
     for role in ROLES {
