@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use culvert_obfuscation::{
-    ClientPreamble, Direction, Keystream, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, Seed,
+    ClientPreamble, Direction, Keystream, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, Prng, Seed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -115,17 +115,18 @@ pub(crate) async fn reject_times(server: SocketAddr, keyword: &Keyword, count: u
         }
     });
     sleep(Duration::from_secs(5)).await;
-    let mut taken = Kind::ALL.map(|(kind, name)| (kind, name, Vec::new()));
+    let mut taken = Kind::ALL.map(|(_, name)| (name, Vec::new()));
+    let mut order = Order::new()?;
     for _ in 0..count {
-        for (kind, _, times) in &mut taken {
+        for index in order.next() {
+            let Some((kind, _)) = Kind::ALL.get(index).copied() else { continue };
+            let bytes = bytes(kind, keyword, &flight)?;
             // The end comes before, during or after a derivation.
-            let [pause] = random::<1>()?;
-            let bytes = bytes(*kind, keyword, &flight)?;
-            let pause = Duration::from_micros(u64::from(pause) * 8);
-            times.push(end_after(server, *kind, &bytes, pause).await?);
+            let time = end_after(server, kind, &bytes, order.pause() * 2).await?;
+            add(&mut taken, index, time);
         }
     }
-    report(taken.map(|(_, name, times)| (name, times)));
+    report(taken);
     Ok(())
 }
 
@@ -199,10 +200,7 @@ async fn end_after(server: SocketAddr, kind: Kind, bytes: &[u8], pause: Duration
     let mut stream = connect(server, kind.source()).await?;
     let began = Instant::now();
     stream.write_all(bytes).await?;
-    // Timers are too coarse.
-    while began.elapsed() < pause {
-        tokio::task::yield_now().await;
-    }
+    spin(pause).await;
     stream.shutdown().await?;
     match timeout(PATIENCE, stream.read(&mut [0])).await?? {
         0 => Ok(began.elapsed()),
@@ -215,18 +213,21 @@ pub(crate) async fn hold_times(server: SocketAddr, keyword: &Keyword, count: usi
     let flight = flight(keyword)?;
     expect_answer(server, &flight).await?;
     let mut taken = Kind::ALL.map(|(_, name)| (name, Vec::new()));
+    let mut order = Order::new()?;
     let mut under_way = JoinSet::new();
     for _ in 0..count {
-        for (index, (kind, _)) in Kind::ALL.into_iter().enumerate() {
+        for index in order.next() {
+            let Some((kind, _)) = Kind::ALL.get(index).copied() else { continue };
             while under_way.len() >= AT_A_TIME * 2 {
                 gather(&mut under_way, &mut taken).await?;
             }
             let bytes = bytes(kind, keyword, &flight)?;
-            let connected = connect(server, kind.source()).await?;
-            let began = Instant::now();
-            under_way.spawn(async move { (index, held(connected, bytes, began).await) });
-            // So that they do not end together either.
+            // So that they do not end together, nor begin in step with the server's clock.
             sleep(Duration::from_millis(3)).await;
+            spin(order.pause()).await;
+            let began = Instant::now();
+            let connected = connect(server, kind.source()).await?;
+            under_way.spawn(async move { (index, held(connected, bytes, began).await) });
         }
     }
     while !under_way.is_empty() {
@@ -236,6 +237,8 @@ pub(crate) async fn hold_times(server: SocketAddr, keyword: &Keyword, count: usi
     Ok(())
 }
 
+/// The times of each kind.
+type Taken = [(&'static str, Vec<Duration>); Kind::ALL.len()];
 type Held = (usize, std::io::Result<Duration>);
 
 async fn held(mut stream: TcpStream, bytes: Vec<u8>, began: Instant) -> std::io::Result<Duration> {
@@ -246,20 +249,54 @@ async fn held(mut stream: TcpStream, bytes: Vec<u8>, began: Instant) -> std::io:
     }
 }
 
-async fn gather(
-    under_way: &mut JoinSet<Held>,
-    taken: &mut [(&'static str, Vec<Duration>); Kind::ALL.len()],
-) -> Outcome<()> {
+async fn gather(under_way: &mut JoinSet<Held>, taken: &mut Taken) -> Outcome<()> {
     if let Some(done) = under_way.join_next().await {
         let (index, time) = done?;
-        if let Some((_, times)) = taken.get_mut(index) {
-            times.push(time?);
-        }
+        add(taken, index, time?);
     }
     Ok(())
 }
 
-fn report(taken: [(&'static str, Vec<Duration>); Kind::ALL.len()]) {
+fn add(taken: &mut Taken, index: usize, time: Duration) {
+    if let Some((_, times)) = taken.get_mut(index) {
+        times.push(time);
+    }
+}
+
+/// Kinds come in a new order each time, or one would feel what another does to the machine.
+struct Order {
+    prng: Prng,
+    indices: [usize; Kind::ALL.len()],
+}
+
+impl Order {
+    fn new() -> Outcome<Self> {
+        Ok(Self {
+            prng: Prng::new(&Seed::from_bytes(random()?)),
+            indices: std::array::from_fn(|index| index),
+        })
+    }
+
+    fn next(&mut self) -> [usize; Kind::ALL.len()] {
+        self.prng.shuffle(&mut self.indices);
+        self.indices
+    }
+
+    /// Up to a millisecond.
+    fn pause(&mut self) -> Duration {
+        Duration::from_micros(u64::from(self.prng.range_u32(0, 1000)))
+    }
+}
+
+/// For times too short for timers.
+async fn spin(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn report(taken: Taken) {
     let mut medians = Vec::new();
     for (name, mut times) in taken {
         times.sort_unstable();

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Strangers kept waiting at once. The oldest makes room for a new one.
-pub(crate) const MOST_HELD: usize = 4096;
+/// Strangers kept waiting at once, 3 KiB each. The oldest makes room for a new one.
+const MOST_HELD: usize = 16_384;
 /// Bytes thrown away at a time; on the stack, so that a silent peer costs none.
 const DRAIN: usize = 4096;
 /// How long the peer gets to end its direction after we ended ours.
@@ -43,8 +43,13 @@ pub(crate) struct Ticket {
 }
 
 impl Held {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, waiting: Mutex::default() })
+    /// As many as there is room for in memory, and among so many open files: clients need files too.
+    pub(crate) fn among(files: usize) -> Arc<Self> {
+        Self::new(MOST_HELD.min(files / 2))
+    }
+
+    fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most: most.max(1), waiting: Mutex::default() })
     }
 
     /// Takes a place; the one who waits longest loses theirs when there are too many.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use crate::config::ServerConfig;
 use crate::listen::{Accepting, BindError, Bound, bind_all, fields};
 use crate::log::{Aggregated, Field, Level, Logger};
+use crate::open_files;
 use crate::services::{Services, ServicesError};
 
 /// How long tunnels get to end.
@@ -60,7 +61,9 @@ impl RunError {
 
 /// Serves until told to stop by SIGTERM or SIGINT.
 pub fn run(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
-    allow_many_files(log);
+    if open_files::allow_many().is_err() {
+        log.warning("cannot raise the limit of open files", []);
+    }
     on_this_thread(async {
         // Before the ports, so that a signal that comes early is obeyed too.
         let signals = Signals::new().map_err(RunError::system("wait for signals"))?;
@@ -287,19 +290,4 @@ async fn told_to_stop(orders: &mut impl Orders) {
 fn runtime() -> Result<Runtime, RunError> {
     let built = Builder::new_current_thread().enable_all().build();
     built.map_err(RunError::system("set up waiting for sockets and timers"))
-}
-
-/// Every tunnel and every flow is an open file, and the limit that a process starts with is for interactive use.
-#[expect(unsafe_code, reason = "limits are only available from the C library")]
-fn allow_many_files(log: &Logger) {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid place for the result.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
-    if known && limit.rlim_cur < limit.rlim_max {
-        limit.rlim_cur = limit.rlim_max;
-        // SAFETY: `limit` holds what getrlimit gave, with the soft limit raised to the hard one.
-        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
-            log.warning("cannot raise the limit of open files", []);
-        }
-    }
 }

@@ -23,8 +23,9 @@ use crate::admission::HandshakeSlots;
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
 use crate::forward::egress::EgressPolicy;
-use crate::hold::{Held, MOST_HELD};
+use crate::hold::Held;
 use crate::log::Logger;
+use crate::open_files;
 use crate::rules::TrafficRules;
 use crate::seed_store::SeedStore;
 use crate::session::auth::Login;
@@ -83,7 +84,7 @@ impl Services {
             },
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
-            held: Held::new(MOST_HELD),
+            held: Held::among(open_files::most()),
             budget: Budget::new(Instant::now()),
             irregular: Irregular::new(log.clone()),
             sessions: Sessions::default(),

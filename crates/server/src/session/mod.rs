@@ -88,3 +88,18 @@ pub(crate) async fn stopped(stopping: &mut Stopping) {
     // An error is the end of whoever would tell, which is the end of the server too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_stranger_takes_little_room() {
+        let size = size(serve);
+        assert!(size <= 1536, "{size} bytes in every stranger's task");
+    }
+}

@@ -1,13 +1,14 @@
 //! A server in this process on ports of its own, and clients made of the SSH crates alone.
 
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use culvert_obfuscation::{
-    ClientPreamble, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, Seed, ServerSeedLabel,
+    ClientPreamble, GeneratedPrefix, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, PrefixName,
+    PrefixPlan, Seed, ServerSeedLabel,
 };
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_server::config::{self, ServerConfig, Strictness};
@@ -20,7 +21,7 @@ use culvert_ssh::{Algorithms, ClientConfig, ClientObfuscation, Connection, Ident
 use culvert_ssh_tokio::{ChannelStream, Handle, Incoming, OpenFailure, Session};
 use data_encoding::BASE64;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -128,11 +129,22 @@ pub(crate) struct Plan {
     pub(crate) session: u8,
     pub(crate) capabilities: &'static [&'static str],
     pub(crate) password: Option<&'static str>,
+    /// Whether the preamble has a prefix.
+    pub(crate) prefixed: bool,
+    /// Where connections come from.
+    pub(crate) source: Ipv4Addr,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { obfuscated: true, session: 1, capabilities: &["server-requests"], password: None }
+        Self {
+            obfuscated: true,
+            session: 1,
+            capabilities: &["server-requests"],
+            password: None,
+            prefixed: false,
+            source: Ipv4Addr::LOCALHOST,
+        }
     }
 }
 
@@ -147,6 +159,24 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// A connection from one of this machine's addresses.
+pub(crate) async fn connect_from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.bind(SocketAddr::new(source.into(), 0)).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+fn prefix() -> PrefixPlan {
+    let bytes = b"GET /index.html HTTP/1.1\r\nHost: example.com\r\n\r\n".to_vec();
+    let length = bytes.len();
+    PrefixPlan {
+        name: PrefixName::new("HTTP").unwrap(),
+        prefix: GeneratedPrefix::new(bytes, length).unwrap(),
+        split: None,
+    }
+}
+
 impl Plan {
     /// The client's end of the connection, before anything is sent.
     pub(crate) fn connection(&self, server: &Server) -> Connection {
@@ -158,7 +188,7 @@ impl Plan {
             obfuscator_seed: ObfuscatorSeed::from_bytes(random()),
             padding_seed: padding_seed.clone(),
             padding: PaddingRange::default(),
-            prefix: None,
+            prefix: self.prefixed.then(prefix),
         };
         let predicted = Seed::for_server(key.as_bytes(), ServerSeedLabel::KeyExchange);
         let password = serde_json::json!({
@@ -191,7 +221,7 @@ impl Plan {
     /// Connects and logs in. `None`: the server refused.
     pub(crate) async fn connect(&self, server: &Server) -> Option<Client> {
         let address = if self.obfuscated { server.ossh } else { server.ssh };
-        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = connect_from(self.source, address).await;
         let (mut session, driver) = culvert_ssh_tokio::run(self.connection(server), stream);
         tokio::spawn(driver);
         let logged_in = async {

@@ -3,18 +3,19 @@
 
 mod kinds;
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use culvert_obfuscation::{Prng, Seed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::kinds::{Probe, kinds};
-use crate::server::{Plan, SOON, Server};
+use crate::server::{Plan, SOON, Server, connect_from};
 
 /// How long strangers are kept.
 const HOLD: Duration = Duration::from_secs(4);
@@ -36,11 +37,8 @@ enum Manner {
 
 /// Sends a probe and checks all that can be seen from outside.
 async fn probe(server: SocketAddr, source: Ipv4Addr, (name, bytes): Probe, manner: Manner) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_nodelay(true).unwrap();
-    socket.bind(SocketAddr::new(source.into(), 0)).unwrap();
     let began = Instant::now();
-    let stream = socket.connect(server).await.unwrap();
+    let stream = connect_from(source, server).await;
     let what = format!("{name}, {} bytes, {manner:?}", bytes.len());
     let (reading, writing) = stream.into_split();
     let sending = tokio::spawn(send(writing, bytes, manner));
@@ -176,4 +174,41 @@ async fn probes_of_all_lengths_look_alike() {
     }
     all_ended(probes).await;
     Plan::default().tunnel(&server).await;
+}
+
+/// Garbage without end: as much as comes back at once, and in between connections that stay.
+async fn flood(server: SocketAddr, source: Ipv4Addr) {
+    let mut noise = noise();
+    let mut staying = VecDeque::new();
+    loop {
+        for _ in 0..20 {
+            let mut stream = connect_from(source, server).await;
+            stream.write_all(&noise(512)).await.unwrap();
+            stream.shutdown().await.unwrap();
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        }
+        let mut stream = connect_from(source, server).await;
+        stream.write_all(&noise(512)).await.unwrap();
+        staying.push_back(stream);
+        if staying.len() > 1000 {
+            staying.pop_front();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_keeps_no_client_out() {
+    let server = Server::start("flood", |_| {}).await;
+    let flooding: Vec<_> = (0..8).map(|_| tokio::spawn(flood(server.ossh, SHARED))).collect();
+    // Until its budget is used up.
+    sleep(Duration::from_secs(2)).await;
+    let elsewhere = Plan { session: 1, source: own_address(1), ..Plan::default() };
+    let prefixed = Plan { session: 2, source: SHARED, prefixed: true, ..Plan::default() };
+    let beside = Plan { session: 3, source: SHARED, ..Plan::default() };
+    for plan in [elsewhere, prefixed, beside] {
+        // Within the time that a client has.
+        plan.tunnel(&server).await;
+    }
+    assert!(flooding.iter().all(|flood| !flood.is_finished()), "the flood ended by itself");
+    flooding.iter().for_each(tokio::task::JoinHandle::abort);
 }
