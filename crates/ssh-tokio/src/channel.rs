@@ -52,7 +52,11 @@ impl AsyncRead for ChannelStream {
         let state = &mut *state;
         let Some(channel) = state.channels.get_mut(&self.id) else { return Poll::Ready(Ok(())) };
         if !channel.received.is_empty() {
-            let taken = copy_out(&mut channel.received, buf);
+            let taken = channel.received.take_with(|part| {
+                let fitting = part.len().min(buf.remaining());
+                buf.put_slice(&part[..fitting]);
+                fitting
+            });
             state.consumed(self.id, taken);
             return Poll::Ready(Ok(()));
         }
@@ -65,21 +69,6 @@ impl AsyncRead for ChannelStream {
         channel.reader = Some(cx.waker().clone());
         Poll::Pending
     }
-}
-
-/// Moves what fits; an emptied queue gives its memory back.
-fn copy_out(received: &mut std::collections::VecDeque<u8>, buf: &mut ReadBuf<'_>) -> usize {
-    let before = buf.remaining();
-    let (head, tail) = received.as_slices();
-    for part in [head, tail] {
-        buf.put_slice(&part[..part.len().min(buf.remaining())]);
-    }
-    let taken = before - buf.remaining();
-    received.drain(..taken);
-    if received.is_empty() {
-        *received = std::collections::VecDeque::new();
-    }
-    taken
 }
 
 impl AsyncWrite for ChannelStream {

@@ -49,6 +49,10 @@ pub struct Driver<S> {
     received: Vec<u8>,
     needs_flush: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs for a while after something was read or written: buffers that were needed then may go.
+    trim: Option<Pin<Box<Sleep>>>,
+    /// Times that it has yet to run.
+    trims: u8,
     /// Runs once the application has asked for the end.
     farewell: Option<Pin<Box<Sleep>>>,
 }
@@ -62,6 +66,8 @@ impl<S> Driver<S> {
             received,
             needs_flush: false,
             timer: None,
+            trim: None,
+            trims: 0,
             farewell: None,
         }
     }
@@ -109,6 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if !progress {
                 break;
             }
+            self.trims = 3;
             if round == BATCHES_PER_POLL {
                 cx.waker().wake_by_ref();
             }
@@ -117,6 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Poll::Ready(End::Local);
         }
         self.poll_timer(cx);
+        self.poll_trim(cx);
         Poll::Pending
     }
 
@@ -125,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.shared.lock().incoming_is_full() {
             return Ok(false);
         }
-        let mut buffer = buffers::lend();
+        let mut buffer = buffers::lend_for_a_try();
         let kept = self.partial.len();
         // A packet is at most as large as a batch: RFC 4253 section 6.1, PROTOCOL.md 3.4.
         if buffer.len() < kept + BATCH / 2 {
@@ -139,6 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Poll::Ready(Ok(())) if room.filled().is_empty() => Err(End::Closed),
             Poll::Ready(Ok(())) => {
                 let filled = kept + room.filled().len();
+                buffers::needed();
                 head.copy_from_slice(&self.partial);
                 self.handle(&mut buffer[..filled], filled - kept).map(|()| true)
             }
@@ -213,6 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(Ok(0)) => return Err(End::Network(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.needs_flush = true;
+                    self.trims = 3;
                     state.written += written as u64;
                     state.connection.advance_output(written, now);
                     state.sort_events(&self.shared);
@@ -246,6 +256,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         }
         Ok(())
+    }
+
+    /// An idle tunnel has no timer: it ends when what was needed has gone.
+    fn poll_trim(&mut self, cx: &mut Context<'_>) {
+        if self.trims == 0 {
+            return;
+        }
+        loop {
+            let next = Instant::now() + buffers::KEEP;
+            let timer = self.trim.get_or_insert_with(|| Box::pin(sleep_until(next)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            buffers::trim(Instant::now());
+            self.trims -= 1;
+            self.trim = None;
+            if self.trims == 0 {
+                return;
+            }
+        }
     }
 
     /// Sleeps until the connection wants to be called again.

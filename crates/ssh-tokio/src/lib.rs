@@ -10,6 +10,7 @@
 //! channel that nobody reads fills its own window and delays nobody. Buffers are lent only while bytes are
 //! in them.
 
+mod backlog;
 mod buffers;
 mod channel;
 mod driver;

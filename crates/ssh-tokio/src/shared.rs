@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::backlog::Backlog;
 use crate::driver::End;
 use crate::meter::Meter;
 use crate::session::{Incoming, IncomingChannel, IncomingRequest, OpenFailure};
@@ -50,7 +51,7 @@ impl Shared {
 /// What a channel's stream needs beside the connection.
 #[derive(Default)]
 pub(crate) struct ChannelIo {
-    pub(crate) received: VecDeque<u8>,
+    pub(crate) received: Backlog,
     pub(crate) reading: Reading,
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<Waker>,
@@ -193,7 +194,7 @@ impl State {
         for part in parts {
             let skipped = written.min(part.len());
             written -= skipped;
-            channel.received.extend(&part[skipped..]);
+            channel.received.push(&part[skipped..]);
         }
         if !channel.received.is_empty()
             && let Some(waker) = channel.reader.take()

@@ -156,12 +156,8 @@ fn read_into_packets(state: &mut State, id: ChannelId, socket: &TcpStream) -> Op
 /// Writes what is queued for a socket.
 fn write_received(state: &mut State, id: ChannelId, socket: &TcpStream) -> io::Result<()> {
     let Some(io) = state.channels.get_mut(&id) else { return Ok(()) };
-    let (head, tail) = io.received.as_slices();
-    let written = socket.try_write_vectored(&[IoSlice::new(head), IoSlice::new(tail)])?;
-    io.received.drain(..written);
-    if io.received.is_empty() {
-        io.received = std::collections::VecDeque::new();
-    }
+    let written = socket.try_write_vectored(&io.received.parts())?;
+    io.received.advance(written);
     state.consumed(id, written);
     Ok(())
 }
