@@ -94,6 +94,7 @@ pub(crate) const TUNNELS: Figure = figure(17, "tunnels per second of server CPU"
 pub(crate) const RESIDENT: Figure = figure(18, "client resident, idle", "MB");
 pub(crate) const BINARY: Figure = figure(19, "client binary, stripped", "MB");
 pub(crate) const PROBE: Figure = figure(20, "one garbage probe in a flood", "ms CPU");
+pub(crate) const HELD_PROBE: Figure = figure(21, "server memory per garbage probe held", "KiB");
 
 /// The figure of a direction and a number of streams.
 pub(crate) const BULK: [(super::load::Way, u32, Figure); 4] = [
@@ -192,6 +193,7 @@ pub(crate) const GOALS: &[Goal] = &[
     ours(RESIDENT, Limit::AtMost(8.0), "reference 22"),
     ours(BINARY, Limit::AtMost(8.0), "reference 32"),
     ours(PROBE, Limit::AtMost(0.1), "reference 1.05"),
+    ours(HELD_PROBE, Limit::AtMost(4.0), "reference 36"),
 ];
 
 const fn ours(figure: Figure, limit: Limit, before: &'static str) -> Goal {

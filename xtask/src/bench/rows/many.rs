@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::Outcome;
 use super::super::contender::{Contender, Kind, Server};
-use super::super::figures::{IDLE_TUNNEL, PROBE, TUNNELS};
+use super::super::figures::{Figure, HELD_PROBE, IDLE_TUNNEL, PROBE, TUNNELS};
 use super::super::folder::Folder;
 use super::super::program::Program;
 use super::{Bench, cpu_during};
@@ -19,19 +19,24 @@ const SETTLE: Duration = Duration::from_secs(3);
 const IDLE: u64 = 1000;
 const FRESH: u64 = 300;
 const PROBES: u64 = 2000;
+const HELD: u64 = 4000;
 
 /// Resident memory that each idle tunnel adds. A fresh server each time, because memory is rarely given back.
 pub(super) fn memory(bench: &mut Bench) -> Outcome<()> {
+    kept(bench, "idle-tunnels", IDLE, IDLE_TUNNEL)
+}
+
+fn kept(bench: &mut Bench, verb: &str, count: u64, figure: Figure) -> Outcome<()> {
     for contender in bench.present(&SERVERS) {
         let runs = if contender == Contender::Ours { bench.options.few() } else { 1 };
         for _ in 0..runs {
-            let count = bench.options.scaled(IDLE);
-            match idle(bench, contender, count) {
+            let count = bench.options.scaled(count);
+            match grown(bench, contender, verb, count) {
                 Ok(each) => {
-                    bench.results.add(IDLE_TUNNEL, contender, each);
-                    bench.results.remark(IDLE_TUNNEL, contender, &format!("{count} tunnels"));
+                    bench.results.add(figure, contender, each);
+                    bench.results.remark(figure, contender, &format!("{count} at a time"));
                 }
-                Err(error) => bench.results.fail(format!("idle tunnels, {}: {error}", contender.name())),
+                Err(error) => bench.results.fail(format!("{verb}, {}: {error}", contender.name())),
             }
         }
     }
@@ -39,15 +44,15 @@ pub(super) fn memory(bench: &mut Bench) -> Outcome<()> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn idle(bench: &Bench, contender: Contender, count: u64) -> Outcome<f64> {
+fn grown(bench: &Bench, contender: Contender, verb: &str, count: u64) -> Outcome<f64> {
     let server = bench.server(contender)?;
-    // The first tunnels bring what all share.
-    let (mut first, _folder) = many(bench, &server, "idle-tunnels", 4)?;
-    first.wait_line("tunnels", LIMIT, ready)?;
+    // The first bring what all share.
+    let (mut first, _folder) = many(bench, &server, verb, 4)?;
+    first.wait_line(verb, LIMIT, ready)?;
     thread::sleep(SETTLE);
     let before = server.program().resident();
-    let (mut load, _folder) = many(bench, &server, "idle-tunnels", count)?;
-    load.wait_line("tunnels", LIMIT, ready)?;
+    let (mut load, _folder) = many(bench, &server, verb, count)?;
+    load.wait_line(verb, LIMIT, ready)?;
     thread::sleep(SETTLE);
     let grown = server.program().resident().saturating_sub(before);
     Ok(grown as f64 / 1024.0 / count as f64)
@@ -61,8 +66,9 @@ pub(super) fn tunnels(bench: &mut Bench) -> Outcome<()> {
     })
 }
 
-/// CPU of the server for each connection that is garbage, all from one address.
+/// CPU of the server for each connection that is garbage, all from one address, and memory while they are kept.
 pub(super) fn probes(bench: &mut Bench) -> Outcome<()> {
+    kept(bench, "held-probes", HELD, HELD_PROBE)?;
     repeat(bench, "probe-flood", PROBES, |bench, contender, count, cpu| {
         bench.results.add(PROBE, contender, cpu * 1e3 / count);
     })
