@@ -258,3 +258,7 @@ fn poll_receive(
     let filled = buffer.filled();
     Poll::Ready(Ok((!filled.is_empty()).then(|| reader.receive(filled))))
 }
+
+#[cfg(test)]
+#[path = "stranger_tests.rs"]
+mod tests;
