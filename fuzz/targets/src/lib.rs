@@ -10,8 +10,13 @@ mod obfuscation;
 mod programs;
 mod protocol;
 mod ssh;
+mod ssh_between;
 mod ssh_channels;
+mod ssh_exchange;
+mod ssh_ledger;
+mod ssh_messages;
 mod ssh_peer;
+mod ssh_setup;
 
 /// What a target is called, here, in `fuzz/fuzz_targets` and in `fuzz/corpus`, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -47,7 +52,8 @@ pub const TARGETS: &[Target] = &[
     ("server_traffic_rules", programs::server_traffic_rules),
     ("socks", local_proxies::socks),
     ("ssh_channels", ssh_channels::ssh_channels),
-    ("ssh_messages", ssh::ssh_messages),
+    ("ssh_exchange", ssh_exchange::ssh_exchange),
+    ("ssh_messages", ssh_messages::ssh_messages),
     ("ssh_opening", ssh::ssh_opening),
     ("ssh_packet", ssh::ssh_packet),
     ("ssh_password", protocol::ssh_password),

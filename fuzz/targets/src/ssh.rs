@@ -2,15 +2,18 @@
 
 use tokio::time::Instant;
 
-use culvert_obfuscation::{Keyword, Seed};
 use culvert_ssh::cipher::{Opener, Sealer};
 use culvert_ssh::host_key::{HostKey, verify};
 use culvert_ssh::kex::{self, DirectionKeys, EphemeralKeys, ExchangeInputs, KexError, KeySource, Reply};
 use culvert_ssh::kexinit::{Direction, KexInit, Role, Suite, negotiate};
 use culvert_ssh::names::{CipherName, HostKeyAlgorithm, KexName, MacName};
-use culvert_ssh::{Connection, Preamble, ServerConfig, ServerObfuscation};
+use culvert_ssh::{Connection, ServerConfig};
 
-use crate::ssh_peer::{self, Tested};
+use crate::ssh_messages::drain;
+use crate::ssh_setup;
+
+/// Of every packet here.
+const SEQUENCE: u32 = 7;
 
 /// A host key of a configuration, and the blobs of a peer's.
 pub(crate) fn host_key(data: &[u8]) {
@@ -62,7 +65,7 @@ pub(crate) fn ssh_packet(data: &[u8]) {
     if data.is_empty() {
         return;
     }
-    let packet = seal(&mut Sealer::new(&keys).expect(made), data);
+    let packet = seal(&mut Sealer::new(&keys).expect(made), SEQUENCE, data);
     let opened = open(&mut Opener::new(&keys).expect(made), &packet);
     assert_eq!(opened.as_deref(), Some(data), "a sealed payload did not arrive");
     let mut changed = packet;
@@ -77,14 +80,10 @@ pub(crate) fn ssh_opening(data: &[u8]) {
     let Some(([mode, piece], data)) = data.split_first_chunk::<2>() else { return };
     let now = Instant::now().into_std();
     let mut connection = if mode & 2 == 0 {
-        let obfuscation = (mode & 1 == 1).then(|| ServerObfuscation {
-            keyword: Keyword::new(crate::KEYWORD),
-            fallback_seed: Seed::from_bytes([3; 32]),
-            preamble: Preamble::Expected { admit: Box::new(|_| true) },
-        });
-        Connection::server(ServerConfig { obfuscation, ..ssh_peer::server_config() }, Box::new(FixedKeys))
+        let obfuscation = (mode & 1 == 1).then(ssh_setup::server_obfuscation);
+        Connection::server(ServerConfig { obfuscation, ..ssh_setup::server_config() }, Box::new(FixedKeys))
     } else {
-        Connection::client(ssh_peer::client_config(), Box::new(FixedKeys))
+        Connection::client(ssh_setup::client_config(), Box::new(FixedKeys))
     };
     let mut waiting: Vec<u8> = Vec::new();
     for part in data.chunks(usize::from(*piece).max(1)) {
@@ -94,7 +93,7 @@ pub(crate) fn ssh_opening(data: &[u8]) {
             let consumed = progress.consumed;
             assert!(progress.data.is_none(), "data came before login");
             drop(waiting.drain(..consumed));
-            drop(ssh_peer::sent(&mut connection, now));
+            drain(&mut connection, now);
             while connection.poll_event().is_some() {}
             if consumed == 0 || waiting.is_empty() {
                 break;
@@ -104,49 +103,23 @@ pub(crate) fn ssh_opening(data: &[u8]) {
     assert!(!connection.is_authenticated(), "a stranger logged in");
 }
 
-/// Messages under keys: each has two bytes of length before it. The first byte of all says to whom, and if after login; a message of
-/// length 0 is an action of the application's instead.
-pub(crate) fn ssh_messages(data: &[u8]) {
-    let Some((mode, mut rest)) = data.split_first() else { return };
-    let role = if mode & 1 == 0 { Role::Server } else { Role::Client };
-    let mut tested = Tested::keyed(role, Instant::now().into_std());
-    if mode & 2 == 0 {
-        tested.log_in(role);
-    }
-    while let Some(([a, b], after)) = rest.split_first_chunk::<2>() {
-        let len = usize::from(u16::from_be_bytes([*a, *b])).min(after.len());
-        let (message, after) = after.split_at(len);
-        rest = after;
-        if message.is_empty() {
-            tested.act(*b);
-        } else if tested.message(message).is_err() {
-            return;
-        }
-    }
-}
-
-pub(crate) fn seal(sealer: &mut Sealer, payload: &[u8]) -> Vec<u8> {
+/// A packet with a payload.
+pub(crate) fn seal(sealer: &mut Sealer, sequence: u32, payload: &[u8]) -> Vec<u8> {
     let padding = sealer.padding_len(payload.len());
     let mut packet = Sealer::header(payload.len(), padding).to_vec();
     packet.extend_from_slice(payload);
     packet.resize(sealer.packet_len(payload.len()), 0);
-    sealer.seal(7, &mut packet).expect("the packet is well formed");
+    sealer.seal(sequence, &mut packet).expect("the packet is well formed");
     packet
 }
 
 /// The payload of the packet that the bytes start with, if they hold one.
 fn open(opener: &mut Opener, data: &[u8]) -> Option<Vec<u8>> {
-    open_first(opener, data).map(|(payload, _)| payload)
-}
-
-/// The same, and what is behind the packet.
-pub(crate) fn open_first<'a>(opener: &mut Opener, data: &'a [u8]) -> Option<(Vec<u8>, &'a [u8])> {
     let mut bytes = data.to_vec();
     let head = bytes.get_mut(..opener.header_len())?;
-    let length = opener.packet_length(7, head).ok()?;
+    let length = opener.packet_length(SEQUENCE, head).ok()?;
     let len = opener.packet_len(length);
-    let payload = opener.open(7, bytes.get_mut(..len)?).ok()?.to_vec();
-    Some((payload, data.get(len..)?))
+    opener.open(SEQUENCE, bytes.get_mut(..len)?).ok().map(<[u8]>::to_vec)
 }
 
 fn suites() -> Vec<Suite> {

@@ -8,20 +8,25 @@ use std::time::Instant;
 use culvert_ssh::{ChannelId, ChannelOpen, Connection, Event, Limits, ReplyToken, RequestId};
 
 use crate::ssh::FixedKeys;
-use crate::ssh_peer;
+use crate::{ssh_between, ssh_setup};
 
-const CHANNELS: usize = 12;
-const WINDOW: u32 = 5000;
-const LARGEST_WINDOW: u32 = 40_000;
+pub(crate) const CHANNELS: usize = 12;
+pub(crate) const WINDOW: u32 = 5000;
+pub(crate) const LARGEST_WINDOW: u32 = 40_000;
 /// Each change of keys takes as long as thousands of other operations.
-const REKEY_BYTES: u64 = 20_000;
-const MOST_OPERATIONS: usize = 400;
+pub(crate) const REKEY_BYTES: u64 = 20_000;
+pub(crate) const MOST_OPERATIONS: usize = 400;
 const MOST_QUESTIONS: usize = 100;
 
-/// Operations, three bytes each: what and who, to which channel, how much. The first byte of all says whether keys change.
+/// Operations, three bytes each: what and who, to which channel, how much. The first byte of all says whether keys change, and whether
+/// somebody stands between the two, who is not to be trusted.
 pub(crate) fn ssh_channels(data: &[u8]) {
     let Some((mode, operations)) = data.split_first() else { return };
-    let mut pair = Pair::new(mode & 1 == 1);
+    let keys_change = mode & 1 == 1;
+    if mode & 2 == 2 {
+        return ssh_between::run(keys_change, operations);
+    }
+    let mut pair = Pair::new(keys_change);
     for operation in operations.chunks_exact(3).take(MOST_OPERATIONS) {
         if let [what, channel, amount] = operation {
             pair.operate(*what, usize::from(*channel), usize::from(*amount));
@@ -84,9 +89,9 @@ impl Pair {
             largest_window: LARGEST_WINDOW,
             rekey_bytes: keys_change.then_some(REKEY_BYTES),
         };
-        let mut client = ssh_peer::client_config();
+        let mut client = ssh_setup::client_config();
         client.limits = limits;
-        let mut server = ssh_peer::server_config();
+        let mut server = ssh_setup::server_config();
         server.limits = limits;
         let ends = [
             End::new(Connection::client(client, Box::new(FixedKeys))),
