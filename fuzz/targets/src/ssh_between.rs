@@ -137,7 +137,7 @@ impl Between {
 fn made_up(kind: u8, which: usize, amount: usize) -> Vec<u8> {
     let number = |index: usize| NUMBERS[index % NUMBERS.len()];
     // Mostly a small one, which may be in use.
-    let recipient = if which < 200 { (which % 13) as u32 } else { number(which) };
+    let recipient = if which < 13 * 13 { (which / 13) as u32 } else { number(which) };
     let some = number(amount).min(40_000);
     let number_of = |message: u8, values: &[u32]| {
         let values = values.iter().flat_map(|value| value.to_be_bytes());
@@ -294,14 +294,10 @@ impl End {
             self.ledger.said(&message);
             self.said.push_back(message);
         }
+        // An application that hears of a refusal or an end may take its time to let go.
         while let Some(event) = self.peer.connection.poll_event() {
             match event {
                 Event::ChannelOffered { id, .. } => self.offered.push(id),
-                Event::ChannelRefused { id, .. } => {
-                    if self.channels.remove(&id).is_some() {
-                        self.peer.connection.close(id);
-                    }
-                }
                 Event::Request { reply: Some(token), payload, .. } => self.to_answer.push((token, payload)),
                 _ => {}
             }

@@ -135,6 +135,7 @@ impl Run {
             _ if !self.greeted => self.greet(),
             1 => self.kexinit(how),
             2 => self.method(),
+            3 if how % 16 == 15 => self.say(vec![NEWKEYS, how], Expected::Refused),
             3 => self.newkeys(),
             4 => self.exchange(),
             5 => self.say_login(how),
@@ -306,7 +307,11 @@ impl Run {
     fn filler(&mut self, how: u8) -> Goes {
         let transport = if self.peer.is_keyed() { Expected::Taken } else { Expected::Refused };
         let body = vec![how; usize::from(how) * 4];
-        match how % 6 {
+        match how % 7 {
+            6 => {
+                let reason = [&[1, 0, 0, 0, 2][..], &string(&body), &string(b"")].concat();
+                self.say(reason, Expected::Refused)
+            }
             0 => self.say([&[2][..], &string(&body)].concat(), transport),
             1 => self.say(vec![3, 0, 0, 0, how], transport),
             2 => self.say([&[4, 0][..], &string(&body), &[0; 4]].concat(), transport),
