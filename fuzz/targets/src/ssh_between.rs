@@ -15,7 +15,7 @@ use crate::ssh_setup;
 const MOST_CHANGES: usize = 8;
 /// Numbers that are most of the edges there are.
 const NUMBERS: [u32; 12] =
-    [0, 1, 2, 11, 12, 100, WINDOW, LARGEST_WINDOW, 32 * 1024, 32 * 1024 + 1, u32::MAX - WINDOW, u32::MAX];
+    [0, 1, 8, 9, 11, 100, WINDOW, LARGEST_WINDOW, 32 * 1024, 32 * 1024 + 1, u32::MAX - WINDOW, u32::MAX];
 
 /// Operations, three bytes each: what and who, about what, how much.
 pub(crate) fn run(keys_change: bool, operations: &[u8]) {

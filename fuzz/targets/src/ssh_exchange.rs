@@ -52,21 +52,19 @@ enum Expected {
 /// The connection ended, or can no longer be followed.
 type Goes = Option<()>;
 
+#[expect(clippy::struct_excessive_bools, reason = "three independent facts about one run")]
 struct Run {
     peer: Peer,
     offer: KexInit,
-    /// The client has foreseen the outcome, and gives up if it is another.
-    foresees: bool,
     greeted: bool,
     exchanges: usize,
-    /// A guess that is wrong was announced and has not followed.
+    /// A wrong guess was announced and has not followed.
     owes_guess: bool,
     /// Messages of login that were said.
     login: usize,
     /// Passwords that were not right.
     wrong: usize,
-    /// Login was said by the book.
-    granted: bool,
+    /// Everything was by the book so far.
     by_book: bool,
     last: Vec<u8>,
 }
@@ -94,7 +92,6 @@ impl Run {
             Peer::of_client(config, now)
         };
         let mut run = Self {
-            foresees: foresees && peer.role == Role::Client,
             peer,
             offer: offer(METHODS[0], CipherName::ALL[0], MacName::ALL[0]),
             greeted: false,
@@ -102,7 +99,6 @@ impl Run {
             owes_guess: false,
             login: 0,
             wrong: 0,
-            granted: false,
             by_book: true,
             last: Vec::new(),
         };
@@ -159,7 +155,7 @@ impl Run {
     /// Checks what came of an operation.
     fn judge(&mut self, result: Result<(), Error>, expected: Expected) -> Goes {
         let authenticated = self.peer.connection.is_authenticated();
-        assert!(self.granted || !authenticated, "logged in without login");
+        assert!(self.is_granted() || !authenticated, "logged in without login");
         match (&result, expected) {
             (Err(error), Expected::Taken) => assert!(!self.by_book, "what is right was refused: {error}"),
             (Ok(()), Expected::Refused) => unreachable!("what breaks a rule was taken"),
@@ -169,7 +165,7 @@ impl Run {
         result.ok()?;
         while let Some(event) = self.peer.connection.poll_event() {
             match event {
-                Event::Authenticated { .. } => assert!(self.granted, "logged in without login"),
+                Event::Authenticated { .. } => assert!(self.is_granted(), "logged in without login"),
                 Event::ChannelOffered { id, .. } => self.peer.connection.accept_channel(id),
                 Event::Keyed { .. } | Event::Preamble(_) => {}
                 other => assert!(authenticated, "before login: {other:?}"),
@@ -178,6 +174,11 @@ impl Run {
         self.peer.listen();
         self.peer.data.clear();
         Some(())
+    }
+
+    /// Login was said by the book.
+    fn is_granted(&self) -> bool {
+        self.login == 2
     }
 
     fn say(&mut self, payload: Vec<u8>, expected: Expected) -> Goes {
@@ -196,7 +197,7 @@ impl Run {
 
     /// An exchange may begin now.
     fn may_begin(&self) -> bool {
-        self.exchanges == 0 || self.peer.is_asked() || self.granted
+        self.exchanges == 0 || self.peer.is_asked() || self.is_granted()
     }
 
     fn kexinit(&mut self, how: u8) -> Goes {
@@ -221,7 +222,7 @@ impl Run {
         let read = KexInit::decode(&payload);
         let result = self.peer.kexinit(payload);
         let agreed = self.peer.agreed();
-        let mispredicted = self.foresees && matches!(result, Err(Error::Mispredicted));
+        let mispredicted = matches!(result, Err(Error::Mispredicted));
         let expected = match (&read, &agreed) {
             _ if mispredicted => Expected::Either,
             (Err(_), _) | (_, Some(Err(_))) => Expected::Refused,
@@ -286,10 +287,7 @@ impl Run {
         }
         let messages = login(self.peer.role);
         let Some(message) = messages.get(self.login) else { return Some(()) };
-        if expected == Expected::Taken {
-            self.login += 1;
-            self.granted = self.login == messages.len();
-        }
+        self.login += usize::from(expected == Expected::Taken);
         self.say(message.clone(), expected)
     }
 
@@ -318,7 +316,7 @@ impl Run {
             3 => self.say(vec![7, 0, 0, 0, 0], transport),
             4 => self.say([&[200][..], &body].concat(), self.above()),
             _ => {
-                let expected = if self.granted { self.above() } else { Expected::Refused };
+                let expected = if self.is_granted() { self.above() } else { Expected::Refused };
                 self.say([&[192][..], &string(&body)].concat(), expected)
             }
         }
@@ -332,7 +330,9 @@ impl Run {
         }
         // The server's word is all that a client's login needs.
         let grants = self.peer.role == Role::Client && number == 52 && self.above() == Expected::Taken;
-        self.granted |= grants;
+        if grants {
+            self.login = 2;
+        }
         self.owes_guess &= number / 20 != 1;
         self.say([&[number][..], &vec![body; usize::from(body)]].concat(), Expected::Either)?;
         if (20..50).contains(&number) { None } else { Some(()) }
@@ -362,7 +362,7 @@ impl Run {
         // The server shares another secret with us now: what it says cannot be read.
         let packet = self.peer.packet(&message);
         let _ = self.peer.connection.handle_input(&mut packet.clone(), self.peer.now);
-        assert!(self.granted || !self.peer.connection.is_authenticated(), "logged in without login");
+        assert!(self.is_granted() || !self.peer.connection.is_authenticated(), "logged in without login");
         None
     }
 

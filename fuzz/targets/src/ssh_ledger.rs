@@ -7,6 +7,8 @@ use culvert_ssh::wire::{Reader, WireError};
 
 /// PROTOCOL.md 3.7: more data in one message is refused.
 const MAX_DATA: u64 = 32 * 1024;
+/// Who accepts less than a message's head at once is refused.
+const LEAST_PACKET: u32 = 9;
 /// Requests whose answers may be owed at a time.
 const MAX_UNANSWERED: usize = 128;
 
@@ -107,7 +109,7 @@ impl Ledger {
                 reader.string()?;
                 let (sender, window, most) = (reader.u32()?, reader.u32()?, reader.u32()?);
                 self.offers.push((sender, u64::from(window), u64::from(most)));
-                must_take(most > 0)
+                must_take(most >= LEAST_PACKET)
             }
             91..=100 => {
                 let id = reader.u32()?;
@@ -127,7 +129,7 @@ impl Ledger {
         Ok(match (number, known) {
             (91, known) => {
                 let (sender, window, most) = (reader.u32()?, reader.u32()?, reader.u32()?);
-                let Some(channel) = known.filter(|channel| channel.remote.is_none() && most > 0) else {
+                let Some(channel) = known.filter(|channel| channel.remote.is_none() && most >= LEAST_PACKET) else {
                     return Ok(Must::Refuse);
                 };
                 channel.remote = Some(sender);

@@ -27,13 +27,13 @@ const MOST_SENT: usize = 2 << 20;
 /// What protects a direction now.
 enum Sending {
     Clear,
-    Hidden(Keystream),
+    Hidden(Box<Keystream>),
     Keyed(Sealer),
 }
 
 enum Receiving {
     Clear,
-    Hidden(Keystream),
+    Hidden(Box<Keystream>),
     Keyed(Opener),
 }
 
@@ -101,8 +101,8 @@ impl Peer {
         let mut peer = Self::new(Connection::server(config, Box::new(FixedKeys)), Role::Server, now);
         if hidden {
             let preamble = ClientPreamble::new(&keyword(), &preamble_plan());
-            peer.sending = Sending::Hidden(preamble.to_server);
-            peer.receiving = Receiving::Hidden(preamble.from_server);
+            peer.sending = Sending::Hidden(Box::new(preamble.to_server));
+            peer.receiving = Receiving::Hidden(Box::new(preamble.from_server));
             peer.feed(&preamble.bytes).expect("the preamble is valid");
         }
         peer.listen();
@@ -313,8 +313,8 @@ impl Peer {
             let (consumed, preamble) = reader.push(&self.wire).expect("its preamble is valid");
             self.wire.drain(..consumed);
             let Some(preamble) = preamble else { return };
-            self.sending = Sending::Hidden(preamble.to_client);
-            self.receiving = Receiving::Hidden(preamble.from_client);
+            self.sending = Sending::Hidden(Box::new(preamble.to_client));
+            self.receiving = Receiving::Hidden(Box::new(preamble.from_client));
             self.opening = Opening::Line(Vec::new());
         }
         while let Opening::Line(line) = &mut self.opening {

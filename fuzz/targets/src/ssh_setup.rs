@@ -8,8 +8,8 @@ use culvert_obfuscation::{GeneratedPrefix, Keyword, ObfuscatorSeed, PaddingRange
 use culvert_ssh::host_key::HostKey;
 use culvert_ssh::names::HostKeyAlgorithm;
 use culvert_ssh::{
-    Algorithms, ClientConfig, ClientObfuscation, Decisions, Ident, Limits, Preamble, ReplyPrefix, ServerConfig,
-    ServerObfuscation,
+    Algorithms, ClientConfig, ClientObfuscation, Decisions, Ident, Limits, Preamble, ReplyPrefix,
+    ServerConfig, ServerObfuscation,
 };
 
 pub(crate) const IDENT: &[u8] = b"SSH-2.0-OpenSSH_8.1";
