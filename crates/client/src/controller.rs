@@ -11,7 +11,7 @@ use std::time::Duration;
 use culvert_protocol::api::{SERVER_REQUESTS, SessionId, extension};
 use culvert_protocol::server_entry::DecodeError;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
-use culvert_ssh::{Limits, ServerKind};
+use culvert_ssh::{Limits, MemoryBudget, ServerKind};
 use culvert_transport::Network;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ use flow_desk::FlowDesk;
 
 /// Wishes for flows that may wait in the queue; further ones wait in the proxies.
 const FLOW_QUEUE: usize = 256;
+/// What windows may take beyond their first size, all tunnels together: phones end programs that take more.
+const WINDOW_MEMORY: u64 = 64 << 20;
 /// Largest channel window a config may ask for, in packets of 32 KiB. PROTOCOL.md 3.7.
 const MAX_WINDOW_PACKETS: u32 = 128;
 /// Pause before another round, at first and at most: a server that restarts is found again at once, a
@@ -172,6 +174,7 @@ impl Controller {
             sponsor_id: config.identity.sponsor_id.clone(),
             capabilities: capabilities(&config),
             limits,
+            budget: MemoryBudget::new(WINDOW_MEMORY),
         };
         Ok(Self {
             config: Arc::new(config),

@@ -9,7 +9,8 @@ use culvert_protocol::api::{PasswordPayload, SessionId};
 use culvert_protocol::server_entry::FieldError;
 use culvert_ssh::kex::FreshKeys;
 use culvert_ssh::{
-    Algorithms, ClientConfig, ClientObfuscation, Connection, Ident, IdentError, Limits, Negotiated,
+    Algorithms, ClientConfig, ClientObfuscation, Connection, Ident, IdentError, Limits, MemoryBudget,
+    Negotiated,
 };
 use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
 use culvert_transport::Network;
@@ -31,6 +32,8 @@ pub(crate) struct Credentials {
     pub(crate) capabilities: Vec<String>,
     /// Bounds of the SSH connection.
     pub(crate) limits: Limits,
+    /// What windows of all tunnels may grow to together.
+    pub(crate) budget: Arc<MemoryBudget>,
 }
 
 /// A connection to the right server. Login is on its way; the API handshake can follow at once.
@@ -111,7 +114,7 @@ async fn dial_unlimited(
     let config = ssh_config(plan, entry, credentials)?;
     let ossh_padding = config.obfuscation.as_ref().map(|obfuscation| obfuscation.preamble.padding_len);
     let dialed = plan.transport.dial(network).await?;
-    let connection = Connection::client(config, Box::new(FreshKeys));
+    let connection = Connection::client(config, Box::new(FreshKeys)).with_budget(credentials.budget.clone());
     let (mut session, driver) = culvert_ssh_tokio::run(connection, dialed.stream);
     // Dropping the session, as a cancelled attempt does, ends the driver.
     let driver = tokio::spawn(async move {

@@ -9,6 +9,7 @@ mod hold;
 mod keys;
 mod listen;
 pub mod log;
+mod memory;
 mod open_files;
 pub mod rules;
 mod run;

@@ -14,7 +14,8 @@ use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_ssh::kex::FreshKeys;
 use culvert_ssh::{
-    Algorithms, Connection, Decisions, Ident, IdentError, Limits, Preamble, ReplyPrefix, ServerObfuscation,
+    Algorithms, Connection, Decisions, Ident, IdentError, Limits, MemoryBudget, Preamble, ReplyPrefix,
+    ServerObfuscation,
 };
 use culvert_transport::Remote;
 use tokio::time::Instant;
@@ -25,6 +26,7 @@ use crate::config::{self, HandshakeLimits};
 use crate::forward::egress::EgressPolicy;
 use crate::hold::Held;
 use crate::log::Logger;
+use crate::memory;
 use crate::open_files;
 use crate::rules::TrafficRules;
 use crate::seed_store::SeedStore;
@@ -78,6 +80,7 @@ impl Services {
                 host_key: config.ssh.host_key,
                 key: config.obfuscated_ssh_key.map(|key| ObfuscationKey::new(key.expose())),
                 limits: Limits { rekey_bytes: config.ssh.rekey_bytes, ..Limits::default() },
+                windows: MemoryBudget::new(config.ssh.window_memory.unwrap_or_else(memory::for_windows)),
                 prefix_specs: Arc::new(config.prefix_specs),
                 seeds,
                 login: Arc::new(login),
@@ -125,6 +128,8 @@ pub(crate) struct SshFactory {
     host_key: Arc<HostKey>,
     key: Option<ObfuscationKey>,
     limits: Limits,
+    /// Shared by the windows of all connections.
+    windows: Arc<MemoryBudget>,
     prefix_specs: Arc<BTreeMap<String, PrefixSpec>>,
     seeds: SeedStore,
     login: Arc<Login>,
@@ -183,7 +188,7 @@ impl SshFactory {
             limits: self.limits,
             seed,
         };
-        Ok(Connection::server(config, Box::new(FreshKeys)))
+        Ok(Connection::server(config, Box::new(FreshKeys)).with_budget(self.windows.clone()))
     }
 
     fn decisions(&self, prefix_seed: Seed) -> Decisions {

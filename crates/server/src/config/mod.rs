@@ -89,6 +89,8 @@ pub struct SshConfig {
     pub handshakes: HandshakeLimits,
     /// Renews keys after so many bytes in a direction instead of when the cipher needs it.
     pub rekey_bytes: Option<u64>,
+    /// What windows may grow to, all tunnels together; `None` goes by the machine's memory.
+    pub window_memory: Option<u64>,
 }
 
 /// `None` is no limit.

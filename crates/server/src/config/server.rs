@@ -210,6 +210,8 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
     let hold = within(document, members, &keys::PROBE_HOLD_SECONDS, 366 * 86_400).filter(|hold| *hold > 0);
     let probe_hold = hold.map(Duration::from_secs);
     let rekey_bytes = within(document, members, &keys::SSH_REKEY_BYTES, i64::MAX).filter(|bytes| *bytes > 0);
+    let window_memory =
+        within(document, members, &keys::WINDOW_MEMORY_BYTES, i64::MAX).filter(|bytes| *bytes > 0);
     Some(SshConfig {
         host_key: host_key?,
         // PROTOCOL.md 3.2: clients predict it from the key.
@@ -221,6 +223,7 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
         password: secret(&keys::SSH_PASSWORD),
         handshakes: HandshakeLimits { wait_for_slot, duration, at_once, probe_hold },
         rekey_bytes,
+        window_memory,
     })
 }
 

@@ -1,5 +1,5 @@
 //! The settings of the server's main file, `psiphond.config`: the one table of them. All names are the reference's
-//! but for `StateDirectory`, `SSHRekeyBytes` and `ProbeHoldSeconds`.
+//! but for `StateDirectory`, `SSHRekeyBytes`, `ProbeHoldSeconds` and `WindowMemoryBytes`.
 
 use super::schema::{Key, Kind};
 use Kind::{Anything, Flag, Integer, IntegerMap, Text, TextList, TextMap};
@@ -42,6 +42,8 @@ server_keys! {
     OBFUSCATED_SSH_KEY = Key::applied("ObfuscatedSSHKey", Text);
     // How long somebody without the key is kept waiting at most. Default and 0: until they leave.
     PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer);
+    // Memory for windows of channels, all tunnels together.
+    WINDOW_MEMORY_BYTES = Key::applied("WindowMemoryBytes", Integer);
 
     // Egress.
     ALLOW_BOGONS = Key::applied("AllowBogons", Flag);
