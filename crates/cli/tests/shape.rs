@@ -1,0 +1,236 @@
+//! What the sizes of the first segments of a tunnel between our own programs tell: many tunnels to one server, each with
+//! the same small request in it, seen from the client's end of the connection. None but a full segment may be of a size
+//! that tells. Not timing, and not content.
+
+#![expect(clippy::unwrap_used, reason = "all of it is a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use culvert_cli::in_process::LocalServer;
+use culvert_client::data_dir::DataDir;
+use culvert_client::notice::{Notice, Notices, Sink};
+use culvert_client::{Controls, Surroundings};
+use culvert_server::config::Strictness;
+use culvert_server::generate::{FileNames, Listeners, Options, generate};
+use culvert_server::log::{Level, Logger, Origin};
+use culvert_transport::{BoxFuture, Endpoint, Network, OsNetwork, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(60);
+/// Tunnels looked at.
+const TUNNELS: usize = 240;
+/// Tunnels at a time.
+const AT_ONCE: usize = 4;
+/// Segments looked at in each direction of a tunnel.
+const SEGMENTS: usize = 20;
+/// What one segment carries on most paths; longer writes are several full ones and a rest.
+const FULL: usize = 1448;
+/// The share of tunnels that may have a segment of one size anywhere, and at one place.
+const ANYWHERE: f64 = 0.2;
+const AT_A_PLACE: f64 = 0.1;
+
+/// Segments of one tunnel, in each direction.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<[Vec<usize>; 2]>>);
+
+const UP: usize = 0;
+const DOWN: usize = 1;
+
+impl Seen {
+    fn note(&self, direction: usize, written: usize) {
+        let segments = &mut self.0.lock().unwrap()[direction];
+        segments.extend(std::iter::repeat_n(FULL, written / FULL));
+        segments.extend(Some(written % FULL).filter(|rest| *rest > 0));
+    }
+}
+
+/// The operating system's network, seen. It leads to the server wherever its entry says that it is.
+struct Watched {
+    server: SocketAddr,
+    seen: Seen,
+}
+
+impl Network for Watched {
+    fn connect<'a>(&'a self, _to: &'a Endpoint) -> BoxFuture<'a, io::Result<Stream>> {
+        Box::pin(async move {
+            let stream = OsNetwork.connect(&Endpoint::Address(self.server)).await?;
+            Ok(Box::new(WatchedStream { stream, seen: self.seen.clone() }) as Stream)
+        })
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        OsNetwork.resolve(name)
+    }
+}
+
+struct WatchedStream {
+    stream: Stream,
+    seen: Seen,
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if result.is_ready() {
+            self.seen.note(DOWN, buf.filled().len() - before);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, data);
+        if let Poll::Ready(Ok(written)) = result {
+            self.seen.note(UP, written);
+        }
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Answers each connection's first line and closes it.
+async fn origin() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                while stream.read_u8().await.unwrap() != b'\n' {}
+                stream.write_all(&[7; 600]).await.unwrap();
+            });
+        }
+    });
+    at
+}
+
+/// Establishes a tunnel, makes two requests one after the other through it, and gives what was seen.
+async fn tunnel(entry: String, folder: PathBuf, server: SocketAddr, to: SocketAddr) -> [Vec<usize>; 2] {
+    let seen = Seen::default();
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = format!(
+        r#"{{"PropagationChannelId":"00000000000000AA","SponsorId":"00000000000000BB",
+        "DisableLocalHTTPProxy":true,"TargetServerEntry":"{entry}"}}"#
+    );
+    let config = culvert_client::config::parse("client.config", &text).unwrap().config;
+    let (sender, mut said) = mpsc::channel(1024);
+    let surroundings = Surroundings {
+        data_dir: DataDir::open(Some(&folder)).unwrap().data_dir,
+        notices: Notices::new(vec![Sink::Channel(sender)]),
+        network: Arc::new(Watched { server, seen: seen.clone() }),
+        controls: Controls::default(),
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let client = tokio::spawn(culvert_client::run(config, surroundings, async { drop(stopped.await) }));
+    let mut port = 0;
+    loop {
+        match said.recv().await.unwrap().notice {
+            Notice::ListeningSocksProxyPort { port: at } => port = at,
+            Notice::Tunnels { count: 1.. } => break,
+            _ => {}
+        }
+    }
+    let SocketAddr::V4(v4) = to else { panic!("listens on IPv4") };
+    let request =
+        [&[5, 1, 0, 5, 1, 0, 1][..], &v4.ip().octets(), &to.port().to_be_bytes(), b"GET\n"].concat();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(&request).await.unwrap();
+        stream.read_exact(&mut [0; 612]).await.unwrap();
+    }
+    stop.send(()).unwrap();
+    client.await.unwrap().unwrap();
+    let segments = seen.0.lock().unwrap().clone();
+    segments
+}
+
+/// Sizes that stand in too many tunnels, with their share; by place where `place` says so.
+fn telling(tunnels: &[Vec<usize>]) -> Vec<String> {
+    let mut anywhere = BTreeMap::<usize, usize>::new();
+    let mut places = BTreeMap::<(usize, usize), usize>::new();
+    for segments in tunnels {
+        let segments: Vec<_> = segments.iter().copied().take(SEGMENTS).collect();
+        for size in segments.iter().copied().collect::<BTreeSet<_>>() {
+            *anywhere.entry(size).or_default() += 1;
+        }
+        for (place, size) in segments.into_iter().enumerate() {
+            *places.entry((place, size)).or_default() += 1;
+        }
+    }
+    let share = |count: usize| count as f64 / tunnels.len() as f64;
+    let often = anywhere.into_iter().filter(|(size, count)| *size != FULL && share(*count) > ANYWHERE);
+    let fixed = places.into_iter().filter(|((_, size), count)| *size != FULL && share(*count) > AT_A_PLACE);
+    let often = often.map(|(size, count)| format!("{size} bytes in {:.0} %", 100.0 * share(count)));
+    let fixed = fixed.map(|((place, size), count)| {
+        format!("{size} bytes at place {place} in {:.0} %", 100.0 * share(count))
+    });
+    often.chain(fixed).collect()
+}
+
+#[tokio::test]
+async fn no_size_of_a_segment_tells() {
+    let options = Options {
+        address: "127.0.0.1".parse().unwrap(),
+        listeners: Listeners::parse(["OSSH:1"]).unwrap(),
+        log_file: None,
+        files: FileNames::default(),
+    };
+    let generated = generate(&options).unwrap();
+    let file = Path::new("psiphond.config");
+    let mut config =
+        culvert_server::config::parse(file, generated.text(file).unwrap(), Strictness::Run).unwrap().value;
+    config.listeners[0].address.set_port(0);
+    config.egress.allow_bogons = true;
+    config.state_directory = std::env::temp_dir().join(format!("culvert-shape-{}", std::process::id()));
+    let state = config.state_directory.clone();
+    let (log, captured) = Logger::captured(Level::Info, Origin::default());
+    let server = LocalServer::start(config, log).await.unwrap();
+    let lines = captured.text();
+    let running = lines.lines().find(|line| line.contains("\"running\"")).unwrap();
+    let running: serde_json::Value = serde_json::from_str(running).unwrap();
+    let at: SocketAddr = running["localAddress"].as_str().unwrap().parse().unwrap();
+    let entry = generated.entry.encode();
+    let to = origin().await;
+
+    let mut seen = [Vec::new(), Vec::new()];
+    let mut running = JoinSet::new();
+    for number in 0..TUNNELS + AT_ONCE {
+        if number < TUNNELS {
+            running.spawn(timeout(SOON, tunnel(entry.clone(), state.join(number.to_string()), at, to)));
+        }
+        if number >= AT_ONCE {
+            let [up, down] = running.join_next().await.unwrap().unwrap().unwrap();
+            seen[UP].push(up);
+            seen[DOWN].push(down);
+        }
+    }
+    server.stop().await;
+    drop(std::fs::remove_dir_all(state));
+    for tunnel in 0..3 {
+        println!("up {:?}\ndown {:?}", seen[UP][tunnel], seen[DOWN][tunnel]);
+    }
+    assert_eq!((telling(&seen[UP]), telling(&seen[DOWN])), (Vec::new(), Vec::new()));
+}
