@@ -26,6 +26,7 @@ mod outbound;
 mod output_buffer;
 mod receive_window;
 mod requests;
+mod shape;
 
 pub use channel::ChannelId;
 pub use config::{

@@ -10,6 +10,7 @@ use crate::channel::MAX_DATA;
 use crate::cipher::{HEADER_LEN, Sealer};
 use crate::messages::number;
 use crate::output_buffer::OutputBuffer;
+use crate::shape::{MAX_PADDING, Shape};
 
 /// Block size of plaintext packets. RFC 4253 section 6 asks for 8; the reference sends 16 (PROTOCOL.md 3.4).
 const CLEAR_BLOCK: u8 = 16;
@@ -43,6 +44,7 @@ pub(crate) struct Outbound {
     clear_padding: Prng,
     /// Padding inside encryption, where only its length matters.
     filler: [u8; 256],
+    shape: Shape,
     /// A packet could not be sealed: the connection must end.
     pub(crate) failed: bool,
     /// Sealed and not yet handed to the driver.
@@ -60,6 +62,7 @@ impl Outbound {
             packets_since_keys: 0,
             clear_padding: Prng::derived(seed, "culvert-clear-padding"),
             filler,
+            shape: Shape::new(seed),
             failed: false,
             ready: OutputBuffer::default(),
         }
@@ -73,6 +76,7 @@ impl Outbound {
     /// Obfuscates from here until NEWKEYS.
     pub(crate) fn obfuscate(&mut self, obfuscation: Obfuscation) {
         self.protection = Protection::Obfuscated(Box::new(obfuscation));
+        self.shape.begin();
     }
 
     /// Chooses the padding form, once the peer's identification is known.
@@ -94,7 +98,10 @@ impl Outbound {
     /// Seals a message into [`Self::ready`].
     pub(crate) fn message(&mut self, payload: &[u8]) {
         match self.protection {
-            Protection::Keyed(_) => self.seal([payload, &[], &[]]),
+            Protection::Keyed(_) => {
+                self.seal([payload, &[], &[]]);
+                self.cover(payload.first().copied().unwrap_or_default());
+            }
             Protection::Clear | Protection::Obfuscated(_) => self.clear(payload),
         }
         if payload.first() == Some(&number::NEWKEYS)
@@ -120,6 +127,14 @@ impl Outbound {
     pub(crate) fn channel_data(&mut self, recipient: u32, parts: [&[u8]; 2]) {
         let len = parts.iter().map(|part| part.len()).sum();
         self.seal([&data_head(recipient, len), parts[0], parts[1]]);
+        self.cover(number::CHANNEL_DATA);
+    }
+
+    /// Hides the length of the message just sealed, while that is still to be done.
+    fn cover(&mut self, message: u8) {
+        if let Some(ignore) = self.shape.after(message) {
+            self.seal([&ignore.head, ignore.data, &[]]);
+        }
     }
 
     /// Lets `read` fill up to `most` bytes of channel data straight into packets, which are then sealed where
@@ -134,7 +149,9 @@ impl Outbound {
         let Protection::Keyed(sealer) = &self.protection else { return 0 };
         let stride = sealer.packet_len(DATA_HEAD + FULL);
         let slots = most.div_ceil(FULL);
-        let region = self.ready.extend(slots * stride);
+        // The last packet may be padded further.
+        let spare = if self.shape.is_active() { usize::from(MAX_PADDING) } else { 0 };
+        let region = self.ready.extend(slots * stride + spare);
         let mut room: Vec<&mut [u8]> = Vec::with_capacity(slots);
         let mut left = most;
         for slot in region.chunks_exact_mut(stride) {
@@ -144,12 +161,15 @@ impl Outbound {
         }
         let filled = read(&mut room).min(most);
         // Full packets lie one behind the other without gaps; the last one may be shorter.
-        self.ready.retract(slots * stride);
+        self.ready.retract(slots * stride + spare);
         let mut left = filled;
         while left > 0 {
             let len = left.min(FULL);
             left -= len;
             self.seal_filled(recipient, len);
+        }
+        if filled > 0 {
+            self.cover(number::CHANNEL_DATA);
         }
         filled
     }
@@ -158,8 +178,11 @@ impl Outbound {
     fn seal_filled(&mut self, recipient: u32, len: usize) {
         let Protection::Keyed(sealer) = &mut self.protection else { return };
         let payload_len = DATA_HEAD + len;
-        let padding = sealer.padding_len(payload_len);
-        let total = sealer.packet_len(payload_len);
+        let least = sealer.padding_len(payload_len);
+        // Behind a full packet lies the next one.
+        let padding =
+            if len < MAX_DATA as usize { self.shape.padding(least, sealer.block_len()) } else { least };
+        let total = sealer.packet_len(payload_len) + usize::from(padding - least);
         let packet = self.ready.extend(total);
         put(packet, 0, &Sealer::header(payload_len, padding));
         put(packet, HEAD, &data_head(recipient, len));
@@ -175,8 +198,9 @@ impl Outbound {
     fn seal(&mut self, parts: [&[u8]; 3]) {
         let Protection::Keyed(sealer) = &mut self.protection else { return };
         let payload_len = parts.iter().map(|part| part.len()).sum();
-        let padding = sealer.padding_len(payload_len);
-        let total = sealer.packet_len(payload_len);
+        let least = sealer.padding_len(payload_len);
+        let padding = self.shape.padding(least, sealer.block_len());
+        let total = sealer.packet_len(payload_len) + usize::from(padding - least);
         let packet = self.ready.extend(total);
         put(packet, 0, &Sealer::header(payload_len, padding));
         let mut at = HEAD;

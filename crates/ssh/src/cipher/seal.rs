@@ -81,20 +81,28 @@ impl Sealer {
         }
     }
 
+    /// Bytes of one block of the padded part.
+    #[must_use]
+    pub fn block_len(&self) -> usize {
+        match &self.0 {
+            Protection::Clear => CLEAR_BLOCK,
+            Protection::Gcm(_) => CipherName::Aes128Gcm.block_size(),
+            Protection::ChaCha20Poly1305(_) => CipherName::ChaCha20Poly1305.block_size(),
+            Protection::Counter(_) => counter::BLOCK,
+        }
+    }
+
     /// The least padding for a payload of `payload_len` bytes: 4 to 19, so that the padded part is whole blocks.
     #[must_use]
     pub fn padding_len(&self, payload_len: usize) -> u8 {
         // RFC 4253 section 6 counts the length field in; a length that is not encrypted with the rest is not counted
         // (RFC 5647 section 7.2, OpenSSH PROTOCOL section 1.5).
-        let (block, counted) = match &self.0 {
-            Protection::Clear => (CLEAR_BLOCK, HEADER_LEN),
-            Protection::Gcm(_) => (CipherName::Aes128Gcm.block_size(), HEADER_LEN - LENGTH_LEN),
-            Protection::ChaCha20Poly1305(_) => {
-                (CipherName::ChaCha20Poly1305.block_size(), HEADER_LEN - LENGTH_LEN)
-            }
-            Protection::Counter(mode) if mode.etm => (counter::BLOCK, HEADER_LEN - LENGTH_LEN),
-            Protection::Counter(_) => (counter::BLOCK, HEADER_LEN),
+        let counted = match &self.0 {
+            Protection::Gcm(_) | Protection::ChaCha20Poly1305(_) => HEADER_LEN - LENGTH_LEN,
+            Protection::Counter(mode) if mode.etm => HEADER_LEN - LENGTH_LEN,
+            Protection::Clear | Protection::Counter(_) => HEADER_LEN,
         };
+        let block = self.block_len();
         // The remainders are below 16, so nothing here can overflow.
         let filled = (payload_len % block + counted) % block;
         let padding = block - filled;
