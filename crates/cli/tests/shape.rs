@@ -163,8 +163,7 @@ async fn tunnel(entry: String, folder: PathBuf, server: SocketAddr, to: SocketAd
     }
     stop.send(()).unwrap();
     client.await.unwrap().unwrap();
-    let segments = seen.0.lock().unwrap().clone();
-    segments
+    std::mem::take(&mut *seen.0.lock().unwrap())
 }
 
 /// Sizes that stand in too many tunnels, with their share; by place where `place` says so.
