@@ -23,8 +23,8 @@ pub(crate) const SEND_QUEUE: usize = 128 * 1024;
 const ALL_SEND_QUEUES: usize = 512 * 1024;
 
 /// What offers that applications have not answered may take together: an open may be as long as a packet, and may
-/// carry a flow's first bytes.
-const ALL_OFFERS: usize = 256 * 1024;
+/// carry a flow's first bytes. More than the server keeps of those, so that it can say why it refuses.
+const ALL_OFFERS: usize = 384 * 1024;
 
 /// Divided by the number of channels, what each may queue whatever the others have.
 const LEAST_QUEUES: usize = 64 * 1024;
