@@ -32,17 +32,20 @@ pub(crate) enum Protocol {
     Ssh,
     /// Obfuscated SSH.
     Ossh,
+    /// Obfuscated SSH in a Shadowsocks stream.
+    Shadowsocks,
 }
 
 impl Protocol {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::Ossh, Self::Ssh];
+    /// All.
+    pub(crate) const ALL: [Self; 3] = [Self::Ossh, Self::Ssh, Self::Shadowsocks];
 
     /// Its name in configs and entries.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ssh => "SSH",
             Self::Ossh => "OSSH",
+            Self::Shadowsocks => "SHADOWSOCKS-OSSH",
         }
     }
 
@@ -50,6 +53,7 @@ impl Protocol {
         match self {
             Self::Ssh => "sshPort",
             Self::Ossh => "sshObfuscatedPort",
+            Self::Shadowsocks => "sshShadowsocksPort",
         }
     }
 }
@@ -94,11 +98,13 @@ impl Setting {
     pub(crate) fn server(&self, edits: ServerEdits) -> Result<Server, Failure> {
         let program = self.programs.server(self.pairing.server).to_owned();
         let folder = Folder::new()?;
-        let ports = [ports::free(), ports::free()];
-        let [ossh, ssh] = ports;
+        let ports = Protocol::ALL.map(|protocol| (protocol, ports::free()));
         let mut generate = Command::new(&program);
         generate.current_dir(&folder.0).args(["-ipaddress", "127.0.0.1"]);
-        generate.args(["-protocol", &format!("OSSH:{ossh}"), "-protocol", &format!("SSH:{ssh}"), "generate"]);
+        for (protocol, port) in ports {
+            generate.args(["-protocol", &format!("{}:{port}", protocol.name())]);
+        }
+        generate.arg("generate");
         let mut process = Process::start(&self.journal, "psiphond generate", &mut generate)?;
         let status = process.wait_exit(START)?;
         if !status.success() {
@@ -174,18 +180,18 @@ pub(crate) struct Server {
     folder: Folder,
     program: PathBuf,
     journal: Journal,
-    ports: [u16; 2],
+    ports: [(Protocol, u16); Protocol::ALL.len()],
     entry: Entry,
 }
 
 impl Server {
-    /// Starts it and waits until it listens on both ports.
+    /// Starts it and waits until it listens on all ports.
     pub(crate) fn start(&mut self) -> Result<(), Failure> {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder.0).arg("run");
         let mut process = Process::start(&self.journal, "psiphond run", &mut command)?;
         let deadline = Deadline::after(START);
-        for port in self.ports {
+        for (_, port) in self.ports {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let awaited = format!("listener on port {port}");
             let listening = poll(deadline.left().unwrap_or_default(), || {
@@ -226,11 +232,7 @@ impl Server {
 
     /// Where it listens for a protocol.
     pub(crate) fn address(&self, protocol: Protocol) -> SocketAddr {
-        let [ossh, ssh] = self.ports;
-        let port = match protocol {
-            Protocol::Ssh => ssh,
-            Protocol::Ossh => ossh,
-        };
+        let port = self.ports.iter().find(|(other, _)| *other == protocol).map_or(0, |(_, port)| *port);
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 

@@ -8,6 +8,7 @@ pub mod collect;
 pub mod obfuscation;
 pub mod protocol;
 pub mod ssh;
+pub mod transport;
 
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ pub fn runner_for(stem: &str) -> Option<Runner> {
 
 /// Every file that some area reads, by its name without `.json`.
 pub fn registered() -> impl Iterator<Item = (&'static str, Runner)> {
-    [obfuscation::FILES, protocol::FILES, ssh::FILES]
+    [obfuscation::FILES, protocol::FILES, ssh::FILES, transport::FILES]
         .into_iter()
         .flatten()
         .map(|(name, runner)| (name.trim_end_matches(".json"), *runner))

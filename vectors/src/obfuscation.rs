@@ -1,6 +1,6 @@
 //! Cases of the `obfuscation` crate: which file is checked how. The checks are in the files beside.
 
-mod fields;
+pub(crate) mod fields;
 mod preamble;
 mod prng;
 mod stream;

@@ -223,10 +223,11 @@ fn session_id(config: &Config) -> SessionId {
 /// What the entry offers, this build can speak and the config allows.
 fn usable_protocols(server: &ServerEntry, config: &Config) -> Result<Vec<TunnelProtocol>, RunError> {
     let limits = &config.servers.limit_protocols;
-    let allowed: Vec<TunnelProtocol> = [TunnelProtocol::OSSH, TunnelProtocol::SSH]
-        .into_iter()
-        .filter(|protocol| limits.is_empty() || limits.contains(protocol))
-        .collect();
+    let allowed: Vec<TunnelProtocol> =
+        [TunnelProtocol::OSSH, TunnelProtocol::SHADOWSOCKS_OSSH, TunnelProtocol::SSH]
+            .into_iter()
+            .filter(|protocol| limits.is_empty() || limits.contains(protocol))
+            .collect();
     let usable: Vec<_> = allowed.iter().copied().filter(|protocol| server.supports(*protocol)).collect();
     if usable.is_empty() {
         let names = |protocols: &mut dyn Iterator<Item = TunnelProtocol>| {

@@ -4,6 +4,8 @@
 //! one stream for each choice, so that adding a choice moves no other; only key material and the
 //! obfuscator's seed, which must never repeat, are drawn when dialing.
 
+mod salt_prefix;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use culvert_protocol::server_entry::{DialPortError, FieldError};
 use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
 use culvert_ssh::kexinit::{self, OfferPolicy};
 use culvert_ssh::{Role, ServerKind};
-use culvert_transport::{Endpoint, TransportPlan, tcp};
+use culvert_transport::{Endpoint, TransportPlan, shadowsocks, tcp};
 
 use crate::config::{OsshSettings, TransformSettings};
 
@@ -27,6 +29,8 @@ pub(crate) struct DialPlan {
     pub(crate) protocol: TunnelProtocol,
     /// How bytes get there.
     pub(crate) transport: TransportPlan,
+    /// The spec of the transport's own prefix, for reports.
+    pub(crate) transport_prefix: Option<String>,
     /// `None` for plain SSH.
     pub(crate) obfuscated_ssh: Option<ObfuscatedSshPlan>,
     /// The SSH connection itself.
@@ -76,11 +80,14 @@ pub enum PlanError {
     #[error("server entry: {0}")]
     Field(#[from] FieldError),
     /// A prefix or transform spec in the settings.
-    #[error("OSSH prefix or seed transform: {0}")]
+    #[error("prefix or seed transform: {0}")]
     Spec(#[from] TransformError),
     /// A name of a prefix spec in the settings.
     #[error("OSSH prefix: {0}")]
     Prefix(#[from] PrefixError),
+    /// The same of a Shadowsocks prefix.
+    #[error(transparent)]
+    SaltPrefix(#[from] shadowsocks::PrefixTooLong),
 }
 
 /// Makes plans for one server.
@@ -89,6 +96,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) entry: &'a ServerEntry,
     /// Settings of the obfuscation layer.
     pub(crate) ossh: &'a OsshSettings,
+    /// What salts of Shadowsocks streams begin with.
+    pub(crate) shadowsocks_prefix: &'a TransformSettings,
     /// All choices come from here.
     pub(crate) seed: Seed,
     /// Which outcomes of the algorithm draw are good.
@@ -125,17 +134,27 @@ const MOST_DRAWS: u32 = 48;
 impl Planner<'_> {
     /// The plan for one protocol.
     pub(crate) fn plan(&self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
-        let obfuscated = match protocol.base() {
-            _ if !protocol.is_direct() => return Err(PlanError::Unsupported(protocol)),
-            BaseProtocol::Ssh => false,
-            BaseProtocol::Ossh => true,
+        if !protocol.is_direct() {
+            return Err(PlanError::Unsupported(protocol));
+        }
+        let port = self.entry.dial_port(protocol)?;
+        let server = Endpoint::Address(SocketAddr::new(self.entry.address(), port));
+        let (transport, transport_prefix) = match protocol.base() {
+            BaseProtocol::Ssh | BaseProtocol::Ossh => (TransportPlan::Tcp(tcp::Plan { server }), None),
+            BaseProtocol::Shadowsocks => {
+                let (plan, prefix) = self.shadowsocks(server, port)?;
+                (TransportPlan::Shadowsocks(plan), prefix)
+            }
             _ => return Err(PlanError::Unsupported(protocol)),
         };
-        let server = SocketAddr::new(self.entry.address(), self.entry.dial_port(protocol)?);
+        let obfuscated = protocol.obfuscates_ssh();
+        // Only where nothing is around it does the obfuscation layer's beginning show.
+        let shows = protocol.base() == BaseProtocol::Ossh;
         Ok(DialPlan {
             protocol,
-            transport: TransportPlan::Tcp(tcp::Plan { server: Endpoint::Address(server) }),
-            obfuscated_ssh: obfuscated.then(|| self.obfuscated_ssh()).transpose()?,
+            transport,
+            transport_prefix,
+            obfuscated_ssh: obfuscated.then(|| self.obfuscated_ssh(port, shows)).transpose()?,
             ssh: self.ssh(obfuscated),
             api_padding_seed: self.seed.derive("api-padding"),
         })
@@ -181,11 +200,11 @@ impl Planner<'_> {
         usable.unwrap_or(base)
     }
 
-    fn obfuscated_ssh(&self) -> Result<ObfuscatedSshPlan, PlanError> {
+    fn obfuscated_ssh(&self, port: u16, shows: bool) -> Result<ObfuscatedSshPlan, PlanError> {
         let length = |value: Option<u32>| value.and_then(|value| usize::try_from(value).ok());
-        let prefix = self.prefix()?;
+        let prefix = if shows { self.prefix(port)? } else { None };
         // PROTOCOL.md 2.3: a prefix supersedes a seed transform.
-        let seed_transform = if prefix.is_some() { None } else { self.seed_transform()? };
+        let seed_transform = if shows && prefix.is_none() { self.seed_transform()? } else { None };
         Ok(ObfuscatedSshPlan {
             padding_seed: self.seed.derive("ossh-padding"),
             padding: PaddingRange::new(length(self.ossh.padding.least), length(self.ossh.padding.most)),
@@ -196,7 +215,7 @@ impl Planner<'_> {
 
     /// The prefix: from the settings' specs where they name any, else one of our own, because a connection
     /// that looks like noise from its first byte is what censors block first.
-    fn prefix(&self) -> Result<Option<PrefixPlan>, PlanError> {
+    fn prefix(&self, port: u16) -> Result<Option<PrefixPlan>, PlanError> {
         let settings = &self.ossh.prefix;
         let seed = self.seed.derive("ossh-prefix");
         let mut choice = Prng::derived(&seed, "choice");
@@ -213,7 +232,9 @@ impl Planner<'_> {
             return Ok(Some(PrefixPlan { name: builtin.name(), prefix, split }));
         }
         let specs = specs(settings, PrefixSpec::new)?;
-        let Some((name, spec)) = self.select(settings, &specs, &mut choice) else { return Ok(None) };
+        let Some((name, spec)) = select(settings, &specs, port_scope(port), &mut choice) else {
+            return Ok(None);
+        };
         let prefix = spec.prefix(&spec_seed)?;
         Ok(Some(PrefixPlan { name: PrefixName::new(name)?, prefix, split }))
     }
@@ -235,21 +256,25 @@ impl Planner<'_> {
             return Ok(None);
         }
         let specs = specs(settings, Transform::new)?;
-        let chosen = self.select(settings, &specs, &mut choice);
+        let chosen = select(settings, &specs, String::new(), &mut choice);
         Ok(chosen.map(|(name, transform)| (name.to_owned(), transform.clone(), seed.derive("spec"))))
     }
+}
 
-    fn select<'s, S>(
-        &self,
-        settings: &TransformSettings,
-        specs: &'s BTreeMap<String, S>,
-        prng: &mut Prng,
-    ) -> Option<(String, &'s S)> {
-        let scope = self.entry.text("providerID").unwrap_or_default();
-        let names = ScopedNames::new(settings.scoped_names.clone());
-        let name = names.select(scope, specs, prng).map(|(name, _)| name.to_owned())?;
-        specs.get(&name).map(|spec| (name, spec))
-    }
+/// Prefixes are chosen by port. PROTOCOL.md 2.5.
+fn port_scope(port: u16) -> String {
+    port.to_string()
+}
+
+fn select<'s, S>(
+    settings: &TransformSettings,
+    specs: &'s BTreeMap<String, S>,
+    scope: String,
+    prng: &mut Prng,
+) -> Option<(String, &'s S)> {
+    let names = ScopedNames::new(settings.scoped_names.clone());
+    let name = names.select(&scope, specs, prng).map(|(name, _)| name.to_owned())?;
+    specs.get(&name).map(|spec| (name, spec))
 }
 
 fn specs<S>(

@@ -228,6 +228,8 @@ impl TunnelProtocol {
     pub const SSH: Self = Self::direct(BaseProtocol::Ssh);
     /// Obfuscated SSH.
     pub const OSSH: Self = Self::direct(BaseProtocol::Ossh);
+    /// Obfuscated SSH inside Shadowsocks.
+    pub const SHADOWSOCKS_OSSH: Self = Self::direct(BaseProtocol::Shadowsocks);
 
     /// The protocol without an in-proxy hop.
     #[must_use]

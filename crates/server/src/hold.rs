@@ -100,7 +100,13 @@ pub(crate) async fn close(mut stream: Stream) {
 }
 
 async fn discard(stream: &mut Stream) -> io::Result<()> {
-    poll_fn(|cx| poll_discard(stream, cx)).await
+    match poll_fn(|cx| poll_discard(stream, cx)).await {
+        // A transport that cannot make sense of its bytes says so once, and throws away what follows.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            poll_fn(|cx| poll_discard(stream, cx)).await
+        }
+        result => result,
+    }
 }
 
 fn poll_discard(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

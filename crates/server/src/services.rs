@@ -17,7 +17,7 @@ use culvert_ssh::{
     Algorithms, Connection, Decisions, Ident, IdentError, Limits, MemoryBudget, Preamble, ReplyPrefix,
     ServerObfuscation,
 };
-use culvert_transport::Remote;
+use culvert_transport::{Remote, shadowsocks};
 use tokio::time::Instant;
 
 use crate::admission::HandshakeSlots;
@@ -37,6 +37,7 @@ use crate::session::report::Irregular;
 /// The handles. Cheap to share.
 pub(crate) struct Services {
     pub(crate) ssh: SshFactory,
+    pub(crate) shadowsocks_key: Option<shadowsocks::Key>,
     pub(crate) handshakes: HandshakeLimits,
     pub(crate) slots: HandshakeSlots,
     pub(crate) held: Arc<Held>,
@@ -85,6 +86,7 @@ impl Services {
                 seeds,
                 login: Arc::new(login),
             },
+            shadowsocks_key: config.shadowsocks_key.map(|key| shadowsocks::Key::from_password(key.expose())),
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
             held: Held::among(open_files::most()),
@@ -158,6 +160,12 @@ impl SshFactory {
     /// Whether a valid preamble's seed may be used. PROTOCOL.md 2.4.
     pub(crate) fn admit(&self, seed: &ObfuscatorSeed, peer: Remote) -> bool {
         self.seeds.add(ReplayMode::Strict, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
+    }
+
+    /// Whether a valid stream's salt may be used. The first half may be the same in many, so the other is remembered.
+    pub(crate) fn admit_salt(&self, salt: &shadowsocks::Salt, peer: Remote) -> bool {
+        let (_, drawn) = salt.as_bytes().split_at(shadowsocks::wire::MAX_PREFIX);
+        self.seeds.add(ReplayMode::Strict, drawn, peer.ip(), SystemTime::now()).is_accepted()
     }
 
     /// Whether no preamble with this seed will be admitted.

@@ -4,9 +4,11 @@
 //! [`Network`] is where bytes leave this process; [`Listen`] is where they arrive. Nothing here knows SSH.
 
 mod address;
+mod buffers;
 mod listen;
 mod network;
 mod plan;
+pub mod shadowsocks;
 mod stream;
 pub mod tcp;
 

@@ -4,13 +4,15 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::{Network, Stream, tcp};
+use crate::{Network, Stream, shadowsocks, tcp};
 
 /// One variant for each transport; each plan belongs to its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransportPlan {
     /// A TCP connection and nothing around it: SSH and OSSH.
     Tcp(tcp::Plan),
+    /// A Shadowsocks stream: SHADOWSOCKS-OSSH.
+    Shadowsocks(shadowsocks::Plan),
 }
 
 /// A transport that is up.
@@ -31,6 +33,9 @@ pub enum DialError {
     /// The TCP connection failed: server down, blocked, or no network.
     #[error("connecting to the server: {0}")]
     Connect(#[source] io::Error),
+    /// This machine's random source failed.
+    #[error("this machine's random source failed")]
+    Random,
 }
 
 impl TransportPlan {
@@ -38,6 +43,7 @@ impl TransportPlan {
     pub async fn dial(&self, network: &dyn Network) -> Result<Dialed, DialError> {
         match self {
             Self::Tcp(plan) => tcp::dial(plan, network).await,
+            Self::Shadowsocks(plan) => shadowsocks::dial(plan, network).await,
         }
     }
 }

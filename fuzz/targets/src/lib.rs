@@ -17,6 +17,7 @@ mod ssh_ledger;
 mod ssh_messages;
 mod ssh_peer;
 mod ssh_setup;
+mod transport;
 
 /// What a target is called, here, in `fuzz/fuzz_targets` and in `fuzz/corpus`, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -50,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     ("server_entry_list", protocol::server_entry_list),
     ("server_entry_packed", protocol::server_entry_packed),
     ("server_traffic_rules", programs::server_traffic_rules),
+    ("shadowsocks_chunks", transport::shadowsocks_chunks),
     ("socks", local_proxies::socks),
     ("ssh_channels", ssh_channels::ssh_channels),
     ("ssh_exchange", ssh_exchange::ssh_exchange),

@@ -12,7 +12,7 @@ use crate::scenario::{Protocol, Server, Setting};
 use crate::sniff;
 
 pub(super) const CASES: &[Case] = &[
-    case("algorithms_100", algorithms),
+    case("algorithms_100", algorithms).over(Protocols::Readable),
     case("rekey_by_volume", rekey_by_volume).over(Protocols::OnlySsh).when_long(),
 ];
 
@@ -43,7 +43,7 @@ const CIPHERS: [&str; 6] = [
 fn algorithms(setting: &Setting) -> Result<Note, Failure> {
     let servers = match setting.protocol {
         Protocol::Ssh => 20,
-        Protocol::Ossh => 1,
+        Protocol::Ossh | Protocol::Shadowsocks => 1,
     };
     let mut drawn = Drawn::default();
     for _ in 0..servers {

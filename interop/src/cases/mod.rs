@@ -39,6 +39,12 @@ pub(crate) enum Protocols {
     OnlyOssh,
     /// Only plain SSH.
     OnlySsh,
+    /// Only the Shadowsocks stream.
+    OnlyShadowsocks,
+    /// Those that begin with a secret.
+    Obfuscated,
+    /// Those whose key exchange the harness can read.
+    Readable,
 }
 
 /// The pairings of a case.
@@ -71,6 +77,9 @@ impl Case {
             Protocols::Each => true,
             Protocols::OnlyOssh => protocol == Protocol::Ossh,
             Protocols::OnlySsh => protocol == Protocol::Ssh,
+            Protocols::OnlyShadowsocks => protocol == Protocol::Shadowsocks,
+            Protocols::Obfuscated => protocol != Protocol::Ssh,
+            Protocols::Readable => protocol != Protocol::Shadowsocks,
         };
         pairing_fits && protocol_fits
     }

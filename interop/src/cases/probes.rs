@@ -16,9 +16,11 @@ use crate::scenario::{ClientPlan, Server, Setting};
 
 pub(super) const CASES: &[Case] = &[
     case("probes", probes).over(Protocols::OnlyOssh),
-    case("replayed_preamble", replayed_preamble).over(Protocols::OnlyOssh),
-    case("replay_after_restart", replay_after_restart).over(Protocols::OnlyOssh).only(Applies::OurServer),
-    case("probes_are_held", probes_are_held).over(Protocols::OnlyOssh).only(Applies::OurServer).when_long(),
+    // The reference resets such connections when they have sent 69 bytes.
+    case("shadowsocks_probes", probes).over(Protocols::OnlyShadowsocks).only(Applies::OurServer),
+    case("replayed_preamble", replayed_preamble).over(Protocols::Obfuscated),
+    case("replay_after_restart", replay_after_restart).over(Protocols::Obfuscated).only(Applies::OurServer),
+    case("probes_are_held", probes_are_held).over(Protocols::Obfuscated).only(Applies::OurServer).when_long(),
 ];
 
 /// How long a probe waits for a byte. Shorter than every server's own limit, so the connection must stay open as well.

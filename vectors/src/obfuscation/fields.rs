@@ -6,7 +6,7 @@ use culvert_obfuscation::{Keyword, ObfuscatorSeed, Seed};
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 
-pub(super) type Checked<T = ()> = Result<T, String>;
+pub(crate) type Checked<T = ()> = Result<T, String>;
 
 /// A field, with its kind read by `read`.
 fn field<'a, T>(case: &'a Value, name: &str, read: impl FnOnce(&'a Value) -> Option<T>) -> Checked<T> {
@@ -14,20 +14,20 @@ fn field<'a, T>(case: &'a Value, name: &str, read: impl FnOnce(&'a Value) -> Opt
     read(value).ok_or_else(|| format!("field {name:?} is not what is expected: {value}"))
 }
 
-pub(super) fn text<'a>(case: &'a Value, name: &str) -> Checked<&'a str> {
+pub(crate) fn text<'a>(case: &'a Value, name: &str) -> Checked<&'a str> {
     field(case, name, Value::as_str)
 }
 
-pub(super) fn boolean(case: &Value, name: &str) -> Checked<bool> {
+pub(crate) fn boolean(case: &Value, name: &str) -> Checked<bool> {
     field(case, name, Value::as_bool)
 }
 
-pub(super) fn float(case: &Value, name: &str) -> Checked<f64> {
+pub(crate) fn float(case: &Value, name: &str) -> Checked<f64> {
     field(case, name, Value::as_f64)
 }
 
 /// An integer, written as a number or as a string.
-pub(super) fn integer<T: TryFrom<i128>>(case: &Value, name: &str) -> Checked<T> {
+pub(crate) fn integer<T: TryFrom<i128>>(case: &Value, name: &str) -> Checked<T> {
     field(case, name, |value| {
         let wide = match value {
             Value::String(text) => text.parse().ok()?,
@@ -37,36 +37,36 @@ pub(super) fn integer<T: TryFrom<i128>>(case: &Value, name: &str) -> Checked<T> 
     })
 }
 
-pub(super) fn list<'a>(case: &'a Value, name: &str) -> Checked<&'a [Value]> {
+pub(crate) fn list<'a>(case: &'a Value, name: &str) -> Checked<&'a [Value]> {
     field(case, name, |value| value.as_array().map(Vec::as_slice))
 }
 
-pub(super) fn bytes(case: &Value, name: &str) -> Checked<Vec<u8>> {
+pub(crate) fn bytes(case: &Value, name: &str) -> Checked<Vec<u8>> {
     hex(text(case, name)?).map_err(|error| format!("field {name:?}: {error}"))
 }
 
-pub(super) fn hex(text: &str) -> Checked<Vec<u8>> {
+pub(crate) fn hex(text: &str) -> Checked<Vec<u8>> {
     HEXLOWER.decode(text.as_bytes()).map_err(|error| error.to_string())
 }
 
-pub(super) fn seed(case: &Value, name: &str) -> Checked<Seed> {
+pub(crate) fn seed(case: &Value, name: &str) -> Checked<Seed> {
     Ok(Seed::from_bytes(array(case, name)?))
 }
 
-pub(super) fn obfuscator_seed(case: &Value, name: &str) -> Checked<ObfuscatorSeed> {
+pub(crate) fn obfuscator_seed(case: &Value, name: &str) -> Checked<ObfuscatorSeed> {
     Ok(ObfuscatorSeed::from_bytes(array(case, name)?))
 }
 
-pub(super) fn keyword(case: &Value) -> Checked<Keyword> {
+pub(crate) fn keyword(case: &Value) -> Checked<Keyword> {
     Ok(Keyword::new(bytes(case, "keyword_hex")?))
 }
 
-fn array<const N: usize>(case: &Value, name: &str) -> Checked<[u8; N]> {
+pub(crate) fn array<const N: usize>(case: &Value, name: &str) -> Checked<[u8; N]> {
     bytes(case, name)?.try_into().map_err(|_| format!("field {name:?} does not have {N} bytes"))
 }
 
 /// Pairs of strings: a spec.
-pub(super) fn pairs(case: &Value, name: &str) -> Checked<Vec<(String, String)>> {
+pub(crate) fn pairs(case: &Value, name: &str) -> Checked<Vec<(String, String)>> {
     let pair = |value: &Value| match value.as_array().map(Vec::as_slice) {
         Some([Value::String(matcher), Value::String(generator)]) => Ok((matcher.clone(), generator.clone())),
         _ => Err(format!("field {name:?} holds something else than pairs of strings: {value}")),
@@ -75,12 +75,12 @@ pub(super) fn pairs(case: &Value, name: &str) -> Checked<Vec<(String, String)>> 
 }
 
 /// Fails with both values when they differ.
-pub(super) fn same<T: PartialEq + Debug>(what: &str, expected: T, got: T) -> Checked {
+pub(crate) fn same<T: PartialEq + Debug>(what: &str, expected: T, got: T) -> Checked {
     if expected == got { Ok(()) } else { Err(format!("{what}: expected {expected:?}, got {got:?}")) }
 }
 
 /// [`same`] for bytes, shown in hexadecimal.
-pub(super) fn same_bytes(what: &str, expected: &[u8], got: &[u8]) -> Checked {
+pub(crate) fn same_bytes(what: &str, expected: &[u8], got: &[u8]) -> Checked {
     if expected == got {
         return Ok(());
     }
@@ -90,11 +90,11 @@ pub(super) fn same_bytes(what: &str, expected: &[u8], got: &[u8]) -> Checked {
 }
 
 /// A case's field that holds bytes, against what came out.
-pub(super) fn expect_bytes(case: &Value, name: &str, got: &[u8]) -> Checked {
+pub(crate) fn expect_bytes(case: &Value, name: &str, got: &[u8]) -> Checked {
     same_bytes(name, &bytes(case, name)?, got)
 }
 
 /// A case's field that holds a number, against what came out.
-pub(super) fn expect_len(case: &Value, name: &str, got: usize) -> Checked {
+pub(crate) fn expect_len(case: &Value, name: &str, got: usize) -> Checked {
     same(name, integer::<usize>(case, name)?, got)
 }

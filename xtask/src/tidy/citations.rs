@@ -1,22 +1,26 @@
-//! A citation of `PROTOCOL.md` names a section that it has.
+//! A citation of `PROTOCOL.md` or `TRANSPORTS.md` names a section that it has.
 
 use std::collections::BTreeSet;
 
 use super::Finding;
 use crate::tree::SourceFile;
 
-const DOCUMENT: &str = "PROTOCOL.md";
+const DOCUMENTS: [&str; 2] = ["PROTOCOL.md", "TRANSPORTS.md"];
 
 pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
-    let Some(document) = files.iter().find(|file| file.path == DOCUMENT) else {
-        return vec![Finding::in_file(DOCUMENT, "not there")];
+    DOCUMENTS.into_iter().flat_map(|document| check_one(document, files)).collect()
+}
+
+fn check_one(name: &str, files: &[SourceFile]) -> Vec<Finding> {
+    let Some(document) = files.iter().find(|file| file.path == name) else {
+        return vec![Finding::in_file(name, "not there")];
     };
     let sections: BTreeSet<&str> = document.text.lines().filter_map(section).collect();
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.is_rust()) {
         for (number, line) in file.lines() {
-            for cited in cited(line).filter(|cited| !sections.contains(cited.as_str())) {
-                findings.push(Finding::at(file, number, format!("{DOCUMENT} has no section {cited}")));
+            for cited in cited(name, line).filter(|cited| !sections.contains(cited.as_str())) {
+                findings.push(Finding::at(file, number, format!("{name} has no section {cited}")));
             }
         }
     }
@@ -31,8 +35,8 @@ fn section(line: &str) -> Option<&str> {
 }
 
 /// The section numbers that follow the document's name on a line.
-fn cited(line: &str) -> impl Iterator<Item = String> {
-    line.split(DOCUMENT).skip(1).filter_map(|after| {
+fn cited<'l>(document: &'l str, line: &'l str) -> impl Iterator<Item = String> + 'l {
+    line.split(document).skip(1).filter_map(|after| {
         let after = after.trim_start_matches('`').trim_start();
         let after = after.strip_prefix("section ").unwrap_or(after);
         let number: String = after.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
@@ -47,7 +51,9 @@ mod tests {
     use crate::tree::tests::file;
 
     fn findings(line: &str) -> usize {
-        check(&[file(DOCUMENT, "# Wire\n\n## 2. Two\n\n### 2.7 States\n"), file("a.rs", line)]).len()
+        let documents = DOCUMENTS.map(|name| file(name, "# Wire\n\n## 2. Two\n\n### 2.7 States\n"));
+        let [protocol, transports] = documents;
+        check(&[protocol, transports, file("a.rs", line)]).len()
     }
 
     #[test]
@@ -61,8 +67,10 @@ mod tests {
             assert_eq!(findings(line), 0, "{line}");
         }
         for line in [" 2.8", "` 3.", " section 2.70"] {
-            assert_eq!(findings(&format!("// {DOCUMENT}{line}")), 1, "{line}");
+            for document in DOCUMENTS {
+                assert_eq!(findings(&format!("// {document}{line}")), 1, "{line}");
+            }
         }
-        assert_eq!(check(&[file("a.rs", "")]).len(), 1);
+        assert_eq!(check(&[file("a.rs", "")]).len(), 2);
     }
 }

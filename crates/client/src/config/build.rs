@@ -37,6 +37,11 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
         network_id: fields.text("NetworkID").unwrap_or("UNKNOWN").to_owned(),
         ssh: ssh(fields),
         ossh: ossh(fields),
+        shadowsocks_prefix: TransformSettings {
+            probability: fields.probability("ShadowsocksPrefixProbability"),
+            specs: specs(fields, "ShadowsocksPrefixSpecs"),
+            scoped_names: scoped_names(fields, "ShadowsocksPrefixScopedSpecNames"),
+        },
         data_root_directory: fields.text("DataRootDirectory").map(Into::into),
         identity: identity?,
     };

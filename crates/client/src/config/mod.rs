@@ -41,6 +41,8 @@ pub struct Config {
     pub network_id: String,
     pub ssh: SshSettings,
     pub ossh: OsshSettings,
+    /// What salts of Shadowsocks streams begin with.
+    pub shadowsocks_prefix: TransformSettings,
 }
 
 /// What the client tells the server about itself.

@@ -117,7 +117,14 @@ impl Controller {
             false => Ciphers::for_this_processor(),
         };
         let server = *self.server_kind.borrow();
-        let planner = Planner { entry: &self.server, ossh: &self.config.ossh, seed, ciphers, server };
+        let planner = Planner {
+            entry: &self.server,
+            ossh: &self.config.ossh,
+            shadowsocks_prefix: &self.config.shadowsocks_prefix,
+            seed,
+            ciphers,
+            server,
+        };
         let plan = planner.plan(protocol)?;
         self.notices.emit(Notice::ConnectingServer(self.details(&plan, number, None)));
         let limit = self.scaled(self.config.establish.connect_timeout.unwrap_or(CONNECT_LIMIT));
@@ -162,6 +169,7 @@ impl Controller {
             ("server_entry_source", Some("TARGET")),
             ("server_entry_region", self.server.region()),
             ("ossh_prefix", prefix_name(plan)),
+            ("shadowsocks_prefix", plan.transport_prefix.as_deref()),
         ];
         // A name the table lacks is a bug that costs one field of a report, not the tunnel.
         let mut known = true;

@@ -36,7 +36,8 @@ pub use server::{load, parse};
 pub const DEFAULT_FILE: &str = "psiphond.config";
 
 /// The tunnel protocols that this build can listen for.
-pub const SUPPORTED: &[TunnelProtocol] = &[TunnelProtocol::SSH, TunnelProtocol::OSSH];
+pub const SUPPORTED: &[TunnelProtocol] =
+    &[TunnelProtocol::SSH, TunnelProtocol::OSSH, TunnelProtocol::SHADOWSOCKS_OSSH];
 
 /// Everything that the files say. Parts are handed to those who use them; nobody is given the whole.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct ServerConfig {
     pub ssh: SshConfig,
     /// The obfuscation keyword; always there when an obfuscated protocol is listened for.
     pub obfuscated_ssh_key: Option<Secret>,
+    /// The password of Shadowsocks streams; always there when they are listened for.
+    pub shadowsocks_key: Option<Secret>,
     /// What to answer a client's prefix with, by the name that the client says.
     pub prefix_specs: BTreeMap<String, PrefixSpec>,
     pub egress: EgressConfig,

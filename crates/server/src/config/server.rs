@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use culvert_obfuscation::{PrefixSpec, server_identification};
 use culvert_protocol::json_position::{Step, near_name};
-use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use serde_json::Value;
 
@@ -77,6 +77,7 @@ fn understand(
         log,
         ssh,
         obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
+        shadowsocks_key: members.text(&keys::SHADOWSOCKS_KEY).map(Secret::new),
         prefix_specs,
         egress,
         traffic_rules,
@@ -146,7 +147,10 @@ fn port_number(value: &Value) -> Result<u16, Problem> {
 /// Each missing key is reported once, for the first protocol that needs it.
 fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &[(TunnelProtocol, u16)]) {
     let Some((first, _)) = listeners.first().copied() else { return };
-    let obfuscated = listeners.iter().map(|(protocol, _)| *protocol).find(|it| it.obfuscates_ssh());
+    let first_of =
+        |wanted: fn(&TunnelProtocol) -> bool| listeners.iter().map(|(protocol, _)| *protocol).find(wanted);
+    let obfuscated = first_of(|it| it.obfuscates_ssh());
+    let shadowsocks = first_of(|it| it.base() == BaseProtocol::Shadowsocks);
     let has_version = members.text(&keys::OBFUSCATED_SSH_KEY).is_some();
     let needed = [
         (Some(first), &keys::SSH_PRIVATE_KEY),
@@ -154,6 +158,7 @@ fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &
         (Some(first), &keys::SSH_PASSWORD),
         ((!has_version).then_some(first), &keys::SSH_SERVER_VERSION),
         (obfuscated, &keys::OBFUSCATED_SSH_KEY),
+        (shadowsocks, &keys::SHADOWSOCKS_KEY),
     ];
     for (needed_by, key) in needed {
         if needed_by.is_some() && members.text(key).is_none() {

@@ -40,6 +40,7 @@ server_keys! {
     // Renews keys after so many bytes instead of when the cipher needs it. Default and 0: the cipher's limit.
     SSH_REKEY_BYTES = Key::applied("SSHRekeyBytes", Integer);
     OBFUSCATED_SSH_KEY = Key::applied("ObfuscatedSSHKey", Text);
+    SHADOWSOCKS_KEY = Key::applied("ShadowsocksKey", Text);
     // How long somebody without the key is kept waiting at most. Default and 0: until they leave.
     PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer);
     // Memory for windows of channels, all tunnels together.
@@ -57,7 +58,6 @@ server_keys! {
 
     // Generated, but of no effect in this build.
     DISCOVERY_VALUE_HMAC_KEY = Key::moot("DiscoveryValueHMACKey", Text);
-    SHADOWSOCKS_KEY = Key::moot("ShadowsocksKey", Text);
     MEEK_PROXY_FORWARDED_FOR_HEADERS = Key::moot("MeekProxyForwardedForHeaders", TextList);
 ;
     Key::moot("LogFileReopenRetries", Integer);

@@ -8,13 +8,14 @@ mod link;
 mod opening;
 pub(crate) mod registry;
 pub(crate) mod report;
+mod shadowsocks;
 mod stranger;
 mod tunnel;
 
 use std::sync::Arc;
 
 use culvert_obfuscation::ServerPreamble;
-use culvert_protocol::TunnelProtocol;
+use culvert_protocol::{BaseProtocol, TunnelProtocol};
 use culvert_transport::{Remote, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,6 +40,16 @@ pub(crate) struct Arrival {
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
+    let stream = match &services.shadowsocks_key {
+        Some(key) if arrival.protocol.base() == BaseProtocol::Shadowsocks => {
+            let introduced = shadowsocks::introduce(stream, arrival, key, &services, &mut stopping);
+            match Box::pin(introduced).await {
+                Some(stream) => stream,
+                None => return,
+            }
+        }
+        _ => stream,
+    };
     let start = match services.ssh.keyword(arrival.protocol) {
         Some(keyword) => {
             match stranger::introduce(stream, arrival, keyword, &services, &mut stopping).await {

@@ -2,6 +2,7 @@
 //! Source: PROTOCOL.md 2.4, 3.5, 3.6.
 
 use std::future::pending;
+use std::io;
 use std::sync::Arc;
 
 use culvert_ssh::PreambleFacts;
@@ -95,7 +96,12 @@ struct Failed {
 /// of those kept waiting; so somebody who tampers with a client's bytes cannot tell by the time which of them mattered
 /// (PROTOCOL.md 2.4).
 async fn fail(stream: Stream, end: &End, failed: Failed, services: &Services, stopping: &mut Stopping) {
-    let is_protocol = matches!(end, End::Protocol(_));
+    // A transport says so when what comes is not authentic.
+    let is_protocol = match end {
+        End::Protocol(_) => true,
+        End::Network(error) => error.kind() == io::ErrorKind::InvalidData,
+        End::Local | End::Closed => false,
+    };
     match (is_protocol, failed.arrival.protocol.obfuscates_ssh()) {
         (true, true) => {
             let mut ticket = services.held.enter();

@@ -26,7 +26,7 @@ const PIECE: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A peer that ends its direction sees our end no sooner than this after the last that it sent; by then a derivation is done, if there was
 /// one, and the time of the end does not tell.
-const NOT_BEFORE: Duration = Duration::from_millis(5);
+pub(super) const NOT_BEFORE: Duration = Duration::from_millis(5);
 
 const REPLAYED: &str = "replayed preamble";
 const NOT_JUDGED: &str = "preamble not judged: too many invalid ones";

@@ -1,0 +1,35 @@
+//! Targets of the `transport` crate.
+
+use culvert_transport::shadowsocks::wire::Opener;
+use culvert_transport::shadowsocks::{Key, Salt};
+
+/// The password and the salt of the committed inputs.
+pub(crate) const SHADOWSOCKS_KEY: &str = "fuzzing key";
+pub(crate) const SHADOWSOCKS_SALT: [u8; 32] = [7; 32];
+
+/// Shadowsocks chunks behind their salt.
+pub(crate) fn shadowsocks_chunks(data: &[u8]) {
+    assert_eq!(open(data, data.len().max(1)), open(data, 5), "pieces opened otherwise than the whole");
+}
+
+/// What was opened, and whether all of it was authentic so far.
+fn open(data: &[u8], piece: usize) -> (Vec<u8>, bool) {
+    let key = Key::from_password(SHADOWSOCKS_KEY);
+    let mut opener = Opener::new(&key, &Salt::from_bytes(SHADOWSOCKS_SALT));
+    let (mut plain, mut input, mut start) = (Vec::new(), Vec::new(), 0);
+    for piece in data.chunks(piece) {
+        input.extend_from_slice(piece);
+        loop {
+            let rest = input.get_mut(start..).unwrap_or_default();
+            match opener.open(rest) {
+                Ok(Some(opened)) => {
+                    plain.extend_from_slice(&rest[opened.payload]);
+                    start += opened.consumed;
+                }
+                Ok(None) => break,
+                Err(_) => return (plain, false),
+            }
+        }
+    }
+    (plain, true)
+}

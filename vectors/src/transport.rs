@@ -1,0 +1,85 @@
+//! Cases of the `transport` crate.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use culvert_obfuscation::PrefixSpec;
+use culvert_transport::shadowsocks::wire::{Opener, Sealer};
+use culvert_transport::shadowsocks::{DRAWN_LEN, Key, Salt, SaltPrefix};
+use serde_json::Value;
+
+use crate::Runner;
+use crate::obfuscation::fields::{
+    Checked, array, boolean, bytes, expect_bytes, expect_len, integer, list, same, same_bytes, seed, text,
+};
+
+/// The files this area reads, by name without `.json`.
+pub const FILES: &[(&str, Runner)] = &[("transport-shadowsocks", Runner::WholeFile(shadowsocks))];
+
+fn shadowsocks(file: &Value) -> Checked {
+    for (at, case) in list(file, "client_salt_prefix")?.iter().enumerate() {
+        salt_prefix(case).map_err(|error| format!("client_salt_prefix {at}: {error}"))?;
+    }
+    for (at, case) in list(file, "streams")?.iter().enumerate() {
+        stream(case).map_err(|error| format!("streams {at}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn salt_prefix(case: &Value) -> Checked {
+    let spec = PrefixSpec::from_pattern(text(case, "generator")?).map_err(|error| error.to_string())?;
+    let (generated, _) = spec.generate(&seed(case, "seed_hex")?, 0).map_err(|error| error.to_string())?;
+    expect_bytes(case, "prefix_hex", &generated)?;
+    expect_len(case, "prefix_len", generated.len())?;
+    let prefix = SaltPrefix::new(generated.clone()).map_err(|error| error.to_string())?;
+    let salt = Salt::of_client([0xEE; 32], &prefix);
+    let rest = vec![0xEE; 32 - generated.len()];
+    same_bytes("salt", &[generated, rest].concat(), salt.as_bytes())
+}
+
+fn stream(case: &Value) -> Checked {
+    let key = Key::from_password(text(case, "key_text")?);
+    let salt = Salt::from_bytes(array(case, "salt_hex")?);
+    expect_bytes(case, "master_key_hex", key.as_bytes())?;
+    expect_bytes(case, "session_subkey_hex", &*key.session(&salt))?;
+    for mark in list(case, "server_salt_marks")? {
+        let marked: [u8; 32] = array(mark, "salt_hex")?;
+        let is_ours = boolean(mark, "is_server_salt")?;
+        same("is_server_salt", is_ours, Salt::from_bytes(marked).is_of_server(&key))?;
+        let drawn: [u8; DRAWN_LEN] = *marked.first_chunk().ok_or("a salt is longer")?;
+        same("made again", is_ours, Salt::of_server(drawn, &key).as_bytes() == &marked)?;
+    }
+    let (mut sealer, mut opener) = (Sealer::new(&key, &salt), Opener::new(&key, &salt));
+    for (at, write) in list(case, "writes")?.iter().enumerate() {
+        // The salt leaves with the first write.
+        let mut wire = if at == 0 { salt.as_bytes().to_vec() } else { Vec::new() };
+        let head = wire.len();
+        let plain = plaintext(write)?;
+        sealer.seal(&plain, &mut wire);
+        expect_len(write, "wire_len", wire.len())?;
+        if write.get("wire_hex").is_some() {
+            expect_bytes(write, "wire_hex", &wire)?;
+        } else {
+            expect_bytes(write, "wire_sha256", digest(&SHA256, &wire).as_ref())?;
+        }
+        same_bytes("opened", &plain, &open_all(&mut opener, wire.get_mut(head..).unwrap_or_default())?)?;
+    }
+    Ok(())
+}
+
+fn plaintext(write: &Value) -> Checked<Vec<u8>> {
+    match write.get("plaintext_repeat_byte") {
+        None => bytes(write, "plaintext_hex"),
+        Some(_) => {
+            let [byte] = array(write, "plaintext_repeat_byte")?;
+            Ok(vec![byte; integer(write, "plaintext_len")?])
+        }
+    }
+}
+
+fn open_all(opener: &mut Opener, mut wire: &mut [u8]) -> Checked<Vec<u8>> {
+    let mut plain = Vec::new();
+    while let Some(opened) = opener.open(wire).map_err(|error| error.to_string())? {
+        plain.extend_from_slice(wire.get(opened.payload).unwrap_or_default());
+        wire = wire.get_mut(opened.consumed..).unwrap_or_default();
+    }
+    if wire.is_empty() { Ok(plain) } else { Err(format!("{} bytes were not opened", wire.len())) }
+}
