@@ -129,7 +129,8 @@ impl Ledger {
         Ok(match (number, known) {
             (91, known) => {
                 let (sender, window, most) = (reader.u32()?, reader.u32()?, reader.u32()?);
-                let Some(channel) = known.filter(|channel| channel.remote.is_none() && most >= LEAST_PACKET) else {
+                let Some(channel) = known.filter(|channel| channel.remote.is_none() && most >= LEAST_PACKET)
+                else {
                     return Ok(Must::Refuse);
                 };
                 channel.remote = Some(sender);
