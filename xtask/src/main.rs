@@ -1,6 +1,7 @@
 //! The repository's own tools, run as `cargo xtask VERB`. No product code, and nothing the product depends on.
 
 mod bench;
+mod instructions;
 mod long;
 mod tidy;
 mod tree;
@@ -13,6 +14,7 @@ const USAGE: &str = "usage: cargo xtask VERB
 verbs:
   tidy                         check the rules that the compiler and clippy do not know
   long [SECONDS] [TARGET..]    give the fuzz targets to libFuzzer, each for so long (600)
+  instructions [--update]      count the instructions of the hot paths and compare them to bench/instructions.txt
   bench [--only ROW] [--runs N] [--quick]
                                measure our programs against others; a whole run writes bench/RESULTS.md";
 
@@ -32,6 +34,7 @@ fn run(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
     match words {
         ["tidy"] => tidy::run(),
         ["long", rest @ ..] => long::run(rest),
+        ["instructions", rest @ ..] => instructions::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["bench-relay" | "bench-delay", ..] => bench::run_forwarder(words),
         ["help" | "--help" | "-h"] => {
