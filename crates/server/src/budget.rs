@@ -8,8 +8,8 @@
 //! check and cannot be made without the keyword; repeated prefixes have a budget of their own. Every success adds to what an address may
 //! waste, so that an address which thousands share is not judged by its worst user.
 //!
-//! The figures: 64 and 40 a second let a user whose configuration is wrong, and some scanners, go unnoticed behind a carrier's address, and
-//! cost at most 3 % of one core; a success lends 4, so garbage may be four fifths of what a busy address sends. Larger figures would let a
+//! The figures: 32 and 20 a second let a user whose configuration is wrong, and some scanners, go unnoticed behind a carrier's address, and
+//! cost at most 2 % of one core; a success lends 4, so garbage may be four fifths of what a busy address sends. Larger figures would let a
 //! single prober keep a core busy, smaller ones would make a wait of what is common.
 //!
 //! All together may use [`SHARE`] of one core. The more an address has wasted, the less it may use of what is in reserve, so that many
@@ -26,15 +26,15 @@ use culvert_obfuscation::Evidence;
 use culvert_transport::Remote;
 use tokio::time::Instant;
 
-/// An address gets another derivation after this: 40 in a second, about 3 % of one core.
-const EACH: Duration = Duration::from_millis(25);
+/// An address gets another derivation after this: 20 in a second, about 2 % of one core.
+const EACH: Duration = Duration::from_millis(50);
 /// Derivations that an address may waste at once.
-const BURST: u32 = 64;
+const BURST: u32 = 32;
 /// What each success adds to that, and up to how many.
 const BONUS: u32 = 4;
 const MOST_BONUS: u32 = 256;
 /// Connections of one address that wait for their turn: the last waits about three seconds.
-const MOST_WAITING_EACH: u16 = 128;
+const MOST_WAITING_EACH: u16 = 64;
 /// Connections that wait altogether: each may keep 16 KiB meanwhile.
 const MOST_WAITING: usize = 1024;
 /// How long a wasted derivation is held against an address.
