@@ -153,9 +153,7 @@ async fn tunnel(entry: String, folder: PathBuf, server: SocketAddr, to: SocketAd
             _ => {}
         }
     }
-    let SocketAddr::V4(v4) = to else { panic!("listens on IPv4") };
-    let request =
-        [&[5, 1, 0, 5, 1, 0, 1][..], &v4.ip().octets(), &to.port().to_be_bytes(), b"GET\n"].concat();
+    let request = [&[5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1][..], &to.port().to_be_bytes(), b"GET\n"].concat();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         stream.write_all(&request).await.unwrap();

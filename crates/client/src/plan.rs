@@ -17,7 +17,7 @@ use culvert_obfuscation::{
 use culvert_protocol::server_entry::{DialPortError, FieldError};
 use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
 use culvert_ssh::kexinit::{self, OfferPolicy};
-use culvert_ssh::{Role, ServerKind};
+use culvert_ssh::{Negotiated, Role, ServerKind};
 use culvert_transport::{Endpoint, TransportPlan, shadowsocks, tcp};
 
 use crate::config::{OsshSettings, TransformSettings};
@@ -101,22 +101,24 @@ pub(crate) struct Planner<'a> {
     /// All choices come from here.
     pub(crate) seed: Seed,
     /// Which outcomes of the algorithm draw are good.
-    pub(crate) ciphers: Ciphers,
+    pub(crate) wanted: Wanted,
     /// What is known of the server's side of it.
     pub(crate) server: ServerKind,
 }
 
-/// Which ciphers a draw should end in.
+/// What a draw should end in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ciphers {
+pub(crate) enum Wanted {
     /// Whatever is drawn.
     Any,
-    /// AES-GCM.
-    AesGcm,
+    /// A key exchange that keeps neither side busy for long.
+    Quick,
+    /// That, and AES-GCM.
+    QuickWithAesGcm,
 }
 
-impl Ciphers {
-    /// The cheaper kind on this processor.
+impl Wanted {
+    /// What costs least on this processor.
     pub(crate) fn for_this_processor() -> Self {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         let has_aes = std::arch::is_x86_feature_detected!("aes");
@@ -124,11 +126,22 @@ impl Ciphers {
         let has_aes = std::arch::is_aarch64_feature_detected!("aes");
         #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
         let has_aes = false;
-        if has_aes { Self::AesGcm } else { Self::Any }
+        if has_aes { Self::QuickWithAesGcm } else { Self::Quick }
+    }
+
+    fn is_met_by(self, agreed: &Negotiated) -> bool {
+        let quick = !agreed.kex.is_modp();
+        match self {
+            Self::Any => true,
+            Self::Quick => quick,
+            Self::QuickWithAesGcm => {
+                quick && agreed.cipher_c2s.is_aes_gcm() && agreed.cipher_s2c.is_aes_gcm()
+            }
+        }
     }
 }
 
-/// Draws of the algorithm lists for one plan. One in three ends in AES-GCM.
+/// Draws of the algorithm lists for one plan. One in four ends in AES-GCM and a quick key exchange.
 const MOST_DRAWS: u32 = 48;
 
 impl Planner<'_> {
@@ -172,32 +185,11 @@ impl Planner<'_> {
         };
         SshPlan {
             ident: identification(&mut Prng::new(&self.seed.derive("ssh-version"))),
-            kex_seed: self.kex_seed(&mut policy),
+            kex_seed: draw(&self.seed.derive("ssh-kex"), &mut policy, self.wanted),
             peer_seed: policy.peer_seed,
             server: self.server,
             no_encrypt_then_mac: obfuscated,
         }
-    }
-
-    /// Draws the order of algorithms. Draws that end in a method that must not be used are drawn again, and where
-    /// the processor has AES, also those that end in another cipher than AES-GCM, which costs half as much.
-    fn kex_seed(&self, policy: &mut OfferPolicy) -> Seed {
-        let base = self.seed.derive("ssh-kex");
-        let mut usable = None;
-        for draw in 0..MOST_DRAWS {
-            let seed = base.derive(&draw.to_string());
-            policy.seed = Some(seed.clone());
-            let Ok(agreed) = kexinit::predict(policy, &kexinit::offer(policy, true)) else { continue };
-            let preferred = match self.ciphers {
-                Ciphers::Any => true,
-                Ciphers::AesGcm => agreed.cipher_c2s.is_aes_gcm() && agreed.cipher_s2c.is_aes_gcm(),
-            };
-            if preferred {
-                return seed;
-            }
-            usable.get_or_insert(seed);
-        }
-        usable.unwrap_or(base)
     }
 
     fn obfuscated_ssh(&self, port: u16, shows: bool) -> Result<ObfuscatedSshPlan, PlanError> {
@@ -277,6 +269,23 @@ fn select<'s, S>(
     specs.get(&name).map(|spec| (name, spec))
 }
 
+/// Draws the order of algorithms. Draws that end in a method that must not be used are drawn again, and so are those that
+/// end in something slow: a cipher other than AES-GCM costs twice as much where the processor has AES, and arithmetic
+/// modulo large primes keeps a busy server from its answer for a part of a round trip.
+fn draw(base: &Seed, policy: &mut OfferPolicy, wanted: Wanted) -> Seed {
+    let mut usable = None;
+    for draw in 0..MOST_DRAWS {
+        let seed = base.derive(&draw.to_string());
+        policy.seed = Some(seed.clone());
+        let Ok(agreed) = kexinit::predict(policy, &kexinit::offer(policy, true)) else { continue };
+        if wanted.is_met_by(&agreed) {
+            return seed;
+        }
+        usable.get_or_insert(seed);
+    }
+    usable.unwrap_or_else(|| base.clone())
+}
+
 fn specs<S>(
     settings: &TransformSettings,
     parse: impl Fn(&[(String, String)]) -> Result<S, TransformError>,
@@ -287,4 +296,31 @@ fn specs<S>(
         Ok((name.clone(), parse(&pairs)?))
     };
     settings.specs.iter().map(spec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_end_in_what_is_wanted() {
+        let mut modp = 0;
+        for number in 0..100 {
+            let base = Seed::from_bytes([number; 32]);
+            for wanted in [Wanted::Any, Wanted::Quick, Wanted::QuickWithAesGcm] {
+                let mut policy = OfferPolicy {
+                    role: Role::Client,
+                    no_encrypt_then_mac: true,
+                    seed: None,
+                    peer_seed: None,
+                    host_key_names: Vec::new(),
+                };
+                policy.seed = Some(draw(&base, &mut policy, wanted));
+                let agreed = kexinit::predict(&policy, &kexinit::offer(&policy, true)).unwrap();
+                assert!(wanted.is_met_by(&agreed), "{number} {wanted:?}");
+                modp += usize::from(agreed.kex.is_modp());
+            }
+        }
+        assert!(modp > 0, "the reference's choice is not narrowed where nothing is wanted");
+    }
 }

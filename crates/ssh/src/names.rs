@@ -160,6 +160,12 @@ impl KexName {
         }
     }
 
+    /// True for arithmetic modulo a large prime, which takes many times as long as all others.
+    #[must_use]
+    pub const fn is_modp(self) -> bool {
+        matches!(self, Self::DhGroup14Sha256 | Self::DhGroup16Sha512)
+    }
+
     /// The hash of the exchange and of key derivation.
     #[must_use]
     pub const fn hash(self) -> KexHash {

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use culvert_ssh::cipher::{Opener, Sealer};
+use culvert_ssh::direct_tcpip::{DirectTcpip, MAX_FIRST_BYTES};
 use culvert_ssh::host_key::{HostKey, verify};
 use culvert_ssh::kex::{self, DirectionKeys, EphemeralKeys, ExchangeInputs, KexError, KeySource, Reply};
 use culvert_ssh::kexinit::{Direction, KexInit, Role, Suite, negotiate};
@@ -26,6 +27,13 @@ pub(crate) fn host_key(data: &[u8]) {
     }
 }
 
+/// A channel open of a flow. What was read is written and read as the same, and is no longer than it may be.
+pub(crate) fn direct_tcpip(data: &[u8]) {
+    let Ok(read) = DirectTcpip::decode(data) else { return };
+    assert!(read.first_bytes.len() <= MAX_FIRST_BYTES);
+    assert_eq!(DirectTcpip::decode(&read.encode()), Ok(read));
+}
+
 /// A KEXINIT. What was read is written and read as the same, and agrees with itself or says why not.
 pub(crate) fn kexinit(data: &[u8]) {
     let Ok(read) = KexInit::decode(data) else { return };
@@ -40,7 +48,7 @@ pub(crate) fn kex_messages(data: &[u8]) {
     for name in KexName::ALL {
         if let Ok(public) = kex::parse_init(name, data) {
             // The MODP groups take long and are covered by the public value's bounds.
-            if !matches!(name, KexName::DhGroup14Sha256 | KexName::DhGroup16Sha512) {
+            if !name.is_modp() {
                 let _ = kex::respond(name, public, &mut FixedKeys);
             }
         }

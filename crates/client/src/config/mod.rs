@@ -150,7 +150,7 @@ pub struct NoticeSettings {
 pub struct SshSettings {
     /// Channel window in packets of 32 KiB.
     pub channel_window_packets: Option<u32>,
-    /// Take whatever cipher is drawn, also a slow one; ours, not the reference's.
+    /// Take whatever cipher and key exchange is drawn, also a slow one; ours, not the reference's.
     pub any_cipher: bool,
     /// Tell applications of their flow only when it is open; ours, not the reference's.
     pub optimistic_open_off: bool,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Controller, FIRST_PAUSE, LONGEST_PAUSE, RunError};
 use crate::dial::{self, Connected, DialError};
 use crate::notice::{DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin, Notice};
-use crate::plan::{Ciphers, DialPlan, PlanError, Planner};
+use crate::plan::{DialPlan, PlanError, Planner, Wanted};
 use crate::randomness::random;
 use crate::tunnel::{ApiClient, ApiError};
 
@@ -112,9 +112,9 @@ impl Controller {
 
     async fn attempt(&self, protocol: TunnelProtocol, number: u32) -> Result<Established, EstablishError> {
         let seed = Seed::from_bytes(random());
-        let ciphers = match self.config.ssh.any_cipher {
-            true => Ciphers::Any,
-            false => Ciphers::for_this_processor(),
+        let wanted = match self.config.ssh.any_cipher {
+            true => Wanted::Any,
+            false => Wanted::for_this_processor(),
         };
         let server = *self.server_kind.borrow();
         let planner = Planner {
@@ -122,7 +122,7 @@ impl Controller {
             ossh: &self.config.ossh,
             shadowsocks_prefix: &self.config.shadowsocks_prefix,
             seed,
-            ciphers,
+            wanted,
             server,
         };
         let plan = planner.plan(protocol)?;
