@@ -15,6 +15,8 @@ mod randomness;
 mod tunnel;
 
 pub use controller::{Controls, RunError, Surroundings, run};
+/// For programs that are nothing but a client.
+pub use culvert_ssh_tokio::give_back_what_is_freed;
 
 /// The kind of network, from the front of its identifier: what is told to servers. PROTOCOL.md 4.4.
 fn network_type(network_id: &str) -> &str {

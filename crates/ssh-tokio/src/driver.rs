@@ -192,9 +192,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         drop(state);
         self.partial.clear();
         self.partial.extend_from_slice(&input[start..]);
-        if self.partial.is_empty() {
-            self.partial = Vec::new();
-        }
         Ok(())
     }
 
@@ -270,6 +267,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return;
             }
             buffers::trim(Instant::now());
+            if self.partial.is_empty() {
+                self.partial = Vec::new();
+            }
             self.trims -= 1;
             self.trim = None;
             if self.trims == 0 {

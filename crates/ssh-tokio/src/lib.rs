@@ -10,6 +10,7 @@
 //! channel that nobody reads fills its own window and delays nobody. Buffers are lent only while bytes are
 //! in them.
 
+mod allocator;
 mod backlog;
 mod buffers;
 mod channel;
@@ -19,6 +20,7 @@ mod session;
 mod shared;
 mod splice;
 
+pub use allocator::give_back_what_is_freed;
 pub use channel::ChannelStream;
 pub use driver::{Driver, End};
 pub use meter::Meter;
