@@ -1,8 +1,9 @@
 //! Targets of the `obfuscation` crate.
 
 use culvert_obfuscation::{
-    Direction, Keystream, Keyword, MAX_GENERATED_LEN, ObfuscatorSeed, PaddingStyle, Pattern, PatternKind,
-    PreambleReader, Prng, Seed, ServerPreamble, TerminatorSearch, kex_packet_size, pad_kex_packet,
+    Direction, Keystream, Keyword, MAX_GENERATED_LEN, MAX_KEPT, ObfuscatorSeed, PaddingStyle, Pattern,
+    PatternKind, PreambleProgress, PreambleReader, Prng, Seed, ServerPreamble, TerminatorSearch,
+    kex_packet_size, pad_kex_packet,
 };
 
 /// The keyword of all inputs here; the committed ones were made with it.
@@ -15,6 +16,9 @@ pub(crate) fn preamble(data: &[u8]) {
         read_preamble(data, 7),
         "pieces read otherwise than the whole"
     );
+    if data.len() <= MAX_KEPT {
+        assert_eq!(read_preamble(data, 7), judge_late(data, 5), "a derivation put off changed what was read");
+    }
 }
 
 /// A client's first bytes, given as the plain text behind the seed, since no change of what is encrypted keeps its magic.
@@ -88,6 +92,28 @@ fn read_preamble(data: &[u8], piece: usize) -> (usize, Option<Result<String, Str
         }
     }
     (total, None)
+}
+
+/// The same when every derivation waits until all has come.
+fn judge_late(data: &[u8], piece: usize) -> (usize, Option<Result<String, String>>) {
+    let mut reader = PreambleReader::new(keyword());
+    let mut progress = Ok(PreambleProgress::Incomplete);
+    for part in data.chunks(piece) {
+        progress = reader.receive(part);
+        if progress.is_err() {
+            break;
+        }
+    }
+    while let Ok(PreambleProgress::Due(_)) = progress {
+        progress = reader.judge();
+    }
+    match progress {
+        Ok(PreambleProgress::Complete(preamble)) => {
+            (data.len() - reader.into_rest().len(), Some(Ok(shown(*preamble))))
+        }
+        Ok(_) => (data.len(), None),
+        Err(error) => (0, Some(Err(error.to_string()))),
+    }
 }
 
 fn shown(mut preamble: ServerPreamble) -> String {
