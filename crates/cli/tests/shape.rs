@@ -189,9 +189,18 @@ fn telling(tunnels: &[Vec<usize>]) -> Vec<String> {
 
 #[tokio::test]
 async fn no_size_of_a_segment_tells() {
+    assert_nothing_tells("OSSH").await;
+}
+
+#[tokio::test]
+async fn no_size_of_a_segment_tells_in_a_shadowsocks_stream() {
+    assert_nothing_tells("SHADOWSOCKS-OSSH").await;
+}
+
+async fn assert_nothing_tells(protocol: &str) {
     let options = Options {
         address: "127.0.0.1".parse().unwrap(),
-        listeners: Listeners::parse(["OSSH:1"]).unwrap(),
+        listeners: Listeners::parse([format!("{protocol}:1").as_str()]).unwrap(),
         log_file: None,
         files: FileNames::default(),
     };
@@ -201,7 +210,8 @@ async fn no_size_of_a_segment_tells() {
         culvert_server::config::parse(file, generated.text(file).unwrap(), Strictness::Run).unwrap().value;
     config.listeners[0].address.set_port(0);
     config.egress.allow_bogons = true;
-    config.state_directory = std::env::temp_dir().join(format!("culvert-shape-{}", std::process::id()));
+    config.state_directory =
+        std::env::temp_dir().join(format!("culvert-shape-{protocol}-{}", std::process::id()));
     let state = config.state_directory.clone();
     let (log, captured) = Logger::captured(Level::Info, Origin::default());
     let server = LocalServer::start(config, log).await.unwrap();
