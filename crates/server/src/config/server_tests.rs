@@ -83,7 +83,7 @@ fn each_mistake_is_refused_with_its_place() {
         ("127.0.0.1:7300", "localhost:7300", "dir/c:9:3: UDPInterceptUdpgwServerAddress: \"localhost:7300\""),
         ("8.8.8.8", "dns", "DNSResolverIPAddress: \"dns\" is not an IP address"),
         ("Seconds\": 300", "Seconds\": -1", "LoadMonitorPeriodSeconds: -1 is out of range"),
-        ("438", "4096", "LogFileCreateMode: 4096 is out of range"),
+        ("Mode\": 438", "Mode\": 4096", "LogFileCreateMode: 4096 is out of range"),
         ("\"HostID\":", "\"LogLevel\": \"verbose\", \"HostID\":", "LogLevel: \"verbose\" is not a log level"),
         ("\"HostID\":", "\"LogFormat\": \"text\", \"HostID\":", "LogFormat: \"text\" is not a log format"),
         ("\"HostID\":", "\"SSHHandshakeTimeoutMilliseconds\": -5, \"HostID\":", "-5 is out of range"),
@@ -92,7 +92,7 @@ fn each_mistake_is_refused_with_its_place() {
             "\"AllowBogons\": \"yes\", \"HostID\":",
             "AllowBogons: must be true or false, not a string",
         ),
-        ("438", "438,}", "dir/c:12:28: is not valid JSON: trailing comma"),
+        ("Mode\": 438", "Mode\": 438,}", "dir/c:12:28: is not valid JSON: trailing comma"),
         ("\"HostID\"", "HostID", "dir/c:2:3: is not valid JSON: key must be a string"),
     ] {
         assert!(GOOD.contains(from), "{from}");
