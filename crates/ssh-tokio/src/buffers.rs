@@ -30,15 +30,18 @@ thread_local! {
 
 /// A buffer whose whole length is usable, its content arbitrary.
 pub(crate) fn lend() -> Vec<u8> {
-    let buffer = lend_for_a_try();
+    let (buffer, _) = lend_for_a_try();
     needed();
     buffer
 }
 
-/// The same where it may turn out that none is needed. If it is, say so with [`needed`] while it is lent.
-pub(crate) fn lend_for_a_try() -> Vec<u8> {
-    let kept = STOCK_OF_THREAD.with_borrow_mut(|stock| stock.buffers.pop());
-    kept.unwrap_or_else(|| vec![0; BATCH + SLACK])
+/// The same where it may turn out that none is needed, and whether it is new. If it is needed, say so with [`needed`]
+/// while it is lent; if it is not, and new, there is no need to keep it.
+pub(crate) fn lend_for_a_try() -> (Vec<u8>, bool) {
+    match STOCK_OF_THREAD.with_borrow_mut(|stock| stock.buffers.pop()) {
+        Some(buffer) => (buffer, false),
+        None => (vec![0; BATCH + SLACK], true),
+    }
 }
 
 /// What is lent now is needed.
@@ -85,7 +88,7 @@ mod tests {
         give_back(lend());
         trim(now + KEEP);
         assert_eq!(stocked(), 1, "one was needed");
-        give_back(lend_for_a_try());
+        give_back(lend_for_a_try().0);
         trim(now + 2 * KEEP);
         assert_eq!(stocked(), 0);
     }

@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.shared.lock().incoming_is_full() {
             return Ok(false);
         }
-        let mut buffer = buffers::lend_for_a_try();
+        let (mut buffer, is_new) = buffers::lend_for_a_try();
         let kept = self.partial.len();
         // A packet is at most as large as a batch: RFC 4253 section 6.1, PROTOCOL.md 3.4.
         if buffer.len() < kept + BATCH / 2 {
@@ -152,7 +152,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.handle(&mut buffer[..filled], filled - kept).map(|()| true)
             }
         };
-        buffers::give_back(buffer);
+        // An idle thread keeps none, though it looks for something to read at times.
+        if !is_new || !matches!(result, Ok(false)) {
+            buffers::give_back(buffer);
+        }
         result
     }
 
@@ -257,23 +260,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// An idle tunnel has no timer: it ends when what was needed has gone.
     fn poll_trim(&mut self, cx: &mut Context<'_>) {
-        if self.trims == 0 {
-            return;
-        }
-        loop {
-            let next = Instant::now() + buffers::KEEP;
-            let timer = self.trim.get_or_insert_with(|| Box::pin(sleep_until(next)));
-            if timer.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            buffers::trim(Instant::now());
-            if self.partial.is_empty() {
-                self.partial = Vec::new();
-            }
-            self.trims -= 1;
-            self.trim = None;
-            if self.trims == 0 {
-                return;
+        while self.trims > 0 {
+            match &mut self.trim {
+                // It has our waker: asking costs less than polling, and this is asked very often.
+                Some(timer) if !timer.is_elapsed() => return,
+                Some(_) => {
+                    buffers::trim(Instant::now());
+                    if self.partial.is_empty() {
+                        self.partial = Vec::new();
+                    }
+                    self.trims -= 1;
+                    self.trim = None;
+                }
+                None => {
+                    let timer = self.trim.insert(Box::pin(sleep_until(Instant::now() + buffers::KEEP)));
+                    if timer.as_mut().poll(cx).is_pending() {
+                        return;
+                    }
+                }
             }
         }
     }

@@ -333,6 +333,25 @@ impl Channels {
             self.offered = self.offered.saturating_sub(channel.offered());
             self.free.push(id);
             self.open -= 1;
+            self.shrink();
+        }
+    }
+
+    /// Gives back the room of channels that were many once.
+    fn shrink(&mut self) {
+        const SMALL: usize = 64;
+        if self.slots.len() <= SMALL || self.slots.len() / 4 < self.open {
+            return;
+        }
+        let end = self.slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        if end <= self.slots.len() / 2 {
+            self.slots.truncate(end);
+            self.free.retain(|id| (*id as usize) < end);
+            self.slots.shrink_to_fit();
+            self.free.shrink_to_fit();
+            self.round.shrink_to_fit();
+            self.adjusts.shrink_to_fit();
+            self.waiting.shrink_to_fit();
         }
     }
 

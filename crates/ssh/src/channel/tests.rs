@@ -37,6 +37,18 @@ fn a_number_is_reused_only_after_removal() {
     assert_eq!(channels.insert(open_channel(1)).unwrap(), first);
 }
 
+#[test]
+fn many_channels_leave_no_room_behind() {
+    let mut channels = Channels::new(&Limits::default());
+    let ids: Vec<u32> = (0..4000).map(|_| channels.insert(open_channel(1)).unwrap().0).collect();
+    let kept: Vec<u32> = [0, 7, 30].map(|index: usize| ids[index]).to_vec();
+    ids.iter().filter(|id| !kept.contains(id)).for_each(|id| channels.remove(*id));
+    assert!(channels.slots.capacity() <= 64 && channels.free.capacity() <= 64);
+    let again: Vec<u32> = (0..4000).map(|_| channels.insert(open_channel(1)).unwrap().0).collect();
+    assert!(again.iter().all(|id| !kept.contains(id)), "no number is given twice");
+    assert_eq!(channels.len(), 4003);
+}
+
 /// Some instant: a test's clock starts anywhere and moves only when the test moves it.
 #[expect(clippy::disallowed_methods, reason = "there is no other way to make an instant")]
 fn start_of_time() -> Instant {
