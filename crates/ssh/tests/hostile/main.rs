@@ -1,8 +1,8 @@
 //! Peers that know the protocol and break it, in memory, in both roles.
 //!
 //! Each case asserts that the connection ends with the fault named, or goes on where the protocol says so; that
-//! nothing panics; and how much memory the peer could claim. What is tested as one connection holds for the others
-//! of a process: connections share nothing.
+//! nothing panics; and how much memory and work the peer could claim. What is tested as one connection holds for the
+//! others of a process: connections share nothing but a budget of memory.
 
 mod allocator;
 mod channels;
