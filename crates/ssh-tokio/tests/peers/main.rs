@@ -1,8 +1,9 @@
-//! Our client and server against the SSH programs of others, on loopback: every algorithm that both have, new keys under load, both
+//! Our client and server against the SSH programs of others and a library, on loopback: every algorithm that both have, new keys under load, both
 //! directions at once through small socket buffers, streams that stall, many streams, and numbers used again over a slow path.
 //!
 //! A program that is not here makes its tests ignored, with the reason.
 
+mod library;
 mod ours;
 mod programs;
 mod relay;

@@ -1,18 +1,19 @@
-//! The programs of others, and how a tunnel between one and ours is made.
+//! The programs and the library of others, and how a tunnel between one and ours is made.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{env, fs};
 
 use culvert_ssh::Negotiated;
 use culvert_ssh::kexinit::Direction;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::library;
 use crate::ours::{self, Exchanges, PASSWORD};
 use crate::relay::relay;
 use crate::traffic::{self, Dial};
@@ -20,7 +21,7 @@ use crate::{Fault, Outcome};
 
 /// Small enough that two-way traffic fills them at once.
 const SOCKET_BUFFER: usize = 64 * 1024;
-const KEYS_OFTEN: u64 = 64 * 1024;
+pub(crate) const KEYS_OFTEN: u64 = 64 * 1024;
 
 /// The other program and what it plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +30,20 @@ pub(crate) enum Kind {
     OpenSshServer,
     DropbearClient,
     DropbearServer,
+    /// A library, not a program.
+    RusshClient,
+    RusshServer,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::OpenSshClient, Self::OpenSshServer, Self::DropbearClient, Self::DropbearServer];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::OpenSshClient,
+        Self::OpenSshServer,
+        Self::DropbearClient,
+        Self::DropbearServer,
+        Self::RusshClient,
+        Self::RusshServer,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -41,13 +51,15 @@ impl Kind {
             Self::OpenSshServer => "openssh_server",
             Self::DropbearClient => "dropbear_client",
             Self::DropbearServer => "dropbear_server",
+            Self::RusshClient => "russh_client",
+            Self::RusshServer => "russh_server",
         }
     }
 
     /// Streams at a time: dropbear has a table of a fixed size, and refuses or ends beyond it.
     pub(crate) fn streams(self) -> usize {
         match self {
-            Self::OpenSshClient | Self::OpenSshServer => 512,
+            Self::OpenSshClient | Self::OpenSshServer | Self::RusshClient | Self::RusshServer => 512,
             Self::DropbearClient | Self::DropbearServer => 50,
         }
     }
@@ -68,10 +80,10 @@ pub(crate) enum Rekey {
 /// One choice of algorithms.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suite {
-    kex: &'static str,
-    cipher: &'static str,
+    pub(crate) kex: &'static str,
+    pub(crate) cipher: &'static str,
     /// Empty with an authenticated cipher.
-    mac: &'static str,
+    pub(crate) mac: &'static str,
 }
 
 const KEX: [&str; 7] = [
@@ -105,6 +117,10 @@ impl Suite {
             WITH_MAC.into_iter().flat_map(|cipher| MACS.map(|mac| Self { kex: KEX[0], cipher, mac }));
         match kind {
             Kind::OpenSshClient | Kind::OpenSshServer => of_kex.chain(of_alone).chain(of_macs).collect(),
+            Kind::RusshClient | Kind::RusshServer => {
+                let hybrid = Self { kex: "mlkem768x25519-sha256", ..usual };
+                of_kex.chain([hybrid]).chain(of_alone).chain(of_macs).collect()
+            }
             Kind::DropbearClient => [
                 usual,
                 Self { cipher: "aes128-ctr", mac: "hmac-sha2-256", ..usual },
@@ -148,6 +164,7 @@ impl Programs {
             Kind::OpenSshServer => &["sshd", "ssh-keygen"],
             Kind::DropbearClient => &["dbclient"],
             Kind::DropbearServer => &["dropbear", "dropbearkey"],
+            Kind::RusshClient | Kind::RusshServer => &[],
         };
         if let Some(program) = needed.iter().find(|program| find(program).is_none()) {
             return Some(format!("{program} is not installed"));
@@ -178,7 +195,8 @@ fn command(program: &str) -> Command {
 pub(crate) struct Link {
     pub(crate) dial: Dial,
     exchanges: Exchanges,
-    program: Child,
+    /// None for a library.
+    program: Option<Child>,
 }
 
 impl Link {
@@ -193,9 +211,11 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.program.kill());
-        drop(self.program.wait());
+        if let Some(program) = &mut self.program {
+            // It may have ended by itself.
+            drop(program.kill());
+            drop(program.wait());
+        }
     }
 }
 
@@ -220,6 +240,16 @@ fn listen() -> Result<TcpListener, Fault> {
     Ok(TcpListener::from_std(socket.into())?)
 }
 
+/// Both ends of a connection with small buffers: who connected, and who accepted.
+async fn joined() -> Result<(TcpStream, TcpStream), Fault> {
+    let listener = listen()?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER as u32)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER as u32)?;
+    let (near, far) = tokio::join!(socket.connect(listener.local_addr()?), listener.accept());
+    Ok((near?, far?.0))
+}
+
 pub(crate) async fn connect(
     kind: Kind,
     suite: &Suite,
@@ -234,7 +264,36 @@ pub(crate) async fn connect(
             client(kind, suite, rekey, delay, &["-L", &forward], Dial::Port(free), free).await
         }
         Kind::OpenSshServer | Kind::DropbearServer => server(kind, suite, rekey, delay, target).await,
+        Kind::RusshClient | Kind::RusshServer => with_library(kind, suite, rekey, delay, target).await,
     }
+}
+
+/// Both ends in this process, over a socket all the same.
+async fn with_library(
+    kind: Kind,
+    suite: &Suite,
+    rekey: Rekey,
+    delay: Option<Duration>,
+    target: SocketAddr,
+) -> Result<Link, Fault> {
+    let (theirs, ours) = joined().await?;
+    let ours = delayed(ours, delay);
+    let exchanges = Exchanges::default();
+    let rekey_bytes = (rekey == Rekey::Often).then_some(KEYS_OFTEN);
+    let dial = if kind == Kind::RusshClient {
+        ours::serve(ours, "somebody".to_owned(), rekey_bytes, exchanges.clone());
+        Dial::Library(Arc::new(library::connect(theirs, suite, rekey).await?), target)
+    } else {
+        let suite = *suite;
+        tokio::spawn(async move {
+            // It ends with an error when the test drops its end.
+            drop(library::serve(theirs, &suite, rekey).await);
+        });
+        let key = ours::host_key().public_blob().to_vec();
+        let handle = ours::connect(ours, "somebody".to_owned(), key, rekey_bytes, exchanges.clone()).await?;
+        Dial::Tunnel(handle, target)
+    };
+    Ok(Link { dial, exchanges, program: None })
 }
 
 /// OpenSSH's client as a SOCKS proxy.
@@ -284,7 +343,7 @@ async fn client(
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(Link { dial, exchanges, program })
+    Ok(Link { dial, exchanges, program: Some(program) })
 }
 
 fn openssh_client(suite: &Suite, rekey: Rekey, address: SocketAddr) -> Result<Command, Fault> {
@@ -344,9 +403,7 @@ async fn server(
     delay: Option<Duration>,
     target: SocketAddr,
 ) -> Result<Link, Fault> {
-    let listener = listen()?;
-    let (ours, theirs) = tokio::join!(TcpStream::connect(listener.local_addr()?), listener.accept());
-    let (ours, theirs) = (theirs?.0, ours?);
+    let (theirs, ours) = joined().await?;
     let theirs = theirs.into_std()?;
     theirs.set_nonblocking(false)?;
     let theirs = OwnedFd::from(theirs);
@@ -366,7 +423,7 @@ async fn server(
     let rekey_bytes = (rekey == Rekey::Often).then_some(KEYS_OFTEN);
     let handle =
         ours::connect(delayed(ours, delay), user()?, host_key, rekey_bytes, exchanges.clone()).await?;
-    Ok(Link { dial: Dial::Tunnel(handle, target), exchanges, program })
+    Ok(Link { dial: Dial::Tunnel(handle, target), exchanges, program: Some(program) })
 }
 
 fn openssh_server(suite: &Suite, rekey: Rekey) -> Result<(Command, Vec<u8>), Fault> {

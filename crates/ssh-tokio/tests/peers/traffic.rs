@@ -1,12 +1,13 @@
 //! What goes through a tunnel: a destination that takes and gives as many bytes as it is told, and flows to it that check every byte.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use culvert_ssh_tokio::Handle;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Fault, Outcome};
+use crate::{Fault, Outcome, library};
 
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -19,6 +20,8 @@ pub(crate) enum Dial {
     Port(SocketAddr),
     /// A program's SOCKS proxy.
     Socks(SocketAddr, SocketAddr),
+    /// A tunnel of a library's client to our server.
+    Library(Arc<library::Tunnel>, SocketAddr),
     /// A tunnel of ours.
     Tunnel(Handle, SocketAddr),
 }
@@ -40,6 +43,11 @@ impl Dial {
                     return Err(format!("SOCKS says {}", answer[1]).into());
                 }
                 Box::new(stream)
+            }
+            Self::Library(tunnel, target) => {
+                let (host, port) = (target.ip().to_string(), u32::from(target.port()));
+                let opened = tunnel.channel_open_direct_tcpip(host, port, "127.0.0.1", 9).await?;
+                Box::new(opened.into_stream())
             }
             Self::Tunnel(handle, target) => {
                 let mut payload = string(target.ip().to_string().as_bytes());
