@@ -205,12 +205,10 @@ impl Connection {
         }
     }
 
-    fn on_confirmation(&mut self, recipient: u32, mut peer: Peer) -> Result<(), Error> {
-        let window = self.side.limits().window;
+    fn on_confirmation(&mut self, recipient: u32, peer: Peer) -> Result<(), Error> {
         let channel = self.asked_channel_of(recipient)?;
-        // PROTOCOL.md 3.7: the reference's opener holds itself to its own window size. Doing likewise costs
-        // nothing: adjusts raise it at once.
-        peer.window = peer.window.min(window.max(4 * MAX_DATA));
+        // The whole window counts, also where the reference's opener holds itself to its own size
+        // (PROTOCOL.md 3.7): a peer that gives much adjusts late, and who stopped earlier would wait for ever.
         channel.phase = Phase::Open(peer);
         let abandoned = channel.outgoing >= Outgoing::Closing;
         self.channels.join_round(recipient);

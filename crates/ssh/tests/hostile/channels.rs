@@ -11,6 +11,29 @@ const CLOSE: u8 = 97;
 const ADJUST: u8 = 93;
 
 /// ssh2 (node) #1505: credit must not go below zero.
+/// A peer may give much and adjust only when half of it is used, as russh does.
+#[test]
+fn a_window_is_used_to_its_end() {
+    for role in ROLES {
+        let mut raw = Raw::logged_in(role);
+        let id = raw.ask();
+        raw.forget();
+        raw.say(&confirm(0, 7, 400_000, 32 * 1024)).expect("it was asked for");
+        let mut sent = 0;
+        for _ in 0..10 {
+            raw.connection.write(id, &[1; 100_000]);
+            raw.wire_is_read();
+            let heard = raw.heard();
+            sent += heard
+                .iter()
+                .filter(|message| message[0] == 94)
+                .map(|message| message.len() - 9)
+                .sum::<usize>();
+        }
+        assert_eq!(sent, 400_000);
+    }
+}
+
 #[test]
 fn data_beyond_the_window_ends_the_connection() {
     for role in ROLES {
