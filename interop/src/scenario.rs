@@ -34,11 +34,13 @@ pub(crate) enum Protocol {
     Ossh,
     /// Obfuscated SSH in a Shadowsocks stream.
     Shadowsocks,
+    /// Obfuscated SSH in TLS.
+    Tls,
 }
 
 impl Protocol {
     /// All.
-    pub(crate) const ALL: [Self; 3] = [Self::Ossh, Self::Ssh, Self::Shadowsocks];
+    pub(crate) const ALL: [Self; 4] = [Self::Ossh, Self::Ssh, Self::Shadowsocks, Self::Tls];
 
     /// Its name in configs and entries.
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Protocol {
             Self::Ssh => "SSH",
             Self::Ossh => "OSSH",
             Self::Shadowsocks => "SHADOWSOCKS-OSSH",
+            Self::Tls => "TLS-OSSH",
         }
     }
 
@@ -54,6 +57,7 @@ impl Protocol {
             Self::Ssh => "sshPort",
             Self::Ossh => "sshObfuscatedPort",
             Self::Shadowsocks => "sshShadowsocksPort",
+            Self::Tls => "tlsOSSHPort",
         }
     }
 }

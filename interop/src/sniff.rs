@@ -12,8 +12,8 @@ use crate::scenario::Protocol;
 pub(crate) fn negotiated(protocol: Protocol, keyword: &str, seen: &Seen) -> Result<Negotiated, Failure> {
     match protocol {
         Protocol::Ssh => kexinit::negotiate(&seen.upstream, &seen.downstream),
-        Protocol::Shadowsocks => {
-            Err(Failure::mismatch("protocol", "one that can be read", "SHADOWSOCKS-OSSH"))
+        Protocol::Shadowsocks | Protocol::Tls => {
+            Err(Failure::mismatch("protocol", "one that can be read", protocol.name()))
         }
         Protocol::Ossh => {
             let (upstream, downstream) = deobfuscate(keyword.as_bytes(), seen).ok_or_else(|| {

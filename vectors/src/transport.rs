@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use culvert_obfuscation::PrefixSpec;
 use culvert_transport::shadowsocks::wire::{Opener, Sealer};
 use culvert_transport::shadowsocks::{DRAWN_LEN, Key, Salt, SaltPrefix};
+use culvert_transport::tls::PassthroughKey;
 use serde_json::Value;
 
 use crate::Runner;
@@ -12,7 +13,11 @@ use crate::obfuscation::fields::{
 };
 
 /// The files this area reads, by name without `.json`.
-pub const FILES: &[(&str, Runner)] = &[("transport-shadowsocks", Runner::WholeFile(shadowsocks))];
+pub const FILES: &[(&str, Runner)] = &[
+    ("transport-shadowsocks", Runner::WholeFile(shadowsocks)),
+    ("transport-tls-passthrough", Runner::WholeFile(tls_passthrough)),
+    ("tls_passthrough", Runner::PerCase(tls_passthrough_case)),
+];
 
 fn shadowsocks(file: &Value) -> Checked {
     for (at, case) in list(file, "client_salt_prefix")?.iter().enumerate() {
@@ -82,4 +87,43 @@ fn open_all(opener: &mut Opener, mut wire: &mut [u8]) -> Checked<Vec<u8>> {
         wire = wire.get_mut(opened.consumed..).unwrap_or_default();
     }
     if wire.is_empty() { Ok(plain) } else { Err(format!("{} bytes were not opened", wire.len())) }
+}
+
+fn passthrough_key(case: &Value) -> Checked<PassthroughKey> {
+    Ok(PassthroughKey::new(text(case, "obfuscated_key")?, boolean(case, "use_time_factor")?))
+}
+
+fn tls_passthrough(file: &Value) -> Checked {
+    for (at, case) in list(file, "generate")?.iter().enumerate() {
+        generated_message(case).map_err(|error| format!("generate {at}: {error}"))?;
+    }
+    let key = PassthroughKey::new(text(file, "verify_key")?, true);
+    let message = array(file, "verify_message_hex")?;
+    for (at, case) in list(file, "verify")?.iter().enumerate() {
+        let accepted = key.verifies(&message, integer(case, "checked_at")?);
+        same("accepted", boolean(case, "accepted")?, accepted)
+            .map_err(|error| format!("verify {at}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn generated_message(case: &Value) -> Checked {
+    let (key, time) = (passthrough_key(case)?, integer(case, "unix_time")?);
+    expect_bytes(case, "derived_key_hex", &*key.derived(time, 0))?;
+    let message = key.message(array(case, "nonce_hex")?, time);
+    expect_bytes(case, "message_hex", &message)?;
+    same("verifies", true, key.verifies(&message, time))
+}
+
+/// A derived key, or a message of the form that does not depend on the time.
+fn tls_passthrough_case(case: &Value, _file: &Value) -> Checked {
+    let key = passthrough_key(case)?;
+    if case.get("message").is_some() {
+        return same("valid", boolean(case, "valid")?, key.verifies(&array(case, "message")?, 0));
+    }
+    let derived = match case.get("unix_time") {
+        Some(_) => key.derived(integer(case, "unix_time")?, integer(case, "period_shift")?),
+        None => key.derived(0, 0),
+    };
+    expect_bytes(case, "key", &*derived)
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use culvert_client::SPOKEN;
 use culvert_protocol::TunnelProtocol;
 use culvert_server::RunError;
 use culvert_server::config::{self, ServerConfig, Strictness};
@@ -53,8 +54,7 @@ pub fn selfcheck(generated: &Generated, options: &Options) -> Result<(), Failure
     })?;
     let text = match checked {
         Checked::Works(protocols) => {
-            let names: Vec<_> = protocols.iter().map(|protocol| protocol.name()).collect();
-            format!("self-check passed: a client connected over {}", names.join(" and "))
+            format!("self-check passed: a client connected over {}", names(&protocols))
         }
         Checked::Skipped { reason } => format!("self-check skipped: {reason}"),
     };
@@ -62,7 +62,11 @@ pub fn selfcheck(generated: &Generated, options: &Options) -> Result<(), Failure
     Ok(())
 }
 
-/// Starts the server from its files and connects to it.
+fn names(protocols: &[TunnelProtocol]) -> String {
+    protocols.iter().map(|protocol| protocol.name()).collect::<Vec<_>>().join(" and ")
+}
+
+/// Starts the server from its files and connects to it over what the client speaks.
 pub fn check(generated: &Generated, options: &Options) -> Result<Checked, SelfcheckError> {
     let folder = TemporaryFolder::create("culvert-selfcheck")?;
     let mut server = config::load(&options.files.config, Strictness::Run)?.value;
@@ -70,7 +74,12 @@ pub fn check(generated: &Generated, options: &Options) -> Result<Checked, Selfch
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (log, lines) = Logger::captured(culvert_server::log::Level::Warning, server.log.origin.clone());
-        let protocols: Vec<_> = options.listeners.iter().map(|(protocol, _)| protocol).collect();
+        let (protocols, others): (Vec<_>, Vec<_>) =
+            options.listeners.iter().map(|(protocol, _)| protocol).partition(|it| SPOKEN.contains(it));
+        if protocols.is_empty() {
+            let reason = format!("this build's client does not speak {}", names(&others));
+            return Ok(Checked::Skipped { reason });
+        }
         let running = match start(server, log).await? {
             Ok(running) => running,
             Err(reason) => return Ok(Checked::Skipped { reason }),

@@ -220,14 +220,15 @@ fn session_id(config: &Config) -> SessionId {
     config.identity.session_id.clone().unwrap_or_else(|| SessionId::from_bytes(random()))
 }
 
+/// The tunnel protocols that this build can dial, the one to be tried first in front.
+pub const SPOKEN: [TunnelProtocol; 3] =
+    [TunnelProtocol::OSSH, TunnelProtocol::SHADOWSOCKS_OSSH, TunnelProtocol::SSH];
+
 /// What the entry offers, this build can speak and the config allows.
 fn usable_protocols(server: &ServerEntry, config: &Config) -> Result<Vec<TunnelProtocol>, RunError> {
     let limits = &config.servers.limit_protocols;
     let allowed: Vec<TunnelProtocol> =
-        [TunnelProtocol::OSSH, TunnelProtocol::SHADOWSOCKS_OSSH, TunnelProtocol::SSH]
-            .into_iter()
-            .filter(|protocol| limits.is_empty() || limits.contains(protocol))
-            .collect();
+        SPOKEN.into_iter().filter(|protocol| limits.is_empty() || limits.contains(protocol)).collect();
     let usable: Vec<_> = allowed.iter().copied().filter(|protocol| server.supports(*protocol)).collect();
     if usable.is_empty() {
         let names = |protocols: &mut dyn Iterator<Item = TunnelProtocol>| {

@@ -14,7 +14,7 @@ mod plan;
 mod randomness;
 mod tunnel;
 
-pub use controller::{Controls, RunError, Surroundings, run};
+pub use controller::{Controls, RunError, SPOKEN, Surroundings, run};
 /// For programs that are nothing but a client.
 pub use culvert_ssh_tokio::give_back_what_is_freed;
 

@@ -228,6 +228,8 @@ impl TunnelProtocol {
     pub const SSH: Self = Self::direct(BaseProtocol::Ssh);
     /// Obfuscated SSH.
     pub const OSSH: Self = Self::direct(BaseProtocol::Ossh);
+    /// Obfuscated SSH inside TLS.
+    pub const TLS_OSSH: Self = Self::direct(BaseProtocol::TlsOssh);
     /// Obfuscated SSH inside Shadowsocks.
     pub const SHADOWSOCKS_OSSH: Self = Self::direct(BaseProtocol::Shadowsocks);
 

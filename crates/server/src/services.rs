@@ -17,6 +17,7 @@ use culvert_ssh::{
     Algorithms, Connection, Decisions, Ident, IdentError, Limits, MemoryBudget, Preamble, ReplyPrefix,
     ServerObfuscation,
 };
+use culvert_transport::tls::{PassthroughKey, TlsServer};
 use culvert_transport::{Remote, shadowsocks};
 use tokio::time::Instant;
 
@@ -33,11 +34,13 @@ use crate::seed_store::SeedStore;
 use crate::session::auth::Login;
 use crate::session::registry::Sessions;
 use crate::session::report::Irregular;
+use crate::session::tls::TlsService;
 
 /// The handles. Cheap to share.
 pub(crate) struct Services {
     pub(crate) ssh: SshFactory,
     pub(crate) shadowsocks_key: Option<shadowsocks::Key>,
+    pub(crate) tls: Option<TlsService>,
     pub(crate) handshakes: HandshakeLimits,
     pub(crate) slots: HandshakeSlots,
     pub(crate) held: Arc<Held>,
@@ -63,6 +66,9 @@ pub enum ServicesError {
     /// The host.
     #[error("this machine's random source failed")]
     Random,
+    /// TLS-OSSH.
+    #[error("TLS-OSSH: {0}")]
+    Tls(#[from] culvert_transport::tls::ServerError),
 }
 
 impl Services {
@@ -87,6 +93,7 @@ impl Services {
                 login: Arc::new(login),
             },
             shadowsocks_key: config.shadowsocks_key.map(|key| shadowsocks::Key::from_password(key.expose())),
+            tls: config.tls.map(tls_service).transpose()?,
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
             held: Held::among(open_files::most()),
@@ -122,6 +129,18 @@ impl Services {
         self.ssh.login.failures.write_all();
         self.irregular.write_older_than(Duration::ZERO);
     }
+}
+
+fn tls_service(config: config::TlsConfig) -> Result<TlsService, ServicesError> {
+    // Seen by nobody but clients, which do not look at it.
+    let mut name = [0; 6];
+    aws_lc_rs::rand::fill(&mut name).map_err(|_| ServicesError::Random)?;
+    let name = format!("{}.com", data_encoding::BASE32_DNSSEC.encode(&name));
+    Ok(TlsService {
+        key: PassthroughKey::new(config.key.expose(), !config.legacy_passthrough),
+        server: TlsServer::new(&name)?,
+        site: config.site,
+    })
 }
 
 /// Makes the SSH side of a connection.
@@ -165,7 +184,12 @@ impl SshFactory {
     /// Whether a valid stream's salt may be used. The first half may be the same in many, so the other is remembered.
     pub(crate) fn admit_salt(&self, salt: &shadowsocks::Salt, peer: Remote) -> bool {
         let (_, drawn) = salt.as_bytes().split_at(shadowsocks::wire::MAX_PREFIX);
-        self.seeds.add(ReplayMode::Strict, drawn, peer.ip(), SystemTime::now()).is_accepted()
+        self.admit_bytes(drawn, peer)
+    }
+
+    /// Whether a proof that must come only once may be used.
+    pub(crate) fn admit_bytes(&self, proof: &[u8], peer: Remote) -> bool {
+        self.seeds.add(ReplayMode::Strict, proof, peer.ip(), SystemTime::now()).is_accepted()
     }
 
     /// Whether no preamble with this seed will be admitted.

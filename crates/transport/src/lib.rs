@@ -11,6 +11,7 @@ mod plan;
 pub mod shadowsocks;
 mod stream;
 pub mod tcp;
+pub mod tls;
 
 pub use address::{Endpoint, Remote};
 pub use listen::{Accepted, ConnFacts, Listen};

@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("api_requests", protocol::api_requests),
     ("cbor", protocol::cbor),
     ("client_config", programs::client_config),
+    ("client_hello", transport::client_hello),
     ("direct_tcpip", ssh::direct_tcpip),
     ("forward_destination", programs::forward_destination),
     ("host_key", ssh::host_key),

@@ -2,6 +2,7 @@
 
 use culvert_transport::shadowsocks::wire::Opener;
 use culvert_transport::shadowsocks::{Key, Salt};
+use culvert_transport::tls::{ClientHello, HelloError, HelloReader};
 
 /// The password and the salt of the committed inputs.
 pub(crate) const SHADOWSOCKS_KEY: &str = "fuzzing key";
@@ -32,4 +33,21 @@ fn open(data: &[u8], piece: usize) -> (Vec<u8>, bool) {
         }
     }
     (plain, true)
+}
+
+/// The beginning of a connection to a TLS port.
+pub(crate) fn client_hello(data: &[u8]) {
+    let whole = read_hello(data, data.len().max(1));
+    assert_eq!(whole, read_hello(data, 1), "pieces read otherwise than the whole");
+    assert_eq!(whole, read_hello(data, 7), "pieces read otherwise than the whole");
+}
+
+fn read_hello(data: &[u8], piece: usize) -> Result<Option<ClientHello>, HelloError> {
+    let mut reader = HelloReader::default();
+    for piece in data.chunks(piece) {
+        if let Some(hello) = reader.receive(piece)? {
+            return Ok(Some(hello));
+        }
+    }
+    Ok(None)
 }

@@ -41,8 +41,12 @@ pub(crate) enum Protocols {
     OnlySsh,
     /// Only the Shadowsocks stream.
     OnlyShadowsocks,
+    /// Only TLS.
+    OnlyTls,
     /// Those that begin with a secret.
     Obfuscated,
+    /// Those of them that the reference answers to nobody else.
+    Silent,
     /// Those whose key exchange the harness can read.
     Readable,
 }
@@ -78,10 +82,14 @@ impl Case {
             Protocols::OnlyOssh => protocol == Protocol::Ossh,
             Protocols::OnlySsh => protocol == Protocol::Ssh,
             Protocols::OnlyShadowsocks => protocol == Protocol::Shadowsocks,
+            Protocols::OnlyTls => protocol == Protocol::Tls,
             Protocols::Obfuscated => protocol != Protocol::Ssh,
-            Protocols::Readable => protocol != Protocol::Shadowsocks,
+            Protocols::Silent => matches!(protocol, Protocol::Ossh | Protocol::Shadowsocks),
+            Protocols::Readable => matches!(protocol, Protocol::Ossh | Protocol::Ssh),
         };
-        pairing_fits && protocol_fits
+        // Our client does not speak it yet.
+        let spoken = protocol != Protocol::Tls || !ours[0];
+        pairing_fits && protocol_fits && spoken
     }
 }
 

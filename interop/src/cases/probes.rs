@@ -16,9 +16,11 @@ use crate::scenario::{ClientPlan, Server, Setting};
 
 pub(super) const CASES: &[Case] = &[
     case("probes", probes).over(Protocols::OnlyOssh),
+    case("tls_probes", probes).over(Protocols::OnlyTls).only(Applies::OurServer),
     // The reference resets such connections when they have sent 69 bytes.
     case("shadowsocks_probes", probes).over(Protocols::OnlyShadowsocks).only(Applies::OurServer),
-    case("replayed_preamble", replayed_preamble).over(Protocols::Obfuscated),
+    case("replayed_preamble", replayed_preamble).over(Protocols::Silent),
+    case("replayed_hello", replayed_preamble).over(Protocols::OnlyTls).only(Applies::OurServer),
     case("replay_after_restart", replay_after_restart).over(Protocols::Obfuscated).only(Applies::OurServer),
     case("probes_are_held", probes_are_held).over(Protocols::Obfuscated).only(Applies::OurServer).when_long(),
 ];

@@ -37,7 +37,7 @@ pub const DEFAULT_FILE: &str = "psiphond.config";
 
 /// The tunnel protocols that this build can listen for.
 pub const SUPPORTED: &[TunnelProtocol] =
-    &[TunnelProtocol::SSH, TunnelProtocol::OSSH, TunnelProtocol::SHADOWSOCKS_OSSH];
+    &[TunnelProtocol::SSH, TunnelProtocol::OSSH, TunnelProtocol::SHADOWSOCKS_OSSH, TunnelProtocol::TLS_OSSH];
 
 /// Everything that the files say. Parts are handed to those who use them; nobody is given the whole.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub struct ServerConfig {
     pub obfuscated_ssh_key: Option<Secret>,
     /// The password of Shadowsocks streams; always there when they are listened for.
     pub shadowsocks_key: Option<Secret>,
+    /// Always there when TLS-OSSH is listened for.
+    pub tls: Option<TlsConfig>,
     /// What to answer a client's prefix with, by the name that the client says.
     pub prefix_specs: BTreeMap<String, PrefixSpec>,
     pub egress: EgressConfig,
@@ -62,6 +64,17 @@ pub struct ServerConfig {
     pub own_entries: BTreeMap<String, ServerEntry>,
     /// Where to keep what must survive a restart.
     pub state_directory: PathBuf,
+}
+
+/// What TLS-OSSH needs.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// What clients prove to have.
+    pub key: Secret,
+    /// Clients prove it in the older form, which a recorded ClientHello can repeat for ever.
+    pub legacy_passthrough: bool,
+    /// Who serves all others, `host:port`.
+    pub site: Option<String>,
 }
 
 /// One protocol to listen for.

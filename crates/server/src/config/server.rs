@@ -21,7 +21,7 @@ use super::schema::Key;
 use super::server_keys as keys;
 use super::{
     EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig, SshConfig,
-    data_files, tactics, traffic_rules,
+    TlsConfig, data_files, tactics, traffic_rules,
 };
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
@@ -60,6 +60,7 @@ fn understand(
     let listeners = listeners(&mut document, &members);
     let log = log(&mut document, &members);
     let ssh = ssh(&mut document, &members);
+    let tls = tls(&mut document, &members);
     let egress = egress(&mut document, &members);
     let (traffic_rules, prefix_specs) = match read_data {
         Some(read) => read(&mut document, &members, strictness),
@@ -77,6 +78,7 @@ fn understand(
         log,
         ssh,
         obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
+        tls,
         shadowsocks_key: members.text(&keys::SHADOWSOCKS_KEY).map(Secret::new),
         prefix_specs,
         egress,
@@ -151,6 +153,7 @@ fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &
         |wanted: fn(&TunnelProtocol) -> bool| listeners.iter().map(|(protocol, _)| *protocol).find(wanted);
     let obfuscated = first_of(|it| it.obfuscates_ssh());
     let shadowsocks = first_of(|it| it.base() == BaseProtocol::Shadowsocks);
+    let tls = first_of(|it| it.base() == BaseProtocol::TlsOssh);
     let has_version = members.text(&keys::OBFUSCATED_SSH_KEY).is_some();
     let needed = [
         (Some(first), &keys::SSH_PRIVATE_KEY),
@@ -159,6 +162,7 @@ fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &
         ((!has_version).then_some(first), &keys::SSH_SERVER_VERSION),
         (obfuscated, &keys::OBFUSCATED_SSH_KEY),
         (shadowsocks, &keys::SHADOWSOCKS_KEY),
+        (tls, &keys::MEEK_OBFUSCATED_KEY),
     ];
     for (needed_by, key) in needed {
         if needed_by.is_some() && members.text(key).is_none() {
@@ -230,6 +234,34 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
         rekey_bytes,
         window_memory,
     })
+}
+
+fn tls(document: &mut Document<'_>, members: &Members<'_>) -> Option<TlsConfig> {
+    let key = &keys::TUNNEL_PROTOCOL_PASSTHROUGH_ADDRESSES;
+    let mut site = None;
+    for (name, address) in members.object(key) {
+        let address = address.as_str().unwrap_or_default();
+        let problem = match protocol(name) {
+            Err(problem) => problem,
+            Ok(protocol) if protocol != TunnelProtocol::TLS_OSSH => Problem::UnsupportedProtocol { protocol },
+            Ok(_) if !is_host_and_port(address) => Problem::NotAnAddressAndPort { found: address.to_owned() },
+            Ok(_) => {
+                site = Some(address.to_owned());
+                continue;
+            }
+        };
+        document.find(&[Step::from(key.name), Step::Key(name.clone())], problem);
+    }
+    Some(TlsConfig {
+        key: Secret::new(members.text(&keys::MEEK_OBFUSCATED_KEY)?),
+        legacy_passthrough: members.flag(&keys::LEGACY_PASSTHROUGH),
+        site,
+    })
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {

@@ -41,6 +41,9 @@ server_keys! {
     SSH_REKEY_BYTES = Key::applied("SSHRekeyBytes", Integer);
     OBFUSCATED_SSH_KEY = Key::applied("ObfuscatedSSHKey", Text);
     SHADOWSOCKS_KEY = Key::applied("ShadowsocksKey", Text);
+    MEEK_OBFUSCATED_KEY = Key::applied("MeekObfuscatedKey", Text);
+    TUNNEL_PROTOCOL_PASSTHROUGH_ADDRESSES = Key::applied("TunnelProtocolPassthroughAddresses", TextMap);
+    LEGACY_PASSTHROUGH = Key::applied("LegacyPassthrough", Flag);
     // How long somebody without the key is kept waiting at most. Default and 0: until they leave.
     PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer);
     // Memory for windows of channels, all tunnels together.
@@ -77,12 +80,9 @@ server_keys! {
 
     // Keys of protocols that this build does not run do no harm and need no note: generated files may hold them.
     Key::moot("MeekCookieEncryptionPrivateKey", Text);
-    Key::moot("MeekObfuscatedKey", Text);
     Key::later("EnableGQUIC", Flag);
 
     // Anti-probing and meek.
-    Key::later("TunnelProtocolPassthroughAddresses", TextMap);
-    Key::later("LegacyPassthrough", Flag);
     Key::later("MeekProhibitedHeaders", TextList);
     Key::later("MeekRequiredHeaders", TextMap);
     Key::later("MeekRequiredHeadersNonStrict", Flag);

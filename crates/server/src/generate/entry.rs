@@ -30,6 +30,9 @@ impl EntryParts<'_> {
         fields.set("sshHostKey", BASE64.encode(identity.host_key.public_blob()));
         fields.set("sshObfuscatedKey", identity.obfuscated_key.as_str());
         fields.set("sshShadowsocksKey", identity.shadowsocks_key.as_str());
+        if self.listeners.use_tls() {
+            fields.set("meekObfuscatedKey", identity.meek_obfuscated_key.as_str());
+        }
         let mut capabilities = vec![Value::from(SSH_API_REQUESTS)];
         for (protocol, port) in self.listeners.iter() {
             capabilities.push(protocol.capability().into());

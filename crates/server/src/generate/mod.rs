@@ -122,6 +122,11 @@ impl Listeners {
         Ok(Self(listeners))
     }
 
+    /// Whether a client proves itself in a ClientHello.
+    fn use_tls(&self) -> bool {
+        self.iter().any(|(protocol, _)| protocol == TunnelProtocol::TLS_OSSH)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (TunnelProtocol, u16)> {
         self.0.iter().copied()
     }
@@ -161,6 +166,7 @@ struct Identity {
     password: Zeroizing<String>,
     obfuscated_key: Zeroizing<String>,
     shadowsocks_key: Zeroizing<String>,
+    meek_obfuscated_key: Zeroizing<String>,
     web_secret: Zeroizing<String>,
     discovery_key: Zeroizing<String>,
     tactics: TacticsKeys,
@@ -186,6 +192,7 @@ impl Identity {
             password: random_hex(SECRET)?,
             obfuscated_key: random_hex(SECRET)?,
             shadowsocks_key: random_hex(SECRET)?,
+            meek_obfuscated_key: random_hex(SECRET)?,
             web_secret: random_hex(SECRET)?,
             discovery_key: random_base64(SECRET)?,
             tactics,
@@ -242,6 +249,11 @@ fn main_file(options: &Options, identity: &Identity, tag: &str, line: &str) -> R
         (keys::SSH_PASSWORD, (*identity.password).clone().into()),
         (keys::OBFUSCATED_SSH_KEY, (*identity.obfuscated_key).clone().into()),
         (keys::SHADOWSOCKS_KEY, (*identity.shadowsocks_key).clone().into()),
+    ]);
+    if options.listeners.use_tls() {
+        members.push((keys::MEEK_OBFUSCATED_KEY, (*identity.meek_obfuscated_key).clone().into()));
+    }
+    members.extend([
         (keys::MEEK_PROXY_FORWARDED_FOR_HEADERS, Json::Value(Value::from(vec!["X-Forwarded-For"]))),
         (keys::UDP_INTERCEPT_UDPGW_SERVER_ADDRESS, "127.0.0.1:7300".into()),
         (keys::DNS_RESOLVER_IP_ADDRESS, "8.8.8.8".into()),

@@ -10,6 +10,7 @@ pub(crate) mod registry;
 pub(crate) mod report;
 mod shadowsocks;
 mod stranger;
+pub(crate) mod tls;
 mod tunnel;
 
 use std::sync::Arc;
@@ -40,8 +41,15 @@ pub(crate) struct Arrival {
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
-    let stream = match &services.shadowsocks_key {
-        Some(key) if arrival.protocol.base() == BaseProtocol::Shadowsocks => {
+    let stream = match (arrival.protocol.base(), &services.shadowsocks_key, &services.tls) {
+        (BaseProtocol::TlsOssh, _, Some(tls)) => {
+            let introduced = tls::introduce(stream, arrival, tls, &services, &mut stopping);
+            match Box::pin(introduced).await {
+                Some(stream) => stream,
+                None => return,
+            }
+        }
+        (BaseProtocol::Shadowsocks, Some(key), _) => {
             let introduced = shadowsocks::introduce(stream, arrival, key, &services, &mut stopping);
             match Box::pin(introduced).await {
                 Some(stream) => stream,

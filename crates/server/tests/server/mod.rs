@@ -80,6 +80,11 @@ impl Server {
         }
     }
 
+    /// Where a protocol is listened for that the config was told of.
+    pub(crate) fn address(&self, protocol: TunnelProtocol) -> SocketAddr {
+        address_of(&self.log, protocol)
+    }
+
     pub(crate) fn events(&self, name: &str) -> Vec<Value> {
         let lines = self.log.text();
         let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

@@ -62,7 +62,7 @@ fn a_server_configuration_with_mistakes() {
     let (text, verdict) = checked("psiphond.config", text);
     for line in [
         "psiphond.config:2:3: ServerIPAddress: \"localhost\" is not an IP address: use one such as 192.0.2.1 or 2001:db8::1\n",
-        "psiphond.config:3:38: TunnelProtocolPorts.OSHS: \"OSHS\" is not a tunnel protocol (did you mean OSSH?); this build runs SSH, OSSH\n",
+        "psiphond.config:3:38: TunnelProtocolPorts.OSHS: \"OSHS\" is not a tunnel protocol (did you mean OSSH?); this build runs SSH, OSSH, ",
         "psiphond.config:4:3: LogLevl: unknown setting (did you mean LogLevel?)\n",
         "psiphond.config:5:3: LogLevel: must be ",
         "psiphond.config: SSHPrivateKey: is required",

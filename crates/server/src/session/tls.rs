@@ -1,0 +1,199 @@
+//! Who has not shown yet that it has the key of TLS-OSSH. Without a proof in its ClientHello a peer is served by the site that the configuration
+//! names, with every byte, pause and end of that site; or, where none is named, kept waiting in silence like all strangers (`hold`). Nothing of
+//! this server's own is sent before the proof. Source: PROTOCOL.md 2.4, TRANSPORTS.md 1.3.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use culvert_transport::Stream;
+use culvert_transport::tls::{ClientHello, HelloReader, PassthroughKey, TlsServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::stranger::{NOT_BEFORE, must_leave};
+use super::{Arrival, Stopping, stopped};
+use crate::hold;
+use crate::services::Services;
+
+/// How long the site is not asked for a peer that says nothing. A client's ClientHello is there by then.
+const EARLY: Duration = Duration::from_millis(100);
+/// The handshake behind a proof, where the configuration sets no limit.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+const PIECE: usize = 16 * 1024;
+
+/// What TLS-OSSH needs.
+pub(crate) struct TlsService {
+    pub(crate) key: PassthroughKey,
+    pub(crate) server: TlsServer,
+    /// The site for everybody else, `host:port`.
+    pub(crate) site: Option<String>,
+}
+
+/// What was made of a connection's beginning.
+enum Verdict {
+    Client,
+    /// With what a log says of it.
+    Stranger(&'static str),
+    /// It ended before anything could be said.
+    Ended,
+}
+
+/// The stream inside TLS, where the preamble begins. `None`: there is none, and the connection is closed.
+pub(super) async fn introduce(
+    mut stream: Stream,
+    arrival: Arrival,
+    tls: &TlsService,
+    services: &Services,
+    stopping: &mut Stopping,
+) -> Option<Stream> {
+    let mut judge = Judge { reader: HelloReader::default(), tls, services, arrival };
+    let verdict = match &tls.site {
+        None => {
+            let mut ticket = services.held.enter();
+            let deadline = services.handshakes.probe_hold.map(|limit| arrival.at + limit);
+            let verdict = tokio::select! {
+                verdict = judge.listen(&mut stream) => verdict,
+                () = must_leave(&mut ticket, deadline, stopping) => {
+                    hold::close(stream).await;
+                    return None;
+                }
+            };
+            if let Verdict::Stranger(why) = verdict {
+                services.irregular.record(arrival.protocol, arrival.port, why);
+                drop(judge);
+                let not_before = Instant::now() + NOT_BEFORE;
+                hold::drain(stream, not_before, must_leave(&mut ticket, deadline, stopping)).await;
+                return None;
+            }
+            verdict
+        }
+        Some(site) => tokio::select! {
+            verdict = judge.beside_site(&mut stream, site) => verdict,
+            () = stopped(stopping) => return None,
+        },
+    };
+    match verdict {
+        Verdict::Client => {
+            let limit = services.handshakes.duration.unwrap_or(HANDSHAKE);
+            let accepting = tls.server.accept(judge.reader.into_received(), stream);
+            timeout(limit, accepting).await.ok()?.ok()
+        }
+        // Served by the site, to the end.
+        Verdict::Stranger(_) | Verdict::Ended => None,
+    }
+}
+
+struct Judge<'s> {
+    reader: HelloReader,
+    tls: &'s TlsService,
+    services: &'s Services,
+    arrival: Arrival,
+}
+
+impl Judge<'_> {
+    /// `None`: it cannot be told yet.
+    fn look(&mut self, bytes: &[u8]) -> Option<Verdict> {
+        match self.reader.receive(bytes) {
+            Ok(None) => None,
+            Ok(Some(hello)) => Some(self.verdict(&hello)),
+            Err(_) => Some(Verdict::Stranger("invalid TLS ClientHello")),
+        }
+    }
+
+    fn verdict(&self, hello: &ClientHello) -> Verdict {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let proved = self.tls.key.verifies(&hello.random, i64::try_from(now).unwrap_or(i64::MAX));
+        if !proved || !hello.offers_tls13 {
+            return Verdict::Stranger("invalid TLS client random");
+        }
+        match self.services.ssh.admit_bytes(&hello.random, self.arrival.peer) {
+            true => Verdict::Client,
+            false => Verdict::Stranger("replayed TLS client random"),
+        }
+    }
+
+    /// Reads until it can be told.
+    async fn listen(&mut self, stream: &mut Stream) -> Verdict {
+        let mut space = vec![0; PIECE];
+        loop {
+            match stream.read(&mut space).await {
+                Ok(0) | Err(_) => return Verdict::Ended,
+                Ok(read) => {
+                    if let Some(verdict) = self.look(space.get(..read).unwrap_or_default()) {
+                        return verdict;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same, while the site sees all that the peer sends but the end of a client's ClientHello, and answers.
+    async fn beside_site(&mut self, stream: &mut Stream, site: &str) -> Verdict {
+        let mut space = vec![0; PIECE];
+        let early = match timeout(EARLY, stream.read(&mut space)).await {
+            Ok(Ok(0) | Err(_)) => return Verdict::Ended,
+            Ok(Ok(read)) => self.look(space.get(..read).unwrap_or_default()),
+            Err(_) => None,
+        };
+        if let Some(Verdict::Client) = early {
+            return Verdict::Client;
+        }
+        drop(space);
+        self.record(early.as_ref());
+        let verdict = self.serve_by_site(stream, site, early.is_some()).await;
+        verdict.unwrap_or(Verdict::Ended)
+    }
+
+    fn record(&self, verdict: Option<&Verdict>) {
+        if let Some(Verdict::Stranger(why)) = verdict {
+            self.services.irregular.record(self.arrival.protocol, self.arrival.port, why);
+        }
+    }
+
+    async fn serve_by_site(&mut self, stream: &mut Stream, site: &str, judged: bool) -> io::Result<Verdict> {
+        let mut origin = TcpStream::connect(site).await?;
+        origin.set_nodelay(true)?;
+        origin.write_all(self.reader.received()).await?;
+        if !judged {
+            match self.until_judged(stream, &mut origin).await? {
+                Verdict::Client => return Ok(Verdict::Client),
+                verdict => self.record(Some(&verdict)),
+            }
+        }
+        copy_bidirectional(stream, &mut origin).await?;
+        Ok(Verdict::Ended)
+    }
+
+    /// Ends with the peer's direction, too, whose end the site has then not been told.
+    async fn until_judged(&mut self, stream: &mut Stream, origin: &mut TcpStream) -> io::Result<Verdict> {
+        let (mut sent, mut answered) = (vec![0; PIECE], vec![0; PIECE]);
+        loop {
+            tokio::select! {
+                read = stream.read(&mut sent) => {
+                    let bytes = sent.get(..read?).unwrap_or_default();
+                    if bytes.is_empty() {
+                        return Ok(Verdict::Ended);
+                    }
+                    let verdict = self.look(bytes);
+                    if let Some(Verdict::Client) = verdict {
+                        return Ok(Verdict::Client);
+                    }
+                    origin.write_all(bytes).await?;
+                    if let Some(verdict) = verdict {
+                        return Ok(verdict);
+                    }
+                }
+                // Whoever has been answered is the site's.
+                read = origin.read(&mut answered) => {
+                    let bytes = answered.get(..read?).unwrap_or_default();
+                    stream.write_all(bytes).await?;
+                    if bytes.is_empty() {
+                        stream.shutdown().await?;
+                    }
+                    return Ok(Verdict::Stranger("invalid TLS ClientHello"));
+                }
+            }
+        }
+    }
+}
