@@ -43,6 +43,9 @@ pub(crate) async fn open_flow(
     }
 }
 
+/// The peer's SSH connection has no room for what opens carry, and does not know the text. RFC 4254 section 5.1.
+const RESOURCE_SHORTAGE: u32 = 4;
+
 async fn open_carrying(
     tunnel: &ActiveTunnel,
     destination: &Destination,
@@ -52,7 +55,9 @@ async fn open_carrying(
     let lost_before = tunnel.handle.end().is_some();
     let (mut channel, behind) = match open_channel(tunnel, destination, carried).await {
         Ok(channel) => (channel, [&[], rest]),
-        Err(ChannelFailure::Refused { description, .. }) if description == NO_ROOM_TEXT.as_bytes() => {
+        Err(ChannelFailure::Refused { reason, description })
+            if reason == RESOURCE_SHORTAGE || description == NO_ROOM_TEXT.as_bytes() =>
+        {
             let again = open_channel(tunnel, destination, b"").await;
             (again.map_err(|failure| NotOpened::new(failure, true))?, [carried, rest])
         }
