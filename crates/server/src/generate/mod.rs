@@ -8,10 +8,13 @@ pub(crate) mod json;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use culvert_obfuscation::server_identification;
+use culvert_obfuscation::{Seed, ServerSeedLabel, server_identification};
 use culvert_protocol::server_entry::DecodeError;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_ssh::Role;
 use culvert_ssh::host_key::{HostKey, HostKeyError};
+use culvert_ssh::kexinit::{self, OfferPolicy};
+use culvert_ssh::names::KexName;
 use data_encoding::BASE64;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -190,7 +193,7 @@ impl Identity {
             host_key: HostKey::generate()?,
             user: format!("psiphon_{}", *random_hex(USER_NAME_SUFFIX)?),
             password: random_hex(SECRET)?,
-            obfuscated_key: random_hex(SECRET)?,
+            obfuscated_key: obfuscated_key()?,
             shadowsocks_key: random_hex(SECRET)?,
             meek_obfuscated_key: random_hex(SECRET)?,
             web_secret: random_hex(SECRET)?,
@@ -198,6 +201,28 @@ impl Identity {
             tactics,
         })
     }
+}
+
+/// A key from which plain SSH draws lists with a key exchange that is spoken here: about one in 4000 leaves only group exchange and
+/// SHA-1. PROTOCOL.md 3.3.2.
+fn obfuscated_key() -> Result<Zeroizing<String>, KeyMaterialError> {
+    loop {
+        let key = random_hex(SECRET)?;
+        if has_key_exchange(key.as_bytes()) {
+            return Ok(key);
+        }
+    }
+}
+
+fn has_key_exchange(key: &[u8]) -> bool {
+    let policy = OfferPolicy {
+        role: Role::Server,
+        no_encrypt_then_mac: false,
+        seed: Some(Seed::for_server(key, ServerSeedLabel::KeyExchange)),
+        peer_seed: None,
+        host_key_names: OfferPolicy::rsa_host_key_names(),
+    };
+    kexinit::offer(&policy, true).kex.iter().any(|name| KexName::parse(name).is_some())
 }
 
 /// Makes keys and composes the files. Takes a noticeable time, for the RSA key.

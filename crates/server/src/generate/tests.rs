@@ -125,3 +125,10 @@ fn impossible_listeners_are_refused_by_name() {
     let unusable = Options { address: "0.0.0.0".parse().unwrap(), ..options(&folder, &["OSSH:1"]) };
     assert!(generate(&unusable).unwrap_err().to_string().starts_with("0.0.0.0 cannot be dialled"));
 }
+
+#[test]
+fn keys_that_leave_no_key_exchange_are_known() {
+    let keys = (0..20_000_u32).map(|n| n.to_string());
+    let useless = keys.filter(|key| !has_key_exchange(key.as_bytes())).count();
+    assert!((1..100).contains(&useless), "{useless}");
+}
