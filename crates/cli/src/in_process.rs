@@ -78,8 +78,10 @@ impl<E: std::error::Error + Send + 'static> Part<E> {
 
     async fn stop(self) {
         drop(self.stop);
-        // What does not end in time ends with the process.
-        let _ = timeout(STOP, self.ended).await;
+        // What does not end in time ends with the process; what has told its end has ended.
+        if !self.ended.is_terminated() {
+            let _ = timeout(STOP, self.ended).await;
+        }
     }
 }
 

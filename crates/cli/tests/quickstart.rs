@@ -38,8 +38,8 @@ impl Drop for Temporary {
 }
 
 #[test]
-fn moves_data_over_both_protocols_and_leaves_nothing() {
-    let temporary = Temporary::new("both");
+fn moves_data_over_each_protocol_and_leaves_nothing() {
+    let temporary = Temporary::new("each");
     let output = temporary.run("--megabytes 2 --protocol all").output().unwrap();
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{out}\n{err}");
@@ -51,14 +51,16 @@ fn moves_data_over_both_protocols_and_leaves_nothing() {
         "bytes came through the SOCKS5 proxy",
         "bytes came through the HTTP proxy",
     ] {
-        assert_eq!(out.matches(part).count(), 2, "{part} in {out}");
+        assert_eq!(out.matches(part).count(), 3, "{part} in {out}");
     }
-    for part in ["\n  protocol      SSH\n", "\n  protocol      OSSH\n"] {
+    for part in
+        ["\n  protocol      SSH\n", "\n  protocol      OSSH\n", "\n  protocol      SHADOWSOCKS-OSSH\n"]
+    {
         assert!(out.contains(part), "{part} in {out}");
     }
     for known in ["  key exchange  ", "  cipher        "] {
         let values: Vec<_> = out.lines().filter_map(|line| line.strip_prefix(known)).collect();
-        assert!(values.len() == 2 && values.iter().all(|value| value.contains('-')), "{values:?}");
+        assert!(values.len() == 3 && values.iter().all(|value| value.contains('-')), "{values:?}");
     }
     assert_eq!(temporary.names(), Vec::<String>::new());
 }

@@ -1,8 +1,8 @@
 //! The verb `quickstart`: its arguments. What it does is in [`crate::quickstart`].
 
+use culvert_client::SPOKEN;
 use culvert_protocol::TunnelProtocol;
 use culvert_protocol::json_position::near_name;
-use culvert_server::config::SUPPORTED;
 
 use super::Verb;
 use crate::exit::Failure;
@@ -80,15 +80,15 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     };
     let protocols = match arguments.text(&PROTOCOL) {
         None => vec![TunnelProtocol::OSSH],
-        Some("all") => SUPPORTED.to_vec(),
+        Some("all") => SPOKEN.to_vec(),
         Some(name) => vec![protocol(name)?],
     };
     Ok(Plan { megabytes, protocols, keep: arguments.is_on(&KEEP) })
 }
 
 fn protocol(name: &str) -> Result<TunnelProtocol, Failure> {
-    let names = || SUPPORTED.iter().map(|protocol| protocol.name());
-    let found = SUPPORTED.iter().find(|protocol| protocol.name() == name);
+    let names = || SPOKEN.iter().map(|protocol| protocol.name());
+    let found = SPOKEN.iter().find(|protocol| protocol.name() == name);
     found.copied().ok_or_else(|| {
         let near = near_name(name, names()).map(|near| format!(" (did you mean {near}?)"));
         let all = names().collect::<Vec<_>>().join(", ");
@@ -108,7 +108,7 @@ mod tests {
         let planned = |line: &str| plan(&VERB.syntax.parse(line.split_whitespace()).unwrap()).unwrap();
         let default = Plan { megabytes: 200, protocols: vec![TunnelProtocol::OSSH], keep: false };
         assert_eq!(planned(""), default);
-        let other = Plan { megabytes: 3, protocols: SUPPORTED.to_vec(), keep: true };
+        let other = Plan { megabytes: 3, protocols: SPOKEN.to_vec(), keep: true };
         assert_eq!(planned("-keep --megabytes=3 -protocol all"), other);
         assert_eq!(planned("--protocol SSH").protocols, [TunnelProtocol::SSH]);
     }
