@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// Strangers kept waiting at once, 3 KiB each. The oldest makes room for a new one.
 const MOST_HELD: usize = 16_384;
 /// Bytes thrown away at a time; on the stack, so that a silent peer costs none.
-const DRAIN: usize = 4096;
+pub(crate) const DRAIN: usize = 4096;
 /// How long the peer gets to end its direction after we ended ours.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -97,6 +97,22 @@ pub(crate) async fn close(mut stream: Stream) {
     };
     // However it ends, nothing is left to be done.
     let _ = timeout(FAREWELL, farewell).await;
+}
+
+/// Reads a piece and hands it on; `None` when the peer has ended its direction. The room is on the stack, so that a silent
+/// peer costs none.
+pub(crate) async fn receive<T>(
+    stream: &mut Stream,
+    mut take: impl FnMut(&[u8]) -> T,
+) -> io::Result<Option<T>> {
+    poll_fn(|cx| {
+        let mut space = [0; DRAIN];
+        let mut buffer = ReadBuf::new(&mut space);
+        std::task::ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        let filled = buffer.filled();
+        Poll::Ready(Ok((!filled.is_empty()).then(|| take(filled))))
+    })
+    .await
 }
 
 async fn discard(stream: &mut Stream) -> io::Result<()> {

@@ -60,7 +60,8 @@ fn understand(
     let listeners = listeners(&mut document, &members);
     let log = log(&mut document, &members);
     let ssh = ssh(&mut document, &members);
-    let tls = tls(&mut document, &members);
+    let uses_tls = listeners.iter().any(|(protocol, _)| *protocol == TunnelProtocol::TLS_OSSH);
+    let tls = tls(&mut document, &members).filter(|_| uses_tls);
     let egress = egress(&mut document, &members);
     let (traffic_rules, prefix_specs) = match read_data {
         Some(read) => read(&mut document, &members, strictness),

@@ -2,17 +2,14 @@
 //! silent, slow or wrong, whether its preamble was judged or not. Only a little of it is kept in memory: the SSH connection begins behind
 //! the preamble. Source: PROTOCOL.md 2.4.
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use culvert_obfuscation::{
     Evidence, Keyword, ObfuscatorSeed, PreambleError, PreambleProgress, PreambleReader, ServerPreamble,
 };
 use culvert_transport::Stream;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Arrival, Stopping, stopped};
@@ -20,8 +17,6 @@ use crate::budget::{Account, Turn};
 use crate::hold::{self, Ticket};
 use crate::services::Services;
 
-/// Bytes read at a time; on the stack, so that a silent peer costs none.
-const PIECE: usize = 4096;
 /// How long a connection waits for its derivation. Clients have given up by then.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A peer that ends its direction sees our end no sooner than this after the last that it sent; by then a derivation is done, if there was
@@ -176,7 +171,7 @@ impl<'s> Stranger<'s> {
             // Reading comes first: who has ended already is not worth a derivation.
             progress = tokio::select! {
                 biased;
-                received = receive(stream, &mut self.reader) => match received? {
+                received = hold::receive(stream, |bytes| self.reader.receive(bytes)) => match received? {
                     Some(next) => {
                         self.heard = Instant::now();
                         next?
@@ -237,26 +232,6 @@ impl Trial<'_> {
             }
         }
     }
-}
-
-/// The next bytes; `None` when the peer has ended its direction.
-async fn receive(
-    stream: &mut Stream,
-    reader: &mut PreambleReader,
-) -> io::Result<Option<Result<PreambleProgress, PreambleError>>> {
-    poll_fn(|cx| poll_receive(stream, reader, cx)).await
-}
-
-fn poll_receive(
-    stream: &mut Stream,
-    reader: &mut PreambleReader,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Option<Result<PreambleProgress, PreambleError>>>> {
-    let mut space = [0; PIECE];
-    let mut buffer = ReadBuf::new(&mut space);
-    std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-    let filled = buffer.filled();
-    Poll::Ready(Ok((!filled.is_empty()).then(|| reader.receive(filled))))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Door {
 
     /// A connection of the peer with this number; whether it got in.
     fn connect(&self, peer: u32) -> (DuplexStream, JoinHandle<bool>) {
-        let (ours, theirs) = duplex(PIECE);
+        let (ours, theirs) = duplex(hold::DRAIN);
         let arrival = Arrival {
             protocol: TunnelProtocol::OSSH,
             port: 1,

@@ -59,9 +59,10 @@ pub(super) async fn introduce(
                     return None;
                 }
             };
-            if let Verdict::Stranger(why) = verdict {
-                services.irregular.record(arrival.protocol, arrival.port, why);
+            if !matches!(verdict, Verdict::Client) {
+                judge.record(&verdict);
                 drop(judge);
+                // Whoever has ended meanwhile sees our end as late as all others.
                 let not_before = Instant::now() + NOT_BEFORE;
                 hold::drain(stream, not_before, must_leave(&mut ticket, deadline, stopping)).await;
                 return None;
@@ -115,38 +116,34 @@ impl Judge<'_> {
 
     /// Reads until it can be told.
     async fn listen(&mut self, stream: &mut Stream) -> Verdict {
-        let mut space = vec![0; PIECE];
         loop {
-            match stream.read(&mut space).await {
-                Ok(0) | Err(_) => return Verdict::Ended,
-                Ok(read) => {
-                    if let Some(verdict) = self.look(space.get(..read).unwrap_or_default()) {
-                        return verdict;
-                    }
-                }
+            match hold::receive(stream, |bytes| self.look(bytes)).await {
+                Ok(None) | Err(_) => return Verdict::Ended,
+                Ok(Some(None)) => {}
+                Ok(Some(Some(verdict))) => return verdict,
             }
         }
     }
 
     /// The same, while the site sees all that the peer sends but the end of a client's ClientHello, and answers.
     async fn beside_site(&mut self, stream: &mut Stream, site: &str) -> Verdict {
-        let mut space = vec![0; PIECE];
-        let early = match timeout(EARLY, stream.read(&mut space)).await {
-            Ok(Ok(0) | Err(_)) => return Verdict::Ended,
-            Ok(Ok(read)) => self.look(space.get(..read).unwrap_or_default()),
+        let early = match timeout(EARLY, hold::receive(stream, |bytes| self.look(bytes))).await {
+            Ok(Ok(None) | Err(_)) => return Verdict::Ended,
+            Ok(Ok(Some(early))) => early,
             Err(_) => None,
         };
         if let Some(Verdict::Client) = early {
             return Verdict::Client;
         }
-        drop(space);
-        self.record(early.as_ref());
+        if let Some(verdict) = &early {
+            self.record(verdict);
+        }
         let verdict = self.serve_by_site(stream, site, early.is_some()).await;
         verdict.unwrap_or(Verdict::Ended)
     }
 
-    fn record(&self, verdict: Option<&Verdict>) {
-        if let Some(Verdict::Stranger(why)) = verdict {
+    fn record(&self, verdict: &Verdict) {
+        if let Verdict::Stranger(why) = verdict {
             self.services.irregular.record(self.arrival.protocol, self.arrival.port, why);
         }
     }
@@ -158,7 +155,7 @@ impl Judge<'_> {
         if !judged {
             match self.until_judged(stream, &mut origin).await? {
                 Verdict::Client => return Ok(Verdict::Client),
-                verdict => self.record(Some(&verdict)),
+                verdict => self.record(&verdict),
             }
         }
         copy_bidirectional(stream, &mut origin).await?;
