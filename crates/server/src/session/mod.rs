@@ -39,36 +39,40 @@ pub(crate) struct Arrival {
     pub(crate) at: Instant,
 }
 
-/// Serves one connection to its end.
+/// Serves one TCP connection to its end.
 pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
     let stream = match (arrival.protocol.base(), &services.shadowsocks_key, &services.tls) {
         (BaseProtocol::TlsOssh, _, Some(tls)) => {
             let introduced = tls::introduce(stream, arrival, tls, &services, &mut stopping);
-            match Box::pin(introduced).await {
-                Some(stream) => stream,
-                None => return,
-            }
+            Box::pin(introduced).await
         }
         (BaseProtocol::Shadowsocks, Some(key), _) => {
             let introduced = shadowsocks::introduce(stream, arrival, key, &services, &mut stopping);
-            match Box::pin(introduced).await {
-                Some(stream) => stream,
-                None => return,
-            }
+            Box::pin(introduced).await
         }
-        _ => stream,
+        _ => Some(stream),
     };
+    if let Some(stream) = stream {
+        serve_inside(stream, arrival, &services, &mut stopping).await;
+    }
+}
+
+/// Serves the stream that a transport carries, where the preamble begins or, without one, SSH.
+pub(crate) async fn serve_inside(
+    stream: Stream,
+    arrival: Arrival,
+    services: &Services,
+    stopping: &mut Stopping,
+) {
     let start = match services.ssh.keyword(arrival.protocol) {
-        Some(keyword) => {
-            match stranger::introduce(stream, arrival, keyword, &services, &mut stopping).await {
-                Some(introduced) => Start::from(introduced),
-                None => return,
-            }
-        }
+        Some(keyword) => match stranger::introduce(stream, arrival, keyword, services, stopping).await {
+            Some(introduced) => Start::from(introduced),
+            None => return,
+        },
         None => Start { stream, preamble: None, received: Vec::new() },
     };
     // On its own, so that strangers, who may be many, do not take the room of a tunnel.
-    Box::pin(serve_client(start, arrival, &services, &mut stopping)).await;
+    Box::pin(serve_client(start, arrival, services, stopping)).await;
 }
 
 /// Where the SSH connection begins.
