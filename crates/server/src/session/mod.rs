@@ -58,21 +58,27 @@ pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
 }
 
 /// Serves the stream that a transport carries, where the preamble begins or, without one, SSH.
-pub(crate) async fn serve_inside(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` would keep its arguments twice in every stranger's task"
+)]
+pub(crate) fn serve_inside<'s>(
     stream: Stream,
     arrival: Arrival,
-    services: &Services,
-    stopping: &mut Stopping,
-) {
-    let start = match services.ssh.keyword(arrival.protocol) {
-        Some(keyword) => match stranger::introduce(stream, arrival, keyword, services, stopping).await {
-            Some(introduced) => Start::from(introduced),
-            None => return,
-        },
-        None => Start { stream, preamble: None, received: Vec::new() },
-    };
-    // On its own, so that strangers, who may be many, do not take the room of a tunnel.
-    Box::pin(serve_client(start, arrival, services, stopping)).await;
+    services: &'s Services,
+    stopping: &'s mut Stopping,
+) -> impl Future<Output = ()> + Send + use<'s> {
+    async move {
+        let start = match services.ssh.keyword(arrival.protocol) {
+            Some(keyword) => match stranger::introduce(stream, arrival, keyword, services, stopping).await {
+                Some(introduced) => Start::from(introduced),
+                None => return,
+            },
+            None => Start { stream, preamble: None, received: Vec::new() },
+        };
+        // On its own, so that strangers, who may be many, do not take the room of a tunnel.
+        Box::pin(serve_client(start, arrival, services, stopping)).await;
+    }
 }
 
 /// Where the SSH connection begins.
