@@ -151,14 +151,27 @@ impl Judge<'_> {
     async fn serve_by_site(&mut self, stream: &mut Stream, site: &str, judged: bool) -> io::Result<Verdict> {
         let mut origin = TcpStream::connect(site).await?;
         origin.set_nodelay(true)?;
+        let served = self.beside(stream, &mut origin, judged).await;
+        if served.is_err() {
+            reset(stream, &origin);
+        }
+        served
+    }
+
+    async fn beside(
+        &mut self,
+        stream: &mut Stream,
+        origin: &mut TcpStream,
+        judged: bool,
+    ) -> io::Result<Verdict> {
         origin.write_all(self.reader.received()).await?;
         if !judged {
-            match self.until_judged(stream, &mut origin).await? {
+            match self.until_judged(stream, origin).await? {
                 Verdict::Client => return Ok(Verdict::Client),
                 verdict => self.record(&verdict),
             }
         }
-        copy_bidirectional(stream, &mut origin).await?;
+        copy_bidirectional(stream, origin).await?;
         Ok(Verdict::Ended)
     }
 
@@ -192,5 +205,13 @@ impl Judge<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whichever side was reset, the other is to see the same: its connection ends at once, without waiting for what is on its way.
+fn reset(stranger: &Stream, site: &TcpStream) {
+    for connection in [stranger.as_tcp(), Some(site)].into_iter().flatten() {
+        // Fails only for a connection that is gone.
+        let _ = connection.set_zero_linger();
     }
 }

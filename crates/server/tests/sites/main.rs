@@ -1,0 +1,120 @@
+//! Passthrough beside the real thing: what a prober sees of nginx, Caddy and Apache through this server is what it sees of them directly.
+//! Every kind of probe is sent to both, whole, with its end, and in pieces; answers, the way they end and the time of the end are compared.
+//! A site's program that is not here makes its test ignored, with the reason.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by them, and tells by it")]
+
+#[path = "../strangers/kinds.rs"]
+mod kinds;
+mod observation;
+#[path = "../server/mod.rs"]
+#[expect(dead_code, reason = "tunnels are for other tests")]
+mod server;
+mod site;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_protocol::TunnelProtocol;
+use culvert_server::config::{Listener, Secret, TlsConfig};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use kinds::{Probe, kinds};
+use observation::{Manner, Observation, observe};
+use server::Server;
+use site::{Product, Site};
+
+/// Probes under way at once: more would make the times depend on each other.
+const AT_ONCE: usize = 24;
+/// Whole hello of a scanner, TLS 1.2 and 1.3, without a proof.
+const HELLO: &str = include_str!("hello.hex");
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = Product::ALL.into_iter().map(|product| {
+        let name = format!("passthrough_is_{}", product.name());
+        match product.program() {
+            Some(program) => Trial::test(name, move || compare(product, &program)),
+            None => {
+                let reason = format!("{} is not installed", product.name());
+                Trial::test(format!("{name} ({reason})"), || Ok(())).with_ignored_flag(true)
+            }
+        }
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn compare(product: Product, program: &std::path::Path) -> Result<(), Failed> {
+    let site = Site::start(product, program)?;
+    let server = Server::start(&format!("beside-{}", product.name()), |config| {
+        let address = SocketAddr::new(config.address, 0);
+        config.listeners.push(Listener { protocol: TunnelProtocol::TLS_OSSH, address });
+        let site = Some(site.address.to_string());
+        config.tls = Some(TlsConfig { key: Secret::new("some key"), legacy_passthrough: false, site });
+    })
+    .await;
+    let through = server.address(TunnelProtocol::TLS_OSSH);
+    let mut differences = Vec::new();
+    let mut delays = Vec::new();
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut pairs = JoinSet::new();
+    let mut count = 0;
+    for probe in probes() {
+        for manner in Manner::ALL {
+            let (probe, turns) = (probe.clone(), turns.clone());
+            count += 1;
+            pairs.spawn(async move {
+                let _turn = turns.acquire_owned().await;
+                let directly = tokio::spawn(observe(site.address, probe.1.clone(), manner));
+                let through = observe(through, probe.1.clone(), manner).await;
+                (format!("{}, {manner:?}", probe.0), directly.await.unwrap(), through)
+            });
+        }
+    }
+    while let Some(pair) = pairs.join_next().await {
+        let (what, directly, through) = pair.unwrap();
+        delays.extend(added(&directly, &through));
+        if !directly.is_like(&through) {
+            differences.push(format!("{what}:\n  directly {directly:?}\n  through  {through:?}"));
+        }
+    }
+    delays.sort_unstable();
+    let median = delays.get(delays.len() / 2).copied().unwrap_or_default();
+    println!("{}: {count} probes, {} answered, added {median:?} in the middle", product.name(), delays.len());
+    match differences.as_slice() {
+        [] => Ok(()),
+        some => Err(format!("{} of {count} differ\n{}", some.len(), some.join("\n")).into()),
+    }
+}
+
+/// How much later the first answer came.
+fn added(directly: &Observation, through: &Observation) -> Option<Duration> {
+    Some(through.answered?.saturating_sub(directly.answered?))
+}
+
+fn probes() -> Vec<Probe> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut noise = |length: usize| {
+        let byte = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        };
+        (0..length).map(byte).collect::<Vec<u8>>()
+    };
+    let hello = bytes_of(HELLO);
+    let mut probes = kinds(&mut noise, &hello);
+    probes.push(("TLS hello".into(), hello.clone()));
+    probes.push(("TLS hello, and noise".into(), [hello.clone(), noise(300)].concat()));
+    probes.push(("TLS hello, and more than is read".into(), [hello, noise(40_000)].concat()));
+    probes
+}
+
+fn bytes_of(digits: &str) -> Vec<u8> {
+    let digits: Vec<u32> = digits.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks_exact(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
+}
