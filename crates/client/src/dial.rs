@@ -96,7 +96,7 @@ pub(crate) async fn dial(
     plan: &DialPlan,
     entry: &ServerEntry,
     credentials: &Credentials,
-    network: &dyn Network,
+    network: &Arc<dyn Network>,
     limit: Duration,
 ) -> Result<Connected, DialError> {
     timeout(limit, dial_unlimited(plan, entry, credentials, network))
@@ -108,7 +108,7 @@ async fn dial_unlimited(
     plan: &DialPlan,
     entry: &ServerEntry,
     credentials: &Credentials,
-    network: &dyn Network,
+    network: &Arc<dyn Network>,
 ) -> Result<Connected, DialError> {
     let started = Instant::now();
     let config = ssh_config(plan, entry, credentials)?;

@@ -1,6 +1,7 @@
 //! How a transport is to be dialed: plain data, settled before any I/O.
 
 use std::io;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -39,11 +40,11 @@ pub enum DialError {
 }
 
 impl TransportPlan {
-    /// Dials.
-    pub async fn dial(&self, network: &dyn Network) -> Result<Dialed, DialError> {
+    /// Dials. Some transports make further connections for as long as the stream lives.
+    pub async fn dial(&self, network: &Arc<dyn Network>) -> Result<Dialed, DialError> {
         match self {
-            Self::Tcp(plan) => tcp::dial(plan, network).await,
-            Self::Shadowsocks(plan) => shadowsocks::dial(plan, network).await,
+            Self::Tcp(plan) => tcp::dial(plan, network.as_ref()).await,
+            Self::Shadowsocks(plan) => shadowsocks::dial(plan, network.as_ref()).await,
         }
     }
 }

@@ -128,8 +128,7 @@ impl Controller {
         let plan = planner.plan(protocol)?;
         self.notices.emit(Notice::ConnectingServer(self.details(&plan, number, None)));
         let limit = self.scaled(self.config.establish.connect_timeout.unwrap_or(CONNECT_LIMIT));
-        let mut connected =
-            dial::dial(&plan, &self.server, &self.credentials, self.network.as_ref(), limit).await?;
+        let mut connected = dial::dial(&plan, &self.server, &self.credentials, &self.network, limit).await?;
         self.notices.emit(Notice::ConnectedServer(self.details(&plan, number, Some(&connected))));
         let padding = Prng::new(&plan.api_padding_seed);
         let mut api = ApiClient::new(connected.handle.clone(), &self.server, &self.config, padding);
