@@ -1,5 +1,7 @@
 //! Cases of the `transport` crate.
 
+mod meek;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use culvert_obfuscation::PrefixSpec;
 use culvert_transport::shadowsocks::wire::{Opener, Sealer};
@@ -14,8 +16,12 @@ use crate::obfuscation::fields::{
 
 /// The files this area reads, by name without `.json`.
 pub const FILES: &[(&str, Runner)] = &[
+    ("transport-meek-cookie", Runner::WholeFile(meek::cookie)),
+    ("transport-meek-http", Runner::WholeFile(meek::http)),
+    ("transport-meek-payload-padding", Runner::WholeFile(meek::payload_padding)),
     ("transport-shadowsocks", Runner::WholeFile(shadowsocks)),
     ("transport-tls-passthrough", Runner::WholeFile(tls_passthrough)),
+    ("transport-values", Runner::WholeFile(meek::values)),
     ("tls_passthrough", Runner::PerCase(tls_passthrough_case)),
 ];
 

@@ -6,6 +6,7 @@
 mod address;
 mod buffers;
 mod listen;
+pub mod meek;
 mod network;
 mod plan;
 pub mod shadowsocks;
