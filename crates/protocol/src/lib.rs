@@ -9,6 +9,7 @@ pub mod go_json;
 pub mod go_number;
 pub mod json_position;
 pub mod packed;
+pub mod parameters;
 pub mod server_entry;
 pub mod text_form;
 pub mod timestamp;

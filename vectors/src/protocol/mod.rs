@@ -3,6 +3,7 @@
 mod api;
 mod entries;
 mod packed;
+mod parameters;
 mod small;
 
 use std::fmt::Debug;
@@ -19,6 +20,7 @@ pub const FILES: &[(&str, Runner)] = &[
     ("duration_strings", Runner::PerCase(small::duration)),
     ("packed_api_parameters", Runner::PerCase(packed::api_parameters)),
     ("packed_key_tables", Runner::WholeFile(packed::key_tables)),
+    ("parameters_defaults", Runner::WholeFile(parameters::defaults)),
     ("server_entry_capabilities", Runner::PerCase(entries::capabilities)),
     ("server_entry_encoding", Runner::PerCase(entries::encoding)),
     ("server_entry_packed", Runner::PerCase(packed::server_entry)),

@@ -1,0 +1,74 @@
+//! Parameters of the fragmentor, of either end. TRANSPORTS.md 6.6.
+
+use std::time::Duration;
+
+use super::Probability;
+use super::declare::{Rules, parameters};
+use super::fault::Problems;
+use crate::TunnelProtocol;
+
+/// Most bytes that are fragmented: what is written slowly is memory and time.
+const MOST_BYTES: u32 = 1 << 24;
+/// Longest pause before a piece.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const USUAL_DELAY: Duration = Duration::from_millis(10);
+
+parameters! {
+    /// How the first bytes that a client sends are cut into small writes with pauses between.
+    pub struct Fragmentor {
+        /// How likely a connection is fragmented.
+        probability: Probability = Probability::HALF, "FragmentorProbability";
+        /// Which protocols may be; all when empty.
+        limit_protocols: Vec<TunnelProtocol> = Vec::new(), "FragmentorLimitProtocols";
+        /// Fewest bytes that are fragmented.
+        min_total_bytes: u32 = 0, within 0..=MOST_BYTES, "FragmentorMinTotalBytes";
+        /// Most bytes that are fragmented; 0 is off.
+        max_total_bytes: u32 = 0, within 0..=MOST_BYTES, "FragmentorMaxTotalBytes";
+        /// Smallest piece.
+        min_write_bytes: u32 = 1, within 1..=MOST_BYTES, "FragmentorMinWriteBytes";
+        /// Largest piece.
+        max_write_bytes: u32 = 1500, within 1..=MOST_BYTES, "FragmentorMaxWriteBytes";
+        /// Shortest pause before a piece.
+        min_delay: Duration = Duration::ZERO, within Duration::ZERO..=LONGEST_DELAY, "FragmentorMinDelay";
+        /// Longest pause before a piece.
+        max_delay: Duration = USUAL_DELAY, within Duration::ZERO..=LONGEST_DELAY, "FragmentorMaxDelay";
+    }
+}
+
+parameters! {
+    /// The same of what a server sends.
+    pub struct DownstreamFragmentor {
+        /// How likely a connection is fragmented.
+        probability: Probability = Probability::HALF, "FragmentorDownstreamProbability";
+        /// Which protocols may be; all when empty.
+        limit_protocols: Vec<TunnelProtocol> = Vec::new(), "FragmentorDownstreamLimitProtocols";
+        /// Fewest bytes that are fragmented.
+        min_total_bytes: u32 = 0, within 0..=MOST_BYTES, "FragmentorDownstreamMinTotalBytes";
+        /// Most bytes that are fragmented; 0 is off.
+        max_total_bytes: u32 = 0, within 0..=MOST_BYTES, "FragmentorDownstreamMaxTotalBytes";
+        /// Smallest piece.
+        min_write_bytes: u32 = 1, within 1..=MOST_BYTES, "FragmentorDownstreamMinWriteBytes";
+        /// Largest piece.
+        max_write_bytes: u32 = 1500, within 1..=MOST_BYTES, "FragmentorDownstreamMaxWriteBytes";
+        /// Shortest pause before a piece.
+        min_delay: Duration = Duration::ZERO, within Duration::ZERO..=LONGEST_DELAY, "FragmentorDownstreamMinDelay";
+        /// Longest pause before a piece.
+        max_delay: Duration = USUAL_DELAY, within Duration::ZERO..=LONGEST_DELAY, "FragmentorDownstreamMaxDelay";
+    }
+}
+
+impl Rules for Fragmentor {
+    fn rules(&self, problems: &mut Problems) {
+        problems.in_order(&self.min_total_bytes, &self.max_total_bytes, "FragmentorMaxTotalBytes");
+        problems.in_order(&self.min_write_bytes, &self.max_write_bytes, "FragmentorMaxWriteBytes");
+        problems.in_order(&self.min_delay, &self.max_delay, "FragmentorMaxDelay");
+    }
+}
+
+impl Rules for DownstreamFragmentor {
+    fn rules(&self, problems: &mut Problems) {
+        problems.in_order(&self.min_total_bytes, &self.max_total_bytes, "FragmentorDownstreamMaxTotalBytes");
+        problems.in_order(&self.min_write_bytes, &self.max_write_bytes, "FragmentorDownstreamMaxWriteBytes");
+        problems.in_order(&self.min_delay, &self.max_delay, "FragmentorDownstreamMaxDelay");
+    }
+}

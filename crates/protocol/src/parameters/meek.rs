@@ -1,0 +1,120 @@
+//! Parameters of meek. TRANSPORTS.md 2.
+
+use std::time::Duration;
+
+use super::Probability;
+use super::declare::{Rules, parameters};
+use super::fault::Problems;
+use crate::TunnelProtocol;
+
+/// Most padding that a ClientHello's extension can hold.
+const MOST_TLS_PADDING: u32 = 65_535;
+/// Most padding of a payload. TRANSPORTS.md 2.8.
+const MOST_PAYLOAD_PADDING: u32 = 65_533;
+/// Largest body of a request. TRANSPORTS.md 2.6.
+const MOST_PAYLOAD: u32 = 65_536;
+/// Most padding of a cookie that servers accept. TRANSPORTS.md 2.4.
+const MOST_COOKIE_PADDING: u32 = 300;
+const LONGEST: Duration = Duration::from_secs(3600);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+parameters! {
+    /// How meek requests look and when they are made.
+    pub struct Meek {
+        /// Most padding of the cookie, in bytes.
+        cookie_max_padding: u32 = 256, within 0..=MOST_COOKIE_PADDING, "MeekCookieMaxPadding";
+        /// Pause after an empty response, at first.
+        min_poll_interval: Duration = 100 * MILLISECOND, within MILLISECOND..=LONGEST, "MeekMinPollInterval";
+        /// By which part of itself it may vary.
+        min_poll_interval_jitter: f64 = 0.3, within 0.0..=1.0, "MeekMinPollIntervalJitter";
+        /// What the pause grows to.
+        max_poll_interval: Duration = 5 * SECOND, within MILLISECOND..=LONGEST, "MeekMaxPollInterval";
+        /// By which part of itself that may vary.
+        max_poll_interval_jitter: f64 = 0.1, within 0.0..=1.0, "MeekMaxPollIntervalJitter";
+        /// How the pause grows.
+        poll_interval_multiplier: f64 = 1.5, within 0.0..=1000.0, "MeekPollIntervalMultiplier";
+        /// By which part of itself a grown pause may vary.
+        poll_interval_jitter: f64 = 0.1, within 0.0..=1.0, "MeekPollIntervalJitter";
+        /// How likely the pause grows after an empty response.
+        apply_poll_interval_multiplier_probability: Probability = Probability::HALF, "MeekApplyPollIntervalMultiplierProbability";
+        /// For how long a failed request is tried again.
+        round_trip_retry_deadline: Duration = 5 * SECOND, within MILLISECOND..=LONGEST, "MeekRoundTripRetryDeadline";
+        /// Pause before the first retry.
+        round_trip_retry_min_delay: Duration = 50 * MILLISECOND, within Duration::ZERO..=LONGEST, "MeekRoundTripRetryMinDelay";
+        /// What that pause grows to.
+        round_trip_retry_max_delay: Duration = SECOND, within Duration::ZERO..=LONGEST, "MeekRoundTripRetryMaxDelay";
+        /// How it grows.
+        round_trip_retry_multiplier: f64 = 2.0, within 0.0..=1000.0, "MeekRoundTripRetryMultiplier";
+        /// Longest wait for a response.
+        round_trip_timeout: Duration = 20 * SECOND, within SECOND..=LONGEST, "MeekRoundTripTimeout";
+        /// How likely ClientHellos are padded and requests limited.
+        traffic_shaping_probability: Probability = Probability::ALWAYS, "MeekTrafficShapingProbability";
+        /// For which protocols; all when empty.
+        traffic_shaping_limit_protocols: Vec<TunnelProtocol> = Vec::new(), "MeekTrafficShapingLimitProtocols";
+        /// Least padding of a ClientHello, in bytes.
+        min_tls_padding: u32 = 0, within 0..=MOST_TLS_PADDING, "MeekMinTLSPadding";
+        /// Most padding of a ClientHello; 0 is off.
+        max_tls_padding: u32 = 0, within 0..=MOST_TLS_PADDING, "MeekMaxTLSPadding";
+        /// Least limit of a request's body, in bytes.
+        min_limit_request_payload_length: u32 = MOST_PAYLOAD, within 1..=MOST_PAYLOAD, "MeekMinLimitRequestPayloadLength";
+        /// Most limit of a request's body.
+        max_limit_request_payload_length: u32 = MOST_PAYLOAD, within 1..=MOST_PAYLOAD, "MeekMaxLimitRequestPayloadLength";
+        /// How likely TLS is dialed again behind a request.
+        redial_tls_probability: Probability = Probability::NEVER, "MeekRedialTLSProbability";
+        /// How likely the cookie's name is more than one letter.
+        alternate_cookie_name_probability: Probability = Probability::HALF, "MeekAlternateCookieNameProbability";
+        /// How likely the content type is another than the usual one.
+        alternate_content_type_probability: Probability = Probability::HALF, "MeekAlternateContentTypeProbability";
+        /// How likely payloads are padded, where the server can.
+        payload_padding_probability: Probability = Probability::NEVER, "MeekPayloadPaddingProbability";
+        /// For which protocols; all when empty.
+        payload_padding_limit_protocols: Vec<TunnelProtocol> = Vec::new(), "MeekPayloadPaddingLimitTunnelProtocols";
+        /// How likely a single request goes without.
+        payload_padding_omit_probability: Probability = Probability::NEVER, "MeekPayloadPaddingClientOmitProbability";
+        /// Least padding of a request.
+        payload_padding_min_size: u32 = 0, within 0..=MOST_PAYLOAD_PADDING, "MeekPayloadPaddingClientMinSize";
+        /// Most padding of a request.
+        payload_padding_max_size: u32 = MOST_PAYLOAD_PADDING, within 0..=MOST_PAYLOAD_PADDING, "MeekPayloadPaddingClientMaxSize";
+    }
+}
+
+parameters! {
+    /// How meek responses are padded, where a client asked for it.
+    pub struct ServerMeekPadding {
+        /// How likely a single response goes without.
+        omit_probability: Probability = Probability::NEVER, "MeekPayloadPaddingServerOmitProbability";
+        /// Least padding of a response.
+        min_size: u32 = 0, within 0..=MOST_PAYLOAD_PADDING, "MeekPayloadPaddingServerMinSize";
+        /// Most padding of a response.
+        max_size: u32 = MOST_PAYLOAD_PADDING, within 0..=MOST_PAYLOAD_PADDING, "MeekPayloadPaddingServerMaxSize";
+    }
+}
+
+impl Rules for Meek {
+    fn rules(&self, problems: &mut Problems) {
+        problems.in_order(&self.min_poll_interval, &self.max_poll_interval, "MeekMaxPollInterval");
+        problems.in_order(
+            &self.round_trip_retry_min_delay,
+            &self.round_trip_retry_max_delay,
+            "MeekRoundTripRetryMaxDelay",
+        );
+        problems.in_order(&self.min_tls_padding, &self.max_tls_padding, "MeekMaxTLSPadding");
+        problems.in_order(
+            &self.min_limit_request_payload_length,
+            &self.max_limit_request_payload_length,
+            "MeekMaxLimitRequestPayloadLength",
+        );
+        problems.in_order(
+            &self.payload_padding_min_size,
+            &self.payload_padding_max_size,
+            "MeekPayloadPaddingClientMaxSize",
+        );
+    }
+}
+
+impl Rules for ServerMeekPadding {
+    fn rules(&self, problems: &mut Problems) {
+        problems.in_order(&self.min_size, &self.max_size, "MeekPayloadPaddingServerMaxSize");
+    }
+}
