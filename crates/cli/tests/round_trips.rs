@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is a test")]
 
+mod origin;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use culvert_client::notice::{Emitted, Sink};
 use culvert_server::config::Strictness;
 use culvert_server::generate::{FileNames, Listeners, Options, generate};
 use culvert_server::log::{Level, Logger, Origin};
+use origin::origin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -68,21 +71,6 @@ async fn relay(listener: TcpListener, to: SocketAddr, turns: Turns) {
             });
         }
     }
-}
-
-/// Answers each connection's first line with 600 bytes and closes it.
-async fn origin() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                while stream.read_u8().await.unwrap() != b'\n' {}
-                stream.write_all(&[7; 600]).await.unwrap();
-            });
-        }
-    });
-    at
 }
 
 struct Pair {

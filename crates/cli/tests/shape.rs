@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is a test")]
 
+mod origin;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,8 +23,9 @@ use culvert_server::config::Strictness;
 use culvert_server::generate::{FileNames, Listeners, Options, generate};
 use culvert_server::log::{Level, Logger, Origin};
 use culvert_transport::{BoxFuture, Endpoint, Network, OsNetwork, Stream};
+use origin::origin;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -110,21 +113,6 @@ impl AsyncWrite for WatchedStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
-}
-
-/// Answers each connection's first line and closes it.
-async fn origin() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let at = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                while stream.read_u8().await.unwrap() != b'\n' {}
-                stream.write_all(&[7; 600]).await.unwrap();
-            });
-        }
-    });
-    at
 }
 
 /// Establishes a tunnel, makes two requests one after the other through it, and gives what was seen.
