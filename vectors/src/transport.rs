@@ -1,6 +1,7 @@
 //! Cases of the `transport` crate.
 
 mod meek;
+mod quic;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use culvert_obfuscation::PrefixSpec;
@@ -19,6 +20,7 @@ pub const FILES: &[(&str, Runner)] = &[
     ("transport-meek-cookie", Runner::WholeFile(meek::cookie)),
     ("transport-meek-http", Runner::WholeFile(meek::http)),
     ("transport-meek-payload-padding", Runner::WholeFile(meek::payload_padding)),
+    ("transport-quic-obfuscation", Runner::WholeFile(quic::obfuscation)),
     ("transport-shadowsocks", Runner::WholeFile(shadowsocks)),
     ("transport-tls-passthrough", Runner::WholeFile(tls_passthrough)),
     ("transport-values", Runner::WholeFile(meek::values)),

@@ -9,6 +9,7 @@ mod listen;
 pub mod meek;
 mod network;
 mod plan;
+pub mod quic;
 pub mod shadowsocks;
 mod stream;
 pub mod tcp;

@@ -45,6 +45,8 @@ pub const TARGETS: &[Target] = &[
     ("preamble", obfuscation::preamble),
     ("preamble_body", obfuscation::preamble_body),
     ("prefix_search", obfuscation::prefix_search),
+    ("quic_datagrams", transport::quic_datagrams),
+    ("quic_frames", transport::quic_frames),
     ("regen", obfuscation::regen),
     ("seed_history", culvert_obfuscation::fuzz::seed_history),
     ("server_config", programs::server_config),

@@ -1,5 +1,7 @@
 //! Targets of the `transport` crate.
 
+use culvert_transport::quic::initial::{HelloStart, Initial, Progress};
+use culvert_transport::quic::wire::Flow;
 use culvert_transport::shadowsocks::wire::Opener;
 use culvert_transport::shadowsocks::{Key, Salt};
 use culvert_transport::tls::{ClientHello, HelloError, HelloReader};
@@ -50,4 +52,34 @@ fn read_hello(data: &[u8], piece: usize) -> Result<Option<ClientHello>, HelloErr
         }
     }
     Ok(None)
+}
+
+/// The key of the committed inputs, which are of the known-answer cases.
+pub(crate) const QUIC_KEY: &str = "c4f67ab0ffb7d16dcfd820215767e1a41064c0437530ce9c3467ec986744bd4a";
+
+/// Datagrams to a QUIC port, each behind its length, up to the ClientHello's random.
+pub(crate) fn quic_datagrams(data: &[u8]) {
+    let key = culvert_transport::quic::Key::new(QUIC_KEY);
+    let (mut flow, mut hello, mut rest) = (Flow::default(), HelloStart::default(), data);
+    while let Some(([high, low], more)) = rest.split_first_chunk() {
+        let len = usize::from(u16::from_be_bytes([*high, *low])).min(more.len());
+        let (datagram, after) = more.split_at(len);
+        rest = after;
+        let mut datagram = datagram.to_vec();
+        let Some(packet) = flow.receive(&key, &mut datagram) else { continue };
+        let before = hello.progress();
+        let initial = datagram.get(packet).and_then(Initial::parse);
+        let _ = initial.and_then(|initial| initial.read_into(&mut hello));
+        assert!(before == Progress::Incomplete || before == hello.progress(), "a random changed");
+    }
+}
+
+/// The frames of Initial packets.
+pub(crate) fn quic_frames(data: &[u8]) {
+    let (mut once, mut twice) = (HelloStart::default(), HelloStart::default());
+    let whole = once.read_frames(data);
+    for _ in 0..2 {
+        assert_eq!(whole, twice.read_frames(data));
+    }
+    assert_eq!(once.progress(), twice.progress(), "a repeated packet changed what was read");
 }

@@ -39,6 +39,15 @@ pub(crate) fn inputs() -> io::Result<Vec<Input>> {
         let pattern = as_text(&case["pattern"]).unwrap_or_default();
         inputs.push(("regen", format!("case_{number}"), [vec![kind], pattern].concat()));
     }
+    for (number, case) in cases("transport-quic-obfuscation", "server_decode")?.into_iter().enumerate() {
+        let datagrams = case["datagrams_hex"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let with_length = |datagram: Vec<u8>| {
+            let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
+            [&length.to_be_bytes()[..], &datagram].concat()
+        };
+        let bytes = datagrams.iter().filter_map(as_hex).flat_map(with_length).collect();
+        inputs.push(("quic_datagrams", format!("case_{number}"), bytes));
+    }
     Ok(inputs)
 }
 
