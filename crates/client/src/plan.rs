@@ -14,14 +14,13 @@ use culvert_obfuscation::{
     BuiltinPrefix, PaddingRange, PrefixError, PrefixName, PrefixPlan, PrefixSpec, Prng, ScopedNames, Seed,
     ServerSeedLabel, Transform, TransformError, identification,
 };
+use culvert_protocol::parameters::{Parameters, Transforms};
 use culvert_protocol::server_entry::{DialPortError, FieldError};
 use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
 use culvert_ssh::kexinit::{self, OfferPolicy};
 use culvert_ssh::names::CipherName;
 use culvert_ssh::{Negotiated, Role, ServerKind};
 use culvert_transport::{Endpoint, TransportPlan, shadowsocks, tcp};
-
-use crate::config::{OsshSettings, TransformSettings};
 
 /// How one server will be dialed.
 #[derive(Clone)]
@@ -95,10 +94,8 @@ pub enum PlanError {
 pub(crate) struct Planner<'a> {
     /// The server.
     pub(crate) entry: &'a ServerEntry,
-    /// Settings of the obfuscation layer.
-    pub(crate) ossh: &'a OsshSettings,
-    /// What salts of Shadowsocks streams begin with.
-    pub(crate) shadowsocks_prefix: &'a TransformSettings,
+    /// How connections may look.
+    pub(crate) parameters: &'a Parameters,
     /// All choices come from here.
     pub(crate) seed: Seed,
     /// Which outcomes of the algorithm draw are good.
@@ -197,13 +194,14 @@ impl Planner<'_> {
     }
 
     fn obfuscated_ssh(&self, port: u16, shows: bool) -> Result<ObfuscatedSshPlan, PlanError> {
-        let length = |value: Option<u32>| value.and_then(|value| usize::try_from(value).ok());
+        let length = |value: u32| usize::try_from(value).ok();
+        let ossh = &self.parameters.ossh;
         let prefix = if shows { self.prefix(port)? } else { None };
         // PROTOCOL.md 2.3: a prefix supersedes a seed transform.
         let seed_transform = if shows && prefix.is_none() { self.seed_transform()? } else { None };
         Ok(ObfuscatedSshPlan {
             padding_seed: self.seed.derive("ossh-padding"),
-            padding: PaddingRange::new(length(self.ossh.padding.least), length(self.ossh.padding.most)),
+            padding: PaddingRange::new(length(ossh.min_padding), length(ossh.max_padding)),
             prefix,
             seed_transform,
         })
@@ -212,12 +210,10 @@ impl Planner<'_> {
     /// The prefix: from the settings' specs where they name any, else one of our own, because a connection
     /// that looks like noise from its first byte is what censors block first.
     fn prefix(&self, port: u16) -> Result<Option<PrefixPlan>, PlanError> {
-        let settings = &self.ossh.prefix;
+        let settings = &self.parameters.ossh_prefix;
         let seed = self.seed.derive("ossh-prefix");
         let mut choice = Prng::derived(&seed, "choice");
-        if self.entry.flag("disableOSSHPrefix")
-            || !choice.flip_weighted_coin(settings.probability.unwrap_or(1.0))
-        {
+        if self.entry.flag("disableOSSHPrefix") || !choice.flip_weighted_coin(settings.probability.get()) {
             return Ok(None);
         }
         let spec_seed = seed.derive("spec");
@@ -237,17 +233,17 @@ impl Planner<'_> {
 
     /// The pause behind the prefix, where one is asked for.
     fn prefix_split(&self, prng: &mut Prng) -> Option<Duration> {
-        let delay = self.ossh.prefix_split_delay;
-        let most = delay.most.or(delay.least).filter(|most| !most.is_zero())?;
-        Some(prng.period(delay.least.unwrap_or_default(), most))
+        let ossh = &self.parameters.ossh;
+        let least = ossh.prefix_split_min_delay;
+        let most = ossh.prefix_split_max_delay.max(least);
+        (!most.is_zero()).then(|| prng.period(least, most))
     }
 
     fn seed_transform(&self) -> Result<Option<(String, Transform, Seed)>, PlanError> {
-        let settings = &self.ossh.seed_transform;
+        let settings = &self.parameters.ossh_seed;
         let seed = self.seed.derive("ossh-seed-transform");
         let mut choice = Prng::derived(&seed, "choice");
-        if self.entry.flag("disableOSSHTransforms")
-            || !choice.flip_weighted_coin(settings.probability.unwrap_or(0.0))
+        if self.entry.flag("disableOSSHTransforms") || !choice.flip_weighted_coin(settings.probability.get())
         {
             return Ok(None);
         }
@@ -263,7 +259,7 @@ fn port_scope(port: u16) -> String {
 }
 
 fn select<'s, S>(
-    settings: &TransformSettings,
+    settings: &Transforms,
     specs: &'s BTreeMap<String, S>,
     scope: String,
     prng: &mut Prng,
@@ -294,7 +290,7 @@ fn draw(base: &Seed, policy: &mut OfferPolicy, wanted: Wanted) -> Seed {
 }
 
 fn specs<S>(
-    settings: &TransformSettings,
+    settings: &Transforms,
     parse: impl Fn(&[(String, String)]) -> Result<S, TransformError>,
 ) -> Result<BTreeMap<String, S>, PlanError> {
     let pair = |[matcher, generator]: &[String; 2]| (matcher.clone(), generator.clone());

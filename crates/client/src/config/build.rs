@@ -1,26 +1,24 @@
 //! Typed settings from the fields of a config file. Not rules between fields: see `rules.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use culvert_protocol::TunnelProtocol;
-use culvert_protocol::json_position::{Step, near_name};
+use culvert_protocol::json_position::near_name;
 use serde_json::Value;
 
+use super::parameters;
 use super::problem::Fault;
 use super::read::Fields;
 use super::{
     Api, ApiEncoding, Config, Establish, Identity, KeepAliveSettings, ListenInterface, LocalPort,
-    LocalProxies, NoticeSettings, OsshSettings, Secret, ServerChoice, SessionId, SpanSettings, SshSettings,
-    TransformSettings,
+    LocalProxies, NoticeSettings, Secret, ServerChoice, SessionId, SpanSettings, SshSettings,
 };
 use crate::notice::{Detail, Topic};
 
 /// A year: longer times are mistakes.
 const LONGEST_SECONDS: i64 = 366 * 24 * 3600;
-/// The most padding in an obfuscated SSH seed message, PROTOCOL.md 2.2.
-const MOST_OSSH_PADDING: i64 = 8192;
 /// The most padding that the reference puts into a keepalive request.
 const MOST_KEEP_ALIVE_PADDING: i64 = 1 << 16;
 
@@ -36,12 +34,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
         notices: notices(fields),
         network_id: fields.text("NetworkID").unwrap_or("UNKNOWN").to_owned(),
         ssh: ssh(fields),
-        ossh: ossh(fields),
-        shadowsocks_prefix: TransformSettings {
-            probability: fields.probability("ShadowsocksPrefixProbability"),
-            specs: specs(fields, "ShadowsocksPrefixSpecs"),
-            scoped_names: scoped_names(fields, "ShadowsocksPrefixScopedSpecNames"),
-        },
+        parameters: parameters::read(fields),
         data_root_directory: fields.text("DataRootDirectory").map(Into::into),
         identity: identity?,
     };
@@ -231,31 +224,6 @@ fn keep_alive(fields: &mut Fields<'_>) -> KeepAliveSettings {
     }
 }
 
-fn ossh(fields: &mut Fields<'_>) -> OsshSettings {
-    OsshSettings {
-        padding: sizes(
-            fields,
-            ["ObfuscatedSSHMinPadding", "ObfuscatedSSHMaxPadding"],
-            0..=MOST_OSSH_PADDING,
-            "0 to 8192 bytes",
-        ),
-        prefix: TransformSettings {
-            probability: fields.probability("OSSHPrefixProbability"),
-            specs: specs(fields, "OSSHPrefixSpecs"),
-            scoped_names: scoped_names(fields, "OSSHPrefixScopedSpecNames"),
-        },
-        prefix_split_delay: times(
-            fields,
-            ["OSSHPrefixSplitMinDelayMilliseconds", "OSSHPrefixSplitMaxDelayMilliseconds"],
-        ),
-        seed_transform: TransformSettings {
-            probability: fields.probability("OSSHObfuscatorSeedTransformProbability"),
-            specs: specs(fields, "OSSHObfuscatorSeedTransformSpecs"),
-            scoped_names: scoped_names(fields, "OSSHObfuscatorSeedTransformScopedSpecNames"),
-        },
-    }
-}
-
 fn required(fields: &mut Fields<'_>, name: &'static str, need: &'static str) -> Option<String> {
     let given = fields.text(name).map(str::to_owned);
     if given.is_none() && !fields.has_error(name) {
@@ -318,38 +286,4 @@ fn in_order<T: PartialOrd + Copy>(
         fields.fault(most, Fault::Invalid { expected: "a value not below the matching minimum" });
     }
     span
-}
-
-/// An object of named lists of `[pattern, replacement]`.
-fn specs(fields: &mut Fields<'_>, name: &'static str) -> BTreeMap<String, Vec<[String; 2]>> {
-    let expected = "lists of [\"pattern\", \"replacement\"]";
-    named_lists(fields, name, expected, |item| serde_json::from_value(item.clone()).ok())
-}
-
-/// An object of named lists of spec names.
-fn scoped_names(fields: &mut Fields<'_>, name: &'static str) -> BTreeMap<String, Vec<String>> {
-    named_lists(fields, name, "lists of spec names", |item| item.as_str().map(str::to_owned))
-}
-
-fn named_lists<T>(
-    fields: &mut Fields<'_>,
-    name: &'static str,
-    expected: &'static str,
-    read: impl Fn(&Value) -> Option<T>,
-) -> BTreeMap<String, Vec<T>> {
-    let mut lists = BTreeMap::new();
-    let mut wrong: Vec<Step> = Vec::new();
-    for (label, list) in fields.value(name).and_then(Value::as_object).into_iter().flatten() {
-        let items = list.as_array().map(|list| list.iter().map(&read).collect::<Option<Vec<T>>>());
-        match items.flatten() {
-            Some(items) => {
-                lists.insert(label.clone(), items);
-            }
-            None => wrong.push(label.as_str().into()),
-        }
-    }
-    for label in wrong {
-        fields.fault_at(name, &[label], Fault::Invalid { expected });
-    }
-    lists
 }

@@ -6,6 +6,7 @@
 
 mod build;
 pub mod keys;
+mod parameters;
 mod problem;
 mod read;
 mod rules;
@@ -13,13 +14,13 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use culvert_protocol::TunnelProtocol;
 use culvert_protocol::api::SessionId;
+use culvert_protocol::parameters::Parameters;
 
 pub use problem::{ConfigError, Fault, Problem};
 pub use secret::Secret;
@@ -40,9 +41,8 @@ pub struct Config {
     pub notices: NoticeSettings,
     pub network_id: String,
     pub ssh: SshSettings,
-    pub ossh: OsshSettings,
-    /// What salts of Shadowsocks streams begin with.
-    pub shadowsocks_prefix: TransformSettings,
+    /// Everything about dialing that tactics may tune too.
+    pub parameters: Parameters,
 }
 
 /// What the client tells the server about itself.
@@ -179,30 +179,11 @@ pub struct KeepAliveSettings {
     pub resume_reconnect_inactive: Option<Duration>,
 }
 
-/// Settings of the obfuscation layer. `None` or empty leaves the default.
-#[derive(Debug, Clone, Default)]
-pub struct OsshSettings {
-    pub padding: SpanSettings<u32>,
-    pub prefix: TransformSettings,
-    pub prefix_split_delay: SpanSettings<Duration>,
-    pub seed_transform: TransformSettings,
-}
-
 /// The two ends of a range, each of which may be left open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpanSettings<T> {
     pub least: Option<T>,
     pub most: Option<T>,
-}
-
-/// Named text transforms, the scopes they apply in, and how often one is used.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TransformSettings {
-    pub probability: Option<f64>,
-    /// Name to a list of pattern and replacement.
-    pub specs: BTreeMap<String, Vec<[String; 2]>>,
-    /// Scope to names of specs.
-    pub scoped_names: BTreeMap<String, Vec<String>>,
 }
 
 /// A usable config and what is questionable about it.

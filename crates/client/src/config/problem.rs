@@ -44,6 +44,8 @@ pub enum Fault {
     Invalid { expected: &'static str },
     #[error("{name:?} is not a tunnel protocol{}", near_words(.near))]
     UnknownProtocol { name: String, near: Option<&'static str> },
+    #[error(transparent)]
+    Parameter(culvert_protocol::parameters::Fault),
     #[error("also needs {other}")]
     Requires { other: &'static str },
     #[error("cannot be combined with {other}")]

@@ -92,8 +92,25 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "\n\"OSSHPrefixSpecs\": {\"A\": [[\"x\"]]}",
-        "c:2:21: OSSHPrefixSpecs.A: expected lists of [\"pattern\", \"replacement\"]",
+        "c:2:27: OSSHPrefixSpecs.A[0]: expected lists of [\"pattern\", \"replacement\"], found a list",
     ),
+    (
+        "\n\"OSSHPrefixScopedSpecNames\": {\"\": [\"A\"]}",
+        "c:2:36: OSSHPrefixScopedSpecNames.[0]: \"A\" is not among the specs",
+    ),
+    (
+        "\n\"LimitTLSProfiles\": [\"Chrome-133x\"]",
+        "c:2:22: LimitTLSProfiles[0]: \"Chrome-133x\" is not a TLS profile (did you mean Chrome-133?)",
+    ),
+    (
+        "\n\"FragmentorMinDelayMicroseconds\": 20000",
+        "c: Parameters.FragmentorMaxDelay: expected a value not below the matching minimum",
+    ),
+    (
+        "\n\"Parameters\": {\"LimitQUICVersions\": [\"QUICv2\"]}",
+        "c:2:38: Parameters.LimitQUICVersions[0]: \"QUICv2\" is not a QUIC version (did you mean QUICv1?)",
+    ),
+    ("\n\"Parameters\": {\"Nothing\": 1}", "c:2:16: Parameters.Nothing: unknown parameter"),
     (
         "\n\"UpstreamProxyURL\": \"http://127.0.0.1:1\"",
         "c:2:1: UpstreamProxyURL: not supported yet, and ignoring it would do something else than you asked; remove the key",
@@ -172,8 +189,8 @@ fn unknown_keys_warn_at_run_time_and_fail_in_check() {
 
 #[test]
 fn keys_without_effect_are_accepted_and_named() {
-    let loaded = parse("c", &with_ids("\"DisableTactics\": true, \"MeekMinTLSPadding\": 3")).unwrap();
-    assert_eq!(loaded.without_effect, ["DisableTactics", "MeekMinTLSPadding"]);
+    let loaded = parse("c", &with_ids("\"DisableTactics\": true, \"LimitMeekBufferSizes\": true")).unwrap();
+    assert_eq!(loaded.without_effect, ["DisableTactics", "LimitMeekBufferSizes"]);
     assert!(parse("c", &with_ids("\"UpstreamProxyURL\": \"\"")).is_ok(), "empty is not set");
 }
 
@@ -190,9 +207,9 @@ fn deprecated_and_paired_settings_work() {
         r#""OSSHPrefixSpecs": {"HTTP": [["", "GET / HTTP/1\\.1"]]}, "OSSHPrefixScopedSpecNames": {"all": ["HTTP"]},
         "OSSHPrefixProbability": 1, "OSSHPrefixSplitMinDelayMilliseconds": 5"#,
     );
-    assert_eq!(prefix.ossh.prefix.specs["HTTP"][0][1], "GET / HTTP/1\\.1");
-    assert_eq!(prefix.ossh.prefix.scoped_names["all"], ["HTTP"]);
-    assert_eq!(prefix.ossh.prefix_split_delay.least, Some(Duration::from_millis(5)));
+    assert_eq!(prefix.parameters.ossh_prefix.specs["HTTP"][0][1], "GET / HTTP/1\\.1");
+    assert_eq!(prefix.parameters.ossh_prefix.scoped_names["all"], ["HTTP"]);
+    assert_eq!(prefix.parameters.ossh.prefix_split_min_delay, Duration::from_millis(5));
 }
 
 #[test]

@@ -117,14 +117,8 @@ impl Controller {
             false => Wanted::for_this_processor(),
         };
         let server = *self.server_kind.borrow();
-        let planner = Planner {
-            entry: &self.server,
-            ossh: &self.config.ossh,
-            shadowsocks_prefix: &self.config.shadowsocks_prefix,
-            seed,
-            wanted,
-            server,
-        };
+        let planner =
+            Planner { entry: &self.server, parameters: &self.config.parameters, seed, wanted, server };
         let plan = planner.plan(protocol)?;
         self.notices.emit(Notice::ConnectingServer(self.details(&plan, number, None)));
         let limit = self.scaled(self.config.establish.connect_timeout.unwrap_or(CONNECT_LIMIT));

@@ -34,11 +34,11 @@ impl Planner<'_> {
     }
 
     fn salt_prefix(&self, port: u16) -> Result<Option<(String, Vec<u8>)>, PlanError> {
-        let settings = self.shadowsocks_prefix;
+        let settings = &self.parameters.shadowsocks_prefix;
         let seed = self.seed.derive("shadowsocks-prefix");
         let mut choice = Prng::derived(&seed, "choice");
         if self.entry.flag("disableShadowsocksPrefix")
-            || !choice.flip_weighted_coin(settings.probability.unwrap_or(1.0))
+            || !choice.flip_weighted_coin(settings.probability.get())
         {
             return Ok(None);
         }

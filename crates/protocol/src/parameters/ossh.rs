@@ -20,7 +20,7 @@ parameters! {
         max_padding: u32 = MOST_PADDING, within 0..=MOST_PADDING, "ObfuscatedSSHMaxPadding";
         /// Shortest pause behind a prefix.
         prefix_split_min_delay: Duration = Duration::ZERO, within Duration::ZERO..=LONGEST_SPLIT, "OSSHPrefixSplitMinDelay";
-        /// Longest pause behind a prefix; 0 is none.
+        /// Longest pause behind a prefix; not longer than the shortest when 0.
         prefix_split_max_delay: Duration = Duration::ZERO, within Duration::ZERO..=LONGEST_SPLIT, "OSSHPrefixSplitMaxDelay";
         /// Whether connections with a prefix may be fragmented too.
         prefix_enable_fragmentor: bool = false, "OSSHPrefixEnableFragmentor";
@@ -38,11 +38,11 @@ parameters! {
 impl Rules for Ossh {
     fn rules(&self, problems: &mut Problems) {
         problems.in_order(&self.min_padding, &self.max_padding, "ObfuscatedSSHMaxPadding");
-        problems.in_order(
-            &self.prefix_split_min_delay,
-            &self.prefix_split_max_delay,
-            "OSSHPrefixSplitMaxDelay",
-        );
+        // The reference takes the least alone for a fixed pause.
+        if !self.prefix_split_max_delay.is_zero() {
+            let (least, most) = (self.prefix_split_min_delay, self.prefix_split_max_delay);
+            problems.in_order(&least, &most, "OSSHPrefixSplitMaxDelay");
+        }
         problems.in_order(
             &self.api_request_min_padding,
             &self.api_request_max_padding,
