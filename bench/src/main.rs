@@ -13,12 +13,15 @@ use std::{env, fs};
 
 use culvert_protocol::ServerEntry;
 
-const USAGE: &str = "usage: culvert-bench VERB ENTRY-FILE [COUNT]
+/// The entry's member for the port of OSSH.
+const OSSH: &str = "sshObfuscatedPort";
+const USAGE: &str = "usage: culvert-bench VERB ENTRY-FILE [COUNT [PORT-MEMBER]]
 
 verbs:
   idle-tunnels        bring up COUNT tunnels, print `ready`, keep them until killed
   tunnels-per-second  bring up COUNT tunnels and close each at once
   probe-flood         make COUNT connections that send noise
+  datagram-flood      send COUNT datagrams of noise, each from a port of its own
   held-probes         make COUNT connections that send noise, print `ready`, keep them until killed
   reject-times        print how soon after its end each kind of stranger sees the server's, COUNT times each
   hold-times          print when each kind of stranger is sent away, COUNT times each; for ProbeHoldSeconds of 1
@@ -40,32 +43,33 @@ fn main() -> ExitCode {
 fn run() -> Outcome<()> {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (verb, file, count) = match words.as_slice() {
-        [verb, file] => (*verb, *file, 1),
-        [verb, file, count] => (*verb, *file, count.parse()?),
+    let (verb, file, count, member) = match words.as_slice() {
+        [verb, file] => (*verb, *file, 1, OSSH),
+        [verb, file, count] => (*verb, *file, count.parse()?, OSSH),
+        [verb, file, count, member] => (*verb, *file, count.parse()?, *member),
         _ => return Err(USAGE.into()),
     };
     let entry = ServerEntry::decode(fs::read_to_string(file)?.trim())?;
-    let port = entry.port("sshObfuscatedPort").ok_or("the entry has no port for OSSH")?;
+    let port = entry.port(member).ok_or("the entry has no such port")?;
     let server = SocketAddr::new(entry.address(), port);
     if !server.ip().is_loopback() {
         return Err("this is for servers on loopback addresses only".into());
     }
     match verb {
         "sniff" => return sniff::run(server, &entry.obfuscation_keyword()?),
-        "idle-tunnels" | "tunnels-per-second" | "probe-flood" | "held-probes" => {}
+        "idle-tunnels" | "tunnels-per-second" | "probe-flood" | "datagram-flood" | "held-probes" => {}
         "reject-times" | "hold-times" => {}
         _ => return Err(USAGE.into()),
     }
-    let keyword = entry.obfuscation_keyword()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match verb {
             "idle-tunnels" => tunnels::keep(entry, server, count).await,
             "tunnels-per-second" => tunnels::come_and_go(entry, server, count).await,
             "held-probes" => probes::keep(server, count).await,
-            "reject-times" => probes::reject_times(server, &keyword, count).await,
-            "hold-times" => probes::hold_times(server, &keyword, count).await,
+            "reject-times" => probes::reject_times(server, &entry.obfuscation_keyword()?, count).await,
+            "hold-times" => probes::hold_times(server, &entry.obfuscation_keyword()?, count).await,
+            "datagram-flood" => probes::datagrams(server, count).await,
             _ => probes::flood(server, count).await,
         }
     })

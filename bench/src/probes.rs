@@ -7,7 +7,7 @@ use culvert_obfuscation::{
     ClientPreamble, Direction, Keystream, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, Prng, Seed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -16,6 +16,7 @@ use crate::tunnel::random;
 
 const AT_A_TIME: usize = 32;
 const LENGTH: usize = 512;
+const FIRST_FLIGHT: usize = 1250;
 /// A server may hold what it does not understand; this is long enough for one that ends when the peer does.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -44,6 +45,20 @@ async fn probe(server: SocketAddr, noise: &[u8]) -> std::io::Result<()> {
     let mut answer = Vec::new();
     // A server that resets or holds the connection has judged it too.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    Ok(())
+}
+
+/// Sends `count` datagrams of noise as long as a first flight, with a pause now and then so that none is lost to a full buffer.
+pub(crate) async fn datagrams(server: SocketAddr, count: usize) -> Outcome<()> {
+    for number in 0..count {
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        socket.send_to(&random::<FIRST_FLIGHT>()?, server).await?;
+        if number % AT_A_TIME == 0 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+    // Until the last is judged.
+    sleep(Duration::from_millis(200)).await;
     Ok(())
 }
 

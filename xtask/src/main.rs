@@ -36,7 +36,7 @@ fn run(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
         ["long", rest @ ..] => long::run(rest),
         ["instructions", rest @ ..] => instructions::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
-        ["bench-relay" | "bench-delay", ..] => bench::run_forwarder(words),
+        ["bench-relay" | "bench-delay" | "bench-delay-datagrams", ..] => bench::run_forwarder(words),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use super::folder::{Folder, free_port};
 use super::load::Front;
 use super::peers::{Pair, Peers};
 use super::program::Program;
-use super::psiphon::{self, Connected, Dial, Generated};
+use super::psiphon::{self, Connected, Dial, Generated, Protocol};
 use super::{Outcome, START, sys};
 
 /// Whose client talks to whose server, and how.
@@ -101,18 +101,26 @@ pub(crate) struct Client {
 }
 
 impl Server {
+    /// Starts one that is a tunnel's server.
+    pub(crate) fn tunnel(contender: Contender, peers: &Peers, protocol: Protocol) -> Outcome<Self> {
+        let program = match contender {
+            Contender::Ours | Contender::ReferenceToOurs => &peers.ours.server,
+            _ => &there(&peers.reference)?.server,
+        };
+        let kind = Kind::Psiphon(Box::new(Generated::start(program, protocol)?));
+        Ok(Self { contender, kind, folder: None })
+    }
+
     /// Starts it. The splice relay's lets out to `origin` only.
     pub(crate) fn start(contender: Contender, peers: &Peers, origin: SocketAddr) -> Outcome<Self> {
         let plain =
             |program, address| Ok(Self { contender, kind: Kind::Plain(program, address), folder: None });
-        let psiphon = |program: &Path| {
-            let kind = Kind::Psiphon(Box::new(Generated::start(program)?));
-            Ok(Self { contender, kind, folder: None })
-        };
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         match contender {
-            Contender::Ours | Contender::ReferenceToOurs => psiphon(&peers.ours.server),
-            Contender::Reference | Contender::OursToReference => psiphon(&there(&peers.reference)?.server),
+            Contender::Ours
+            | Contender::ReferenceToOurs
+            | Contender::Reference
+            | Contender::OursToReference => Self::tunnel(contender, peers, psiphon::OSSH),
             Contender::Shadowsocks | Contender::Shadowsocks2022 => {
                 let mut command = Command::new(&there(&peers.shadowsocks)?.server);
                 let (method, key) = method(contender);
@@ -157,7 +165,7 @@ impl Server {
                     Contender::Reference | Contender::ReferenceToOurs => &there(&peers.reference)?.client,
                     _ => &peers.ours.client,
                 };
-                Ok(psiphon::connect(program, &generated.entry(at), Dial::AsUsual)?.into())
+                Ok(psiphon::connect(program, &generated.entry(at), generated.protocol, Dial::AsUsual)?.into())
             }
             Kind::Plain(..) => self.plain_client(peers, at),
         }

@@ -1,5 +1,6 @@
 //! What is measured, in which unit, and what is to be reached: the one table of the figures.
 
+use super::carried::{CARRIED, Carried};
 use super::contender::Contender;
 use super::results::Results;
 
@@ -24,11 +25,13 @@ pub(crate) enum Row {
     Client,
     /// Cost of garbage.
     Probe,
+    /// What each transport adds: speed, cost, round trips and garbage.
+    Transports,
 }
 
 impl Row {
     /// All.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Bulk,
         Self::Cipher,
         Self::Far,
@@ -38,6 +41,7 @@ impl Row {
         Self::Tunnels,
         Self::Client,
         Self::Probe,
+        Self::Transports,
     ];
 
     /// As `--only` takes it.
@@ -52,6 +56,7 @@ impl Row {
             Self::Tunnels => "tunnels",
             Self::Client => "client",
             Self::Probe => "probe",
+            Self::Transports => "transports",
         }
     }
 }
@@ -67,7 +72,7 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
 }
 
-const fn figure(place: u8, title: &'static str, unit: &'static str) -> Figure {
+pub(crate) const fn figure(place: u8, title: &'static str, unit: &'static str) -> Figure {
     Figure { place, title, unit }
 }
 
@@ -111,8 +116,12 @@ pub(crate) enum Limit {
     AtMost(f64),
     /// A number.
     AtLeast(f64),
-    /// A multiple of another median of the same run.
+    /// At most a multiple of another median of the same run.
     Times(f64, Figure, Contender),
+    /// At least a multiple of one.
+    AtLeastTimes(f64, Figure, Contender),
+    /// At least so much less than one.
+    Less(f64, Figure, Contender),
 }
 
 /// One thing to reach.
@@ -146,7 +155,10 @@ impl Goal {
         let measured = results.median(self.figure, self.of);
         let bound = match self.limit {
             Limit::AtMost(bound) | Limit::AtLeast(bound) => Some(bound),
-            Limit::Times(factor, figure, of) => results.median(figure, of).map(|median| factor * median),
+            Limit::Times(factor, figure, of) | Limit::AtLeastTimes(factor, figure, of) => {
+                results.median(figure, of).map(|median| factor * median)
+            }
+            Limit::Less(by, figure, of) => results.median(figure, of).map(|median| median - by),
         };
         let both = measured.zip(bound);
         Verdict {
@@ -154,8 +166,8 @@ impl Goal {
             bound,
             ratio: both.map(|(measured, bound)| measured / bound),
             reached: both.map(|(measured, bound)| match self.limit {
-                Limit::AtLeast(_) => measured >= bound,
-                Limit::AtMost(_) | Limit::Times(..) => measured <= bound,
+                Limit::AtLeast(_) | Limit::AtLeastTimes(..) => measured >= bound,
+                Limit::AtMost(_) | Limit::Times(..) | Limit::Less(..) => measured <= bound,
             }),
         }
     }
@@ -169,13 +181,21 @@ impl Goal {
                 format!("<= {factor}x {}", of.name())
             }
             Limit::Times(factor, figure, _) => format!("<= {factor}x {}", figure.title),
+            Limit::AtLeastTimes(factor, _, of) => format!(">= {factor}x {}", of.name()),
+            Limit::Less(by, _, of) => format!("{by} less than {}", of.name()),
         }
     }
 }
 
 /// Everything that is to be reached.
+pub(crate) fn goals() -> Vec<Goal> {
+    let mut goals = GOALS.to_vec();
+    goals.extend(CARRIED.iter().flat_map(Carried::goals));
+    goals
+}
+
 #[rustfmt::skip]
-pub(crate) const GOALS: &[Goal] = &[
+const GOALS: &[Goal] = &[
     cheap(DOWN_1), cheap(DOWN_16), cheap(UP_1), cheap(UP_16),
     near(DOWN_1), near(UP_1),
     by_cipher(CTR_DOWN, GCM_DOWN), by_cipher(CTR_UP, GCM_UP),
@@ -196,11 +216,11 @@ pub(crate) const GOALS: &[Goal] = &[
     ours(HELD_PROBE, Limit::AtMost(4.0), "reference 36"),
 ];
 
-const fn ours(figure: Figure, limit: Limit, before: &'static str) -> Goal {
+pub(crate) const fn ours(figure: Figure, limit: Limit, before: &'static str) -> Goal {
     Goal { figure, of: Contender::Ours, limit, before }
 }
 
-const fn with_reference(figure: Figure, limit: Limit, before: &'static str) -> Goal {
+pub(crate) const fn with_reference(figure: Figure, limit: Limit, before: &'static str) -> Goal {
     Goal { figure, of: Contender::OursToReference, limit, before }
 }
 

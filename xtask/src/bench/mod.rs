@@ -4,8 +4,10 @@
 //! that move bytes without touching them; what is counted is the CPU time of exactly the client and the server. Peers that are not
 //! installed are reported as absent.
 
+mod carried;
 mod contender;
 mod delay;
+mod delay_datagrams;
 mod figures;
 mod folder;
 mod load;
@@ -49,7 +51,14 @@ pub(crate) fn run_forwarder(words: &[&str]) -> Outcome<ExitCode> {
     match words {
         ["bench-relay", listen, to] => relay::run(listen, to)?,
         ["bench-delay", listen, to, milliseconds] => delay::run(listen, to, milliseconds)?,
-        _ => return Err("usage: bench-relay LISTEN TO, or bench-delay LISTEN TO MILLISECONDS".into()),
+        ["bench-delay-datagrams", listen, to, milliseconds] => {
+            delay_datagrams::run(listen, to, milliseconds)?;
+        }
+        _ => {
+            return Err(
+                "usage: bench-relay LISTEN TO, or bench-delay[-datagrams] LISTEN TO MILLISECONDS".into()
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

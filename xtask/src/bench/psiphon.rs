@@ -2,23 +2,40 @@
 //! `generate`, a few settings, `run`, and a client config.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::folder::{Folder, free_port};
 use super::program::Program;
-use super::{Outcome, START};
+use super::{Outcome, START, sys};
 
-/// A generated server on OSSH.
+/// A tunnel protocol, and the member of server entries that has its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Protocol {
+    /// On the wire.
+    pub(crate) name: &'static str,
+    /// In entries.
+    pub(crate) port: &'static str,
+    /// Whether it is over UDP.
+    pub(crate) datagrams: bool,
+}
+
+/// What is measured unless something else is said.
+pub(crate) const OSSH: Protocol = Protocol { name: "OSSH", port: "sshObfuscatedPort", datagrams: false };
+
+/// A generated server of one protocol.
 pub(crate) struct Generated {
     /// Running.
     pub(crate) program: Program,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// For what.
+    pub(crate) protocol: Protocol,
     /// The fields of its entry.
     entry: Map<String, Value>,
     _folder: Folder,
@@ -26,12 +43,18 @@ pub(crate) struct Generated {
 
 impl Generated {
     /// Generates and starts one.
-    pub(crate) fn start(program: &Path) -> Outcome<Self> {
+    pub(crate) fn start(program: &Path, protocol: Protocol) -> Outcome<Self> {
         let folder = Folder::new()?;
         let port = free_port();
         let mut generate = Command::new(program);
         generate.current_dir(folder.path());
-        generate.args(["-ipaddress", "127.0.0.1", "-protocol", &format!("OSSH:{port}"), "generate"]);
+        generate.args([
+            "-ipaddress",
+            "127.0.0.1",
+            "-protocol",
+            &format!("{}:{port}", protocol.name),
+            "generate",
+        ]);
         Program::start("psiphond generate", &mut generate)?.wait_success(START)?;
         merge(&folder.path().join("psiphond.config"), "", json!({ "AllowBogons": true }))?;
         let rules = json!({
@@ -44,14 +67,17 @@ impl Generated {
         let mut run = Command::new(program);
         let program = Program::start("psiphond run", run.current_dir(folder.path()).arg("run"))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        super::contender::wait_listening(address)?;
-        Ok(Self { program, address, entry, _folder: folder })
+        match protocol.datagrams {
+            true => wait_bound(address)?,
+            false => super::contender::wait_listening(address)?,
+        }
+        Ok(Self { program, address, protocol, entry, _folder: folder })
     }
 
     /// Its entry as clients take it, with `at` as the place to dial.
     pub(crate) fn entry(&self, at: SocketAddr) -> String {
         let mut entry = self.entry.clone();
-        entry.insert("sshObfuscatedPort".into(), at.port().into());
+        entry.insert(self.protocol.port.into(), at.port().into());
         let text = format!("0 0 0 0 {}", Value::Object(entry));
         text.bytes().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -71,6 +97,18 @@ pub(crate) struct Connected {
     pub(crate) folder: Folder,
 }
 
+/// Waits until somebody has the UDP port.
+fn wait_bound(address: SocketAddr) -> Outcome<()> {
+    let deadline = sys::now() + START;
+    while UdpSocket::bind(address).is_ok() {
+        if sys::now() > deadline {
+            return Err(format!("nobody has the UDP port {}", address.port()).into());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
 /// How a client dials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dial {
@@ -81,14 +119,14 @@ pub(crate) enum Dial {
 }
 
 /// Starts a client and waits for its tunnel.
-pub(crate) fn connect(program: &Path, entry: &str, dial: Dial) -> Outcome<Connected> {
+pub(crate) fn connect(program: &Path, entry: &str, protocol: Protocol, dial: Dial) -> Outcome<Connected> {
     let folder = Folder::new()?;
     let mut config = json!({
         "PropagationChannelId": "FFFFFFFFFFFFFFFF",
         "SponsorId": "FFFFFFFFFFFFFFFF",
         "LocalSocksProxyPort": 0,
         "LocalHttpProxyPort": 0,
-        "LimitTunnelProtocols": ["OSSH"],
+        "LimitTunnelProtocols": [protocol.name],
         "DisableRemoteServerListFetcher": true,
         "DisableReplay": true,
         "EmitDiagnosticNotices": true,

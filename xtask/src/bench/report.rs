@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::contender::Contender;
-use super::figures::{DOWN_1, GOALS, Goal};
+use super::figures::{DOWN_1, Goal, goals as all_goals};
 use super::peers::Peers;
 use super::proc;
 use super::results::{Results, Series};
@@ -63,7 +63,7 @@ fn goals(out: &mut String, results: &Results) {
     );
     out.push_str("|---|---|---|---|---|---|---|---|\n");
     let mut absent: Vec<String> = Vec::new();
-    for goal in GOALS {
+    for goal in all_goals() {
         let verdict = goal.verdict(results);
         let Some(measured) = verdict.measured.map(number) else {
             absent.push(format!("{} ({})", goal.figure.title, goal.of.name()));
@@ -95,8 +95,8 @@ fn goals(out: &mut String, results: &Results) {
 }
 
 fn missed(out: &mut String, results: &Results, notes: &str) {
-    let missed: Vec<&Goal> =
-        GOALS.iter().filter(|goal| goal.verdict(results).reached == Some(false)).collect();
+    let missed: Vec<Goal> =
+        all_goals().into_iter().filter(|goal| goal.verdict(results).reached == Some(false)).collect();
     if missed.is_empty() {
         out.push_str("\nNothing that was measured was missed.\n");
         return;

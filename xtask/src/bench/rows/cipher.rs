@@ -9,7 +9,7 @@ use super::super::contender::{Client, Contender, Kind, Server};
 use super::super::figures::{CHACHA_DOWN, CHACHA_UP, CTR_DOWN, CTR_UP, Figure, GCM_DOWN, GCM_UP};
 use super::super::load::Way;
 use super::super::program::Program;
-use super::super::psiphon::{self, Dial};
+use super::super::psiphon::{self, Dial, OSSH};
 use super::many::many;
 use super::{Bench, cpu_during, megabytes, per_gigabyte};
 
@@ -111,7 +111,7 @@ fn draw(bench: &mut Bench, server: &Server) -> Outcome<BTreeMap<Cipher, Drawn>> 
 fn told(bench: &Bench, server: &Server) -> Outcome<Drawn> {
     let Kind::Psiphon(generated) = &server.kind else { return Err("not a tunnel server".into()) };
     let entry = generated.entry(server.address());
-    let client: Client = psiphon::connect(&bench.peers.ours.client, &entry, Dial::AnyCipher)?.into();
+    let client: Client = psiphon::connect(&bench.peers.ours.client, &entry, OSSH, Dial::AnyCipher)?.into();
     let name = client.cipher.clone().ok_or("our client does not tell its cipher")?;
     Ok(Drawn { client, name, _forwarder: None })
 }
@@ -123,7 +123,7 @@ fn sniffed(bench: &Bench, server: &Server) -> Outcome<Drawn> {
     let limit = Duration::from_secs(5);
     let (_, at) =
         forwarder.wait_line("address", limit, |line| line.strip_prefix("listening ")?.parse().ok())?;
-    let client = psiphon::connect(program, &generated.entry(at), Dial::AnyCipher)?.into();
+    let client = psiphon::connect(program, &generated.entry(at), OSSH, Dial::AnyCipher)?.into();
     let pair = |line: &str| {
         let (up, down) = line.strip_prefix("cipher ")?.split_once(' ')?;
         Some((up.to_owned(), down.to_owned()))

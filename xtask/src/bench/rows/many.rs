@@ -14,7 +14,7 @@ use super::super::program::Program;
 use super::{Bench, cpu_during};
 
 const SERVERS: [Contender; 2] = [Contender::Ours, Contender::Reference];
-const LIMIT: Duration = Duration::from_secs(120);
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
 const SETTLE: Duration = Duration::from_secs(3);
 const IDLE: u64 = 1000;
 const FRESH: u64 = 300;
@@ -105,7 +105,7 @@ pub(super) fn many(bench: &Bench, server: &Server, verb: &str, count: u64) -> Ou
     let entry = folder.path().join("entry");
     fs::write(&entry, generated.entry(server.address()))?;
     let mut command = Command::new(&bench.peers.many);
-    command.arg(verb).arg(&entry).arg(count.to_string());
+    command.arg(verb).arg(&entry).arg(count.to_string()).arg(generated.protocol.port);
     Ok((Program::start(verb, &mut command)?, folder))
 }
 

@@ -7,6 +7,7 @@ mod echo;
 mod far;
 mod many;
 mod round_trips;
+mod transports;
 
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ impl Bench {
             Row::Tunnels => many::tunnels(self),
             Row::Client => client::measure(self),
             Row::Probe => many::probes(self),
+            Row::Transports => transports::measure(self),
         };
         if let Err(error) = outcome {
             self.results.fail(format!("{}: {error}", row.name()));

@@ -25,7 +25,7 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
     for _ in 0..bench.options.runs {
         for server in &servers {
             let of = server.contender;
-            match once(bench, server) {
+            match once(bench, server, "bench-delay") {
                 Ok((usable, get)) => {
                     if let Some(usable) = usable {
                         bench.results.add(USABLE, of, usable);
@@ -39,8 +39,9 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
     Ok(())
 }
 
-fn once(bench: &Bench, server: &Server) -> Outcome<(Option<f64>, f64)> {
-    let (mut relay, at) = forwarder("bench-delay", server.address(), Some(ROUND_TRIP))?;
+/// Through the delaying forwarder `verb`: to a usable tunnel, where the client tells of one, and for a small request.
+pub(super) fn once(bench: &Bench, server: &Server, verb: &str) -> Outcome<(Option<f64>, f64)> {
+    let (mut relay, at) = forwarder(verb, server.address(), Some(ROUND_TRIP))?;
     let client = server.client(&bench.peers, at)?;
     let usable = match client.since {
         Some(since) => {
