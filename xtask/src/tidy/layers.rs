@@ -12,7 +12,7 @@ use super::{Finding, document};
 use crate::tree::SourceFile;
 
 /// Crates that take bytes, time and randomness as arguments.
-pub(crate) const PURE: &[&str] = &["obfuscation", "protocol", "ssh", "tls"];
+pub(crate) const PURE: &[&str] = &["detect", "obfuscation", "protocol", "ssh", "tls"];
 
 /// What no pure crate may depend on, tests aside.
 const NOT_PURE: &[&str] = &[
