@@ -3,8 +3,12 @@
 mod meek;
 mod quic;
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA256, digest};
-use culvert_obfuscation::PrefixSpec;
+use culvert_obfuscation::{PrefixSpec, Prng};
+use culvert_protocol::parameters::Probability;
+use culvert_transport::fragmentor::{Fragmentation, Settings};
 use culvert_transport::shadowsocks::wire::{Opener, Sealer};
 use culvert_transport::shadowsocks::{DRAWN_LEN, Key, Salt, SaltPrefix};
 use culvert_transport::tls::PassthroughKey;
@@ -12,7 +16,8 @@ use serde_json::Value;
 
 use crate::Runner;
 use crate::obfuscation::fields::{
-    Checked, array, boolean, bytes, expect_bytes, expect_len, integer, list, same, same_bytes, seed, text,
+    Checked, array, boolean, bytes, expect_bytes, expect_len, float, integer, list, same, same_bytes, seed,
+    text,
 };
 
 /// The files this area reads, by name without `.json`.
@@ -21,6 +26,7 @@ pub const FILES: &[(&str, Runner)] = &[
     ("transport-meek-http", Runner::WholeFile(meek::http)),
     ("transport-meek-payload-padding", Runner::WholeFile(meek::payload_padding)),
     ("transport-quic-obfuscation", Runner::WholeFile(quic::obfuscation)),
+    ("transport-fragmentor", Runner::WholeFile(fragmentor)),
     ("transport-shadowsocks", Runner::WholeFile(shadowsocks)),
     ("transport-tls-passthrough", Runner::WholeFile(tls_passthrough)),
     ("transport-values", Runner::WholeFile(meek::values)),
@@ -35,6 +41,42 @@ fn shadowsocks(file: &Value) -> Checked {
         stream(case).map_err(|error| format!("streams {at}: {error}"))?;
     }
     Ok(())
+}
+
+fn fragmentor(file: &Value) -> Checked {
+    for (at, case) in list(file, "cases")?.iter().enumerate() {
+        fragmented(case).map_err(|error| format!("cases {at}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn fragmented(case: &Value) -> Checked {
+    let nanoseconds = |name| integer(case, name).map(Duration::from_nanos);
+    let settings = Settings {
+        probability: Probability::new(float(case, "probability")?).ok_or("no probability")?,
+        total_bytes: [integer(case, "min_total")?, integer(case, "max_total")?],
+        write_bytes: [integer(case, "min_write")?, integer(case, "max_write")?],
+        delay: [nanoseconds("min_delay_ns")?, nanoseconds("max_delay_ns")?],
+    };
+    let mut drawn = Fragmentation::draw(&settings, Prng::new(&seed(case, "seed_hex")?));
+    same("fragment", boolean(case, "fragment")?, drawn.is_some())?;
+    let total = drawn.as_ref().map_or(0, Fragmentation::left);
+    same("bytes_to_fragment", integer(case, "bytes_to_fragment")?, total)?;
+    let (mut left, mut sizes, mut delays) = (integer(case, "message_len")?, Vec::new(), Vec::new());
+    while let Some(piece) = drawn.as_mut().and_then(|plan| plan.piece(left)) {
+        delays.push(piece.delay.as_nanos());
+        sizes.push(piece.bytes);
+        left -= piece.bytes;
+    }
+    if left > 0 {
+        sizes.push(left);
+    }
+    let numbers = |name: &str| case.get(name).cloned().unwrap_or_default();
+    let expected: Option<Vec<u128>> =
+        serde_json::from_value(numbers("delays_ns")).map_err(|e| e.to_string())?;
+    same("delays_ns", expected.unwrap_or_default(), delays)?;
+    let expected: Vec<usize> = serde_json::from_value(numbers("write_sizes")).map_err(|e| e.to_string())?;
+    same("write_sizes", expected, sizes)
 }
 
 fn salt_prefix(case: &Value) -> Checked {

@@ -5,6 +5,7 @@
 
 mod address;
 mod buffers;
+pub mod fragmentor;
 mod listen;
 pub mod meek;
 mod network;

@@ -5,15 +5,18 @@ use std::any::Any;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::fragmentor::Fragmented;
+
 /// What every transport ends in.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// The connection itself, where nothing is around it.
+    /// The connection itself, where nothing is around it that changes bytes.
     fn as_tcp(&self) -> Option<&TcpStream>;
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for S {
     fn as_tcp(&self) -> Option<&TcpStream> {
-        (self as &dyn Any).downcast_ref()
+        let any = self as &dyn Any;
+        any.downcast_ref().or_else(|| any.downcast_ref::<Fragmented>()?.as_tcp())
     }
 }
 
