@@ -14,6 +14,7 @@ use culvert_ssh::{
 };
 use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
 use culvert_transport::Network;
+use culvert_transport::fragmentor::Fragmenting;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
@@ -113,7 +114,10 @@ async fn dial_unlimited(
     let started = Instant::now();
     let config = ssh_config(plan, entry, credentials)?;
     let ossh_padding = config.obfuscation.as_ref().map(|obfuscation| obfuscation.preamble.padding_len);
-    let dialed = plan.transport.dial(network).await?;
+    let fragmenting: Option<Arc<dyn Network>> = plan.fragmentor.as_ref().map(|(settings, seed)| {
+        Arc::new(Fragmenting::new(network.clone(), *settings, seed.clone())) as Arc<dyn Network>
+    });
+    let dialed = plan.transport.dial(fragmenting.as_ref().unwrap_or(network)).await?;
     let connection = Connection::client(config, Box::new(FreshKeys)).with_budget(credentials.budget.clone());
     let (mut session, driver) = culvert_ssh_tokio::run(connection, dialed.stream);
     // Dropping the session, as a cancelled attempt does, ends the driver.

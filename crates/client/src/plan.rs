@@ -16,11 +16,11 @@ use culvert_obfuscation::{
 };
 use culvert_protocol::parameters::{Parameters, Transforms};
 use culvert_protocol::server_entry::{DialPortError, FieldError};
-use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
+use culvert_protocol::{BaseProtocol, Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::kexinit::{self, OfferPolicy};
 use culvert_ssh::names::CipherName;
 use culvert_ssh::{Negotiated, Role, ServerKind};
-use culvert_transport::{Endpoint, TransportPlan, shadowsocks, tcp};
+use culvert_transport::{Endpoint, TransportPlan, fragmentor, shadowsocks, tcp};
 
 /// How one server will be dialed.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub(crate) struct DialPlan {
     pub(crate) protocol: TunnelProtocol,
     /// How bytes get there.
     pub(crate) transport: TransportPlan,
+    /// How the first bytes of the transport's TCP connections are cut up.
+    pub(crate) fragmentor: Option<(fragmentor::Settings, Seed)>,
     /// The spec of the transport's own prefix, for reports.
     pub(crate) transport_prefix: Option<String>,
     /// `None` for plain SSH.
@@ -164,14 +166,25 @@ impl Planner<'_> {
         let obfuscated = protocol.obfuscates_ssh();
         // Only where nothing is around it does the obfuscation layer's beginning show.
         let shows = protocol.base() == BaseProtocol::Ossh;
+        let obfuscated_ssh = obfuscated.then(|| self.obfuscated_ssh(port, shows)).transpose()?;
+        let has_prefix = obfuscated_ssh.as_ref().is_some_and(|ossh| ossh.prefix.is_some());
         Ok(DialPlan {
             protocol,
             transport,
+            fragmentor: self.fragmentor(protocol, has_prefix),
             transport_prefix,
-            obfuscated_ssh: obfuscated.then(|| self.obfuscated_ssh(port, shows)).transpose()?,
+            obfuscated_ssh,
             ssh: self.ssh(obfuscated),
             api_padding_seed: self.seed.derive("api-padding"),
         })
+    }
+
+    /// A prefix must be found in the first segment: it is left whole, unless parameters say otherwise. TRANSPORTS.md 6.6.
+    fn fragmentor(&self, protocol: TunnelProtocol, has_prefix: bool) -> Option<(fragmentor::Settings, Seed)> {
+        let allowed = protocol.has(Feature::Fragmentor)
+            && (!has_prefix || self.parameters.ossh.prefix_enable_fragmentor);
+        let settings = fragmentor::Settings::of_client(&self.parameters.fragmentor, protocol);
+        Some((settings.filter(|_| allowed)?, self.seed.derive("fragmentor")))
     }
 
     fn ssh(&self, obfuscated: bool) -> SshPlan {

@@ -4,6 +4,7 @@ mod admission;
 mod budget;
 pub mod config;
 pub mod forward;
+mod fragmentation;
 pub mod generate;
 mod hold;
 mod keys;

@@ -25,6 +25,7 @@ use crate::admission::HandshakeSlots;
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
 use crate::forward::egress::EgressPolicy;
+use crate::fragmentation::Fragmentation;
 use crate::hold::Held;
 use crate::log::Logger;
 use crate::memory;
@@ -41,6 +42,7 @@ pub(crate) struct Services {
     pub(crate) ssh: SshFactory,
     pub(crate) shadowsocks_key: Option<shadowsocks::Key>,
     pub(crate) tls: Option<TlsService>,
+    pub(crate) fragmentation: Fragmentation,
     pub(crate) handshakes: HandshakeLimits,
     pub(crate) slots: HandshakeSlots,
     pub(crate) held: Arc<Held>,
@@ -88,12 +90,16 @@ impl Services {
                 key: config.obfuscated_ssh_key.map(|key| ObfuscationKey::new(key.expose())),
                 limits: Limits { rekey_bytes: config.ssh.rekey_bytes, ..Limits::default() },
                 windows: MemoryBudget::new(config.ssh.window_memory.unwrap_or_else(memory::for_windows)),
-                prefix_specs: Arc::new(config.prefix_specs),
+                prefix_specs: Arc::new(config.tactics.prefix_specs),
                 seeds,
                 login: Arc::new(login),
             },
             shadowsocks_key: config.shadowsocks_key.map(|key| shadowsocks::Key::from_password(key.expose())),
             tls: config.tls.map(tls_service).transpose()?,
+            fragmentation: Fragmentation {
+                parameters: config.tactics.parameters.fragmentor,
+                with_prefix: config.tactics.fragment_with_prefix,
+            },
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
             held: Held::among(open_files::most()),

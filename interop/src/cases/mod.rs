@@ -6,6 +6,7 @@ mod prefixes;
 mod probes;
 mod refusals;
 mod reports;
+mod shaping;
 mod traffic;
 
 use crate::failure::Failure;
@@ -101,6 +102,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         lifecycle::CASES,
         reports::CASES,
         prefixes::CASES,
+        shaping::CASES,
         probes::CASES,
         algorithms::CASES,
     ]

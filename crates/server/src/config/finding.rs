@@ -81,6 +81,8 @@ pub enum Problem {
     BadEntry(#[source] culvert_protocol::server_entry::DecodeError),
     #[error("{0}")]
     BadPrefix(#[source] culvert_obfuscation::TransformError),
+    #[error("{0}")]
+    BadParameter(#[source] culvert_protocol::parameters::Fault),
     #[error("must be a list of one pair of texts, such as [[\"\", \"HTTP/1\\\\.1 200 OK\"]]")]
     NotAPrefixSpec,
     #[error("server entries disagree on their {member}; one server has one")]

@@ -19,7 +19,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_obfuscation::PrefixSpec;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 
@@ -31,6 +30,7 @@ pub use finding::{ConfigError, Finding, Problem, Severity};
 pub use secret::Secret;
 pub(crate) use server::protocol;
 pub use server::{load, parse};
+pub use tactics::Tactics;
 
 /// The name of the main file unless told otherwise.
 pub const DEFAULT_FILE: &str = "psiphond.config";
@@ -54,8 +54,7 @@ pub struct ServerConfig {
     pub shadowsocks_key: Option<Secret>,
     /// Always there when TLS-OSSH is listened for.
     pub tls: Option<TlsConfig>,
-    /// What to answer a client's prefix with, by the name that the client says.
-    pub prefix_specs: BTreeMap<String, PrefixSpec>,
+    pub tactics: Tactics,
     pub egress: EgressConfig,
     pub traffic_rules: TrafficRules,
     /// For reloading `traffic_rules`.

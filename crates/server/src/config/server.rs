@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_obfuscation::{PrefixSpec, server_identification};
+use culvert_obfuscation::server_identification;
 use culvert_protocol::json_position::{Step, near_name};
 use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
@@ -21,7 +21,7 @@ use super::schema::Key;
 use super::server_keys as keys;
 use super::{
     EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig, SshConfig,
-    TlsConfig, data_files, tactics, traffic_rules,
+    Tactics, TlsConfig, data_files, tactics, traffic_rules,
 };
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
@@ -46,7 +46,7 @@ pub fn load(file: &Path, strictness: Strictness) -> Result<Loaded<ServerConfig>,
 type ReadData = fn(&mut Document<'_>, &Members<'_>, Strictness) -> Data;
 
 /// What the other files hold.
-type Data = (TrafficRules, BTreeMap<String, PrefixSpec>);
+type Data = (TrafficRules, Tactics);
 
 fn understand(
     file: &Path,
@@ -63,7 +63,7 @@ fn understand(
     let uses_tls = listeners.iter().any(|(protocol, _)| *protocol == TunnelProtocol::TLS_OSSH);
     let tls = tls(&mut document, &members).filter(|_| uses_tls);
     let egress = egress(&mut document, &members);
-    let (traffic_rules, prefix_specs) = match read_data {
+    let (traffic_rules, tactics) = match read_data {
         Some(read) => read(&mut document, &members, strictness),
         None => Data::default(),
     };
@@ -81,7 +81,7 @@ fn understand(
         obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
         tls,
         shadowsocks_key: members.text(&keys::SHADOWSOCKS_KEY).map(Secret::new),
-        prefix_specs,
+        tactics,
         egress,
         traffic_rules,
         traffic_rules_file: members.text(&keys::TRAFFIC_RULES_FILENAME).map(PathBuf::from),
@@ -280,7 +280,7 @@ fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
     EgressConfig { allow_bogons: members.flag(&keys::ALLOW_BOGONS), udp_gateway, dns_resolver }
 }
 
-/// The traffic rules, and what the tactics say of prefixes.
+/// The traffic rules, and the tactics.
 fn data(document: &mut Document<'_>, members: &Members<'_>, strictness: Strictness) -> Data {
     let file = |key| members.text(key).map(Path::new);
     let rules = file(&keys::TRAFFIC_RULES_FILENAME).map(|file| traffic_rules::load(file, strictness));
@@ -288,9 +288,9 @@ fn data(document: &mut Document<'_>, members: &Members<'_>, strictness: Strictne
     let osl =
         file(&keys::OSL_CONFIG_FILENAME).map(|file| data_files::load(file, data_files::OSL, strictness));
     let rules = adopt(document, rules).unwrap_or_default();
-    let prefix_specs = adopt(document, tactics).unwrap_or_default();
+    let tactics = adopt(document, tactics).unwrap_or_default();
     adopt(document, osl);
-    (rules, prefix_specs)
+    (rules, tactics)
 }
 
 /// What a file that was named holds; what was found about it goes to the document.

@@ -1,4 +1,5 @@
-//! The tactics file, as far as this build uses it: the prefixes to answer clients' prefixes with. The other parameters
+//! The tactics file, as far as this build uses it: the prefixes to answer clients' prefixes with, and the parameters that
+//! only a server reads. The other parameters
 //! are accepted, so that the reference's files work, and remarked on. Source: PROTOCOL.md 2.5.
 
 use std::collections::BTreeMap;
@@ -6,6 +7,7 @@ use std::path::Path;
 
 use culvert_obfuscation::PrefixSpec;
 use culvert_protocol::json_position::Step;
+use culvert_protocol::parameters::{Parameters, ServerParameters};
 use serde_json::{Map, Value};
 
 use super::data_files::TACTICS;
@@ -16,54 +18,80 @@ use super::schema::value_of;
 /// Clients name the prefix that they sent; this says what to answer to each name.
 const PREFIX_SPECS: &str = "ServerOSSHPrefixSpecs";
 
+/// A parameter of clients that servers obey too.
+const FRAGMENT_WITH_PREFIX: &str = "OSSHPrefixEnableFragmentor";
+
+/// What the file says.
+#[derive(Clone, Debug, Default)]
+pub struct Tactics {
+    /// What to answer a client's prefix with, by the name that the client says.
+    pub prefix_specs: BTreeMap<String, PrefixSpec>,
+    /// Parameters that only a server reads.
+    pub parameters: ServerParameters,
+    /// Whether connections with a prefix may be fragmented too.
+    pub fragment_with_prefix: bool,
+}
+
 /// Reads the file that `TacticsConfigFilename` names.
-pub(super) fn load(
-    file: &Path,
-    strictness: Strictness,
-) -> Result<Loaded<BTreeMap<String, PrefixSpec>>, ConfigError> {
+pub(super) fn load(file: &Path, strictness: Strictness) -> Result<Loaded<Tactics>, ConfigError> {
     parse(file, &document::read(file)?, strictness)
 }
 
-fn parse(
-    file: &Path,
-    text: &str,
-    strictness: Strictness,
-) -> Result<Loaded<BTreeMap<String, PrefixSpec>>, ConfigError> {
+fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<Tactics>, ConfigError> {
     let (mut document, object) = Document::parse(file, text, TACTICS)?;
-    let mut specs = BTreeMap::new();
+    let mut read = Tactics::default();
     if let Some(Value::Object(tactics)) = value_of(&object, "DefaultTactics") {
         // Tactics of probability 0 are never applied.
         let applied = value_of(tactics, "Probability").and_then(Value::as_f64).is_some_and(|p| p > 0.0);
         if let (true, Some(Value::Object(parameters))) = (applied, value_of(tactics, "Parameters")) {
-            specs = prefix_specs(&mut document, parameters);
+            read = tactics_of(&mut document, parameters);
         }
     }
-    document.finish(Some(specs), strictness)
+    document.finish(Some(read), strictness)
 }
 
-fn prefix_specs(
-    document: &mut Document<'_>,
-    parameters: &Map<String, Value>,
-) -> BTreeMap<String, PrefixSpec> {
+fn tactics_of(document: &mut Document<'_>, parameters: &Map<String, Value>) -> Tactics {
     let step = |name: &str| Step::Key(name.to_owned());
-    let path = [step("DefaultTactics"), step("Parameters")];
+    let path = |inside: &[Step]| [&[step("DefaultTactics"), step("Parameters")], inside].concat();
+    let mut tactics = Tactics::default();
+    let (mut clients, servers) = (Parameters::default(), ServerParameters::table());
+    for (name, value) in parameters {
+        if name == PREFIX_SPECS {
+            tactics.prefix_specs = prefix_specs(document, &path(&[step(name)]), value);
+            continue;
+        }
+        let result = if servers.iter().any(|row| row.name == *name) {
+            tactics.parameters.set(name, value)
+        } else if name == FRAGMENT_WITH_PREFIX {
+            clients.set(name, value)
+        } else {
+            document.find(&path(&[step(name)]), Problem::NoEffectYet);
+            continue;
+        };
+        if let Err(error) = result {
+            let inside = [vec![step(name)], error.inside].concat();
+            document.find(&path(&inside), Problem::BadParameter(error.fault));
+        }
+    }
+    for error in tactics.parameters.check() {
+        document.find(&path(&[step(&error.name)]), Problem::BadParameter(error.fault));
+    }
+    tactics.fragment_with_prefix = clients.ossh.prefix_enable_fragmentor;
+    tactics
+}
+
+fn prefix_specs(document: &mut Document<'_>, path: &[Step], value: &Value) -> BTreeMap<String, PrefixSpec> {
     let mut specs = BTreeMap::new();
-    for (parameter, value) in parameters {
-        let path: Vec<Step> = path.iter().cloned().chain([step(parameter)]).collect();
-        match value {
-            Value::Object(named) if parameter == PREFIX_SPECS => {
-                for (name, spec) in named {
-                    let path: Vec<Step> = path.iter().cloned().chain([step(name)]).collect();
-                    match prefix_spec(spec) {
-                        Ok(spec) => {
-                            specs.insert(name.clone(), spec);
-                        }
-                        Err(problem) => document.find(&path, problem),
-                    }
-                }
+    let Value::Object(named) = value else {
+        document.find(path, Problem::NotAPrefixSpec);
+        return specs;
+    };
+    for (name, spec) in named {
+        match prefix_spec(spec) {
+            Ok(spec) => {
+                specs.insert(name.clone(), spec);
             }
-            _ if parameter == PREFIX_SPECS => document.find(&path, Problem::NotAPrefixSpec),
-            _ => document.find(&path, Problem::NoEffectYet),
+            Err(problem) => document.find(&[path, &[Step::Key(name.clone())]].concat(), problem),
         }
     }
     specs
@@ -80,7 +108,7 @@ fn prefix_spec(spec: &Value) -> Result<PrefixSpec, Problem> {
 mod tests {
     use super::*;
 
-    fn file(probability: f64, parameters: &str) -> Result<Loaded<BTreeMap<String, PrefixSpec>>, ConfigError> {
+    fn file(probability: f64, parameters: &str) -> Result<Loaded<Tactics>, ConfigError> {
         let text = format!(
             "{{\"DefaultTactics\": {{\"Probability\": {probability}, \"Parameters\": {parameters}}}, \
              \"FilteredTactics\": null}}"
@@ -92,10 +120,18 @@ mod tests {
     fn prefixes_are_read_and_the_rest_remarked_on() {
         let specs = r#"{"ServerOSSHPrefixSpecs": {"http": [["", "HTTP/1\\.1"]]}, "Other": 1}"#;
         let loaded = file(1.0, specs).unwrap();
-        assert_eq!(loaded.value.keys().collect::<Vec<_>>(), ["http"]);
+        assert_eq!(loaded.value.prefix_specs.keys().collect::<Vec<_>>(), ["http"]);
         assert_eq!(loaded.warnings.len(), 1);
-        assert!(file(0.0, specs).unwrap().value.is_empty());
-        assert!(file(0.0, "null").unwrap().value.is_empty());
+        assert!(file(0.0, specs).unwrap().value.prefix_specs.is_empty());
+        assert!(file(0.0, "null").unwrap().value.prefix_specs.is_empty());
+    }
+
+    #[test]
+    fn parameters_of_servers_are_read() {
+        let text = r#"{"FragmentorDownstreamMaxTotalBytes": 300, "OSSHPrefixEnableFragmentor": true}"#;
+        let loaded = file(1.0, text).unwrap();
+        assert_eq!(loaded.value.parameters.fragmentor.max_total_bytes, 300);
+        assert!(loaded.value.fragment_with_prefix && loaded.warnings.is_empty());
     }
 
     #[test]
@@ -106,10 +142,12 @@ mod tests {
                 r#"{"ServerOSSHPrefixSpecs": {"a": [["", "("]]}}"#,
                 "DefaultTactics.Parameters.ServerOSSHPrefixSpecs.a",
             ),
+            (r#"{"FragmentorDownstreamMinDelay": 5}"#, "FragmentorDownstreamMinDelay: expected a duration"),
+            (r#"{"FragmentorDownstreamMinDelay": "1s"}"#, "FragmentorDownstreamMaxDelay: expected a value"),
             (r#"{"ServerOSSHPrefixSpecs": {"a": []}}"#, "DefaultTactics.Parameters.ServerOSSHPrefixSpecs.a"),
         ] {
             let error = file(1.0, specs).unwrap_err().to_string();
-            assert!(error.starts_with("f:1:") && error.contains(message), "{error}");
+            assert!(error.starts_with("f:") && error.contains(message), "{error}");
         }
     }
 }

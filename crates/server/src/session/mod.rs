@@ -71,10 +71,13 @@ pub(crate) fn serve_inside<'s>(
     async move {
         let start = match services.ssh.keyword(arrival.protocol) {
             Some(keyword) => match stranger::introduce(stream, arrival, keyword, services, stopping).await {
-                Some(introduced) => Start::from(introduced),
+                Some(introduced) => Start::new(introduced, arrival, services),
                 None => return,
             },
-            None => Start { stream, preamble: None, received: Vec::new() },
+            None => {
+                let stream = services.fragmentation.of_carrier(stream, arrival.protocol);
+                Start { stream, preamble: None, received: Vec::new() }
+            }
         };
         // On its own, so that strangers, who may be many, do not take the room of a tunnel.
         Box::pin(serve_client(start, arrival, services, stopping)).await;
@@ -88,9 +91,12 @@ struct Start {
     received: Vec<u8>,
 }
 
-impl From<Introduced> for Start {
-    fn from(introduced: Introduced) -> Self {
-        let Introduced { stream, preamble, rest } = introduced;
+impl Start {
+    fn new(introduced: Introduced, arrival: Arrival, services: &Services) -> Self {
+        let Introduced { mut stream, preamble, rest } = introduced;
+        if arrival.protocol.base() == BaseProtocol::Ossh {
+            stream = services.fragmentation.of_preamble(stream, arrival.protocol, &preamble);
+        }
         Self { stream, preamble: Some(preamble), received: rest }
     }
 }

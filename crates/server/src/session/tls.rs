@@ -76,6 +76,7 @@ pub(super) async fn introduce(
     };
     match verdict {
         Verdict::Client => {
+            let stream = services.fragmentation.of_carrier(stream, arrival.protocol);
             let limit = services.handshakes.duration.unwrap_or(HANDSHAKE);
             let accepting = tls.server.accept(judge.reader.into_received(), stream);
             timeout(limit, accepting).await.ok()?.ok()
