@@ -1,0 +1,304 @@
+//! A profile: which ClientHello a browser sends, as lines of text, so that a profile can come with parameters as well as with a release.
+//!
+//! ```text
+//! profile Chrome-133
+//! about Chrome 133, February 2025
+//! suites grease 1301 1302
+//! shuffled
+//! grease
+//! server-name
+//! raw 0017
+//! groups grease 001d
+//! ```
+//! Extensions stand in the order in which they are sent; `shuffled` says that the browser draws an order for each connection, in which GREASE,
+//! padding and a pre-shared key keep their places. Numbers are hexadecimal. Source: TRANSPORTS.md 1.4, RFC 8701.
+
+use super::number;
+
+/// The most bytes of a profile's text, and the most items of a list.
+const MAX_TEXT: usize = 16 * 1024;
+const MAX_ITEMS: usize = 128;
+
+/// A number in a list, or a reserved one that is drawn for each connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// RFC 8701.
+    Grease,
+    /// As it is.
+    Number(u16),
+}
+
+/// One extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// A reserved one, with this content.
+    Grease(Vec<u8>),
+    /// The server's name.
+    ServerName,
+    /// `supported_groups`.
+    Groups(Vec<Value>),
+    /// `signature_algorithms`.
+    Signatures(Vec<u16>),
+    /// `application_layer_protocol_negotiation`.
+    Alpn(Vec<String>),
+    /// `session_ticket`: empty, or with a ticket.
+    Ticket,
+    /// `supported_versions`.
+    Versions(Vec<Value>),
+    /// `key_share`, of these groups.
+    KeyShares(Vec<Value>),
+    /// `padding` to 512 bytes, where the hello would have between 256 and 511.
+    Padding,
+    /// `encrypted_client_hello` with noise in it, one of these numbers of bytes.
+    EchGrease(Vec<usize>),
+    /// `pre_shared_key`, where there is one; it is the last.
+    PreSharedKey,
+    /// Any other, or a fixed content.
+    Raw(u16, Vec<u8>),
+}
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    name: String,
+    about: String,
+    pub(crate) suites: Vec<Value>,
+    pub(crate) shuffled: bool,
+    pub(crate) extensions: Vec<Extension>,
+}
+
+/// The text is not a profile. Whoever wrote it is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// Longer than any.
+    #[error("a TLS profile has more than {MAX_TEXT} bytes")]
+    TooLong,
+    /// No such keyword, or something wrong behind it.
+    #[error("TLS profile {profile:?}: cannot read the line {line:?}")]
+    Line {
+        /// Its name, as far as known.
+        profile: String,
+        /// The line.
+        line: String,
+    },
+    /// It lacks what every hello has, or has something twice.
+    #[error("TLS profile {profile:?}: {what}")]
+    Incomplete {
+        /// Its name.
+        profile: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl Profile {
+    /// Reads a profile.
+    ///
+    /// # Errors
+    /// See [`ProfileError`].
+    pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        if text.len() > MAX_TEXT {
+            return Err(ProfileError::TooLong);
+        }
+        let mut profile = Self {
+            name: String::new(),
+            about: String::new(),
+            suites: Vec::new(),
+            shuffled: false,
+            extensions: Vec::new(),
+        };
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let read = profile.line(line);
+            read.ok_or_else(|| ProfileError::Line { profile: profile.name.clone(), line: line.to_owned() })?;
+        }
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// A profile that was drawn and not read.
+    pub(crate) fn made(name: &str, suites: Vec<Value>, extensions: Vec<Extension>) -> Self {
+        let about = "drawn".to_owned();
+        Self { name: name.to_owned(), about, suites, shuffled: false, extensions }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Browser, version and date.
+    #[must_use]
+    pub fn about(&self) -> &str {
+        &self.about
+    }
+
+    /// Whether the order of extensions is drawn for each connection.
+    #[must_use]
+    pub fn is_shuffled(&self) -> bool {
+        self.shuffled
+    }
+
+    /// Whether TLS 1.3 is offered.
+    #[must_use]
+    pub fn offers_tls13(&self) -> bool {
+        self.versions().is_some_and(|versions| versions.contains(&Value::Number(0x0304)))
+    }
+
+    /// Whether TLS 1.2 is offered.
+    #[must_use]
+    pub fn offers_tls12(&self) -> bool {
+        self.versions().is_none_or(|versions| versions.contains(&Value::Number(0x0303)))
+    }
+
+    /// Whether a ticket of TLS 1.2 has a place in it.
+    #[must_use]
+    pub fn takes_tls12_ticket(&self) -> bool {
+        self.extensions.contains(&Extension::Ticket)
+    }
+
+    /// Whether a pre-shared key of TLS 1.3 has a place in it.
+    #[must_use]
+    pub fn takes_pre_shared_key(&self) -> bool {
+        self.extensions.contains(&Extension::PreSharedKey)
+    }
+
+    /// The application protocols that it offers.
+    #[must_use]
+    pub fn alpn(&self) -> &[String] {
+        let find = |extension: &Extension| matches!(extension, Extension::Alpn(_));
+        match self.extensions.iter().find(|extension| find(extension)) {
+            Some(Extension::Alpn(names)) => names,
+            _ => &[],
+        }
+    }
+
+    fn versions(&self) -> Option<&Vec<Value>> {
+        self.extensions.iter().find_map(|extension| match extension {
+            Extension::Versions(versions) => Some(versions),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn key_share_groups(&self) -> Vec<u16> {
+        let shares = self.extensions.iter().find_map(|extension| match extension {
+            Extension::KeyShares(groups) => Some(groups),
+            _ => None,
+        });
+        shares.map(|groups| groups.iter().filter_map(|group| group.number()).collect()).unwrap_or_default()
+    }
+
+    fn line(&mut self, line: &str) -> Option<()> {
+        let (keyword, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let extension = match keyword {
+            "profile" => {
+                rest.clone_into(&mut self.name);
+                return Some(());
+            }
+            "about" => {
+                rest.clone_into(&mut self.about);
+                return Some(());
+            }
+            "suites" => {
+                self.suites = values(rest)?;
+                return Some(());
+            }
+            "shuffled" => {
+                self.shuffled = true;
+                return Some(());
+            }
+            "grease" => Extension::Grease(bytes(rest)?),
+            "server-name" => Extension::ServerName,
+            "groups" => Extension::Groups(values(rest)?),
+            "signatures" => Extension::Signatures(list(rest, number)?),
+            "alpn" => Extension::Alpn(list(rest, |name| (name.len() < 256).then(|| name.to_owned()))?),
+            "ticket" => Extension::Ticket,
+            "versions" => Extension::Versions(values(rest)?),
+            "key-shares" => Extension::KeyShares(values(rest)?),
+            "padding" => Extension::Padding,
+            "ech-grease" => {
+                Extension::EchGrease(list(rest, |len| len.parse().ok().filter(|len| *len < 1024))?)
+            }
+            "pre-shared-key" => Extension::PreSharedKey,
+            "raw" => {
+                let (kind, content) = rest.split_once(' ').unwrap_or((rest, ""));
+                Extension::Raw(number(kind)?, bytes(content)?)
+            }
+            _ => return None,
+        };
+        self.extensions.push(extension);
+        (self.extensions.len() <= MAX_ITEMS).then_some(())
+    }
+
+    fn check(&self) -> Result<(), ProfileError> {
+        let wrong = |what| Err(ProfileError::Incomplete { profile: self.name.clone(), what });
+        let groups = self.extensions.iter().any(|extension| matches!(extension, Extension::Groups(_)));
+        let mut kinds: Vec<_> = self.extensions.iter().filter_map(Extension::number).collect();
+        let count = kinds.len();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let last = self.extensions.iter().rposition(|extension| *extension == Extension::PreSharedKey);
+        if self.name.is_empty() || self.suites.is_empty() || !groups {
+            wrong("it needs a name, suites and groups")
+        } else if kinds.len() != count {
+            wrong("it has an extension twice")
+        } else if last.is_some_and(|at| at + 1 != self.extensions.len()) {
+            wrong("a pre-shared key must be last")
+        } else if self.offers_tls13() && self.key_share_groups().is_empty() {
+            wrong("it offers TLS 1.3 without key shares")
+        } else if !self.offers_tls13() && !self.offers_tls12() {
+            wrong("it offers neither TLS 1.2 nor TLS 1.3")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Value {
+    pub(crate) fn number(self) -> Option<u16> {
+        match self {
+            Self::Grease => None,
+            Self::Number(number) => Some(number),
+        }
+    }
+}
+
+impl Extension {
+    /// Its number; GREASE has none of its own.
+    pub(crate) fn number(&self) -> Option<u16> {
+        Some(match self {
+            Self::Grease(_) => return None,
+            Self::ServerName => number::SERVER_NAME,
+            Self::Groups(_) => number::GROUPS,
+            Self::Signatures(_) => number::SIGNATURES,
+            Self::Alpn(_) => number::ALPN,
+            Self::Ticket => number::SESSION_TICKET,
+            Self::Versions(_) => number::VERSIONS,
+            Self::KeyShares(_) => number::KEY_SHARES,
+            Self::Padding => number::PADDING,
+            Self::EchGrease(_) => number::ENCRYPTED_CLIENT_HELLO,
+            Self::PreSharedKey => number::PRE_SHARED_KEY,
+            Self::Raw(number, _) => *number,
+        })
+    }
+}
+
+fn list<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let items: Vec<T> = text.split_ascii_whitespace().map(read).collect::<Option<_>>()?;
+    (!items.is_empty() && items.len() <= MAX_ITEMS).then_some(items)
+}
+
+fn values(text: &str) -> Option<Vec<Value>> {
+    list(text, |word| if word == "grease" { Some(Value::Grease) } else { number(word).map(Value::Number) })
+}
+
+fn number(word: &str) -> Option<u16> {
+    u16::from_str_radix(word, 16).ok().filter(|_| word.len() == 4)
+}
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digits: Vec<u8> = text.as_bytes().iter().map(digit).collect::<Option<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}

@@ -1,0 +1,40 @@
+//! The profiles that come with a release. Source: TRANSPORTS.md 1.4.
+
+use std::sync::{Arc, LazyLock};
+
+use crate::hello::Profile;
+
+const CHROME: &str = include_str!("profiles/chrome.txt");
+const FIREFOX: &str = include_str!("profiles/firefox.txt");
+const SAFARI: &str = include_str!("profiles/safari.txt");
+
+/// All of them, in the order of their browsers' releases within each family.
+#[must_use]
+pub fn all() -> &'static [Arc<Profile>] {
+    static ALL: LazyLock<Vec<Arc<Profile>>> = LazyLock::new(|| {
+        let texts = [CHROME, FIREFOX, SAFARI].into_iter().flat_map(|file| file.split("\n\n"));
+        texts.filter_map(|text| Profile::parse(text).ok()).map(Arc::new).collect()
+    });
+    &ALL
+}
+
+/// One of them.
+#[must_use]
+pub fn named(name: &str) -> Option<Arc<Profile>> {
+    all().iter().find(|profile| profile.name() == name).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_texts_are_profiles() {
+        let texts: Vec<_> =
+            [CHROME, FIREFOX, SAFARI].into_iter().flat_map(|file| file.split("\n\n")).collect();
+        for text in &texts {
+            Profile::parse(text).unwrap();
+        }
+        assert_eq!(all().len(), texts.len());
+    }
+}
