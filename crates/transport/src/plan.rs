@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Network, Stream, shadowsocks, tcp};
+use crate::{Network, Stream, meek, shadowsocks, tcp};
 
 /// One variant for each transport; each plan belongs to its folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum TransportPlan {
     /// A TCP connection and nothing around it: SSH and OSSH.
     Tcp(tcp::Plan),
     /// A Shadowsocks stream: SHADOWSOCKS-OSSH.
     Shadowsocks(shadowsocks::Plan),
+    /// Requests and responses: the meek protocols.
+    Meek(Box<meek::Plan>),
 }
 
 /// A transport that is up.
@@ -26,7 +28,10 @@ pub struct Dialed {
 
 /// What was learned while dialing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DialFacts {}
+pub struct DialFacts {
+    /// Characters of the first cookie of a meek session, its name included.
+    pub meek_cookie_len: Option<usize>,
+}
 
 /// Why a transport could not be dialed.
 #[derive(Debug, Error)]
@@ -37,6 +42,12 @@ pub enum DialError {
     /// This machine's random source failed.
     #[error("this machine's random source failed")]
     Random,
+    /// The entry or the configuration.
+    #[error(transparent)]
+    Meek(#[from] meek::SetupError),
+    /// HTTP, before there was a request.
+    #[error("HTTP: {0}")]
+    Http(#[source] Box<meek::ExchangeError>),
 }
 
 impl TransportPlan {
@@ -44,6 +55,7 @@ impl TransportPlan {
     pub async fn dial(&self, network: &Arc<dyn Network>) -> Result<Dialed, DialError> {
         match self {
             Self::Tcp(plan) => tcp::dial(plan, network.as_ref()).await,
+            Self::Meek(plan) => meek::dial(plan, network).await,
             Self::Shadowsocks(plan) => shadowsocks::dial(plan, network.as_ref()).await,
         }
     }

@@ -1,0 +1,124 @@
+//! The client's side: what a session is made of, and its start.
+
+use std::fmt;
+use std::sync::Arc;
+
+use culvert_obfuscation::{ObfuscatorSeed, Prng, Seed};
+use culvert_protocol::TunnelProtocol;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::pace::Pace;
+use super::pipe::pipe;
+use super::request::{BadHead, HeadWriter, RequestLook};
+use super::route::Route;
+use super::session::{Line, Padding, Session};
+use super::wire::{
+    BoxError, CookiePlan, CookieRequest, CookieSealer, Flow, KEY_LEN, MAX_BODY, PaddingReceiver,
+    PaddingSender, PayloadPaddingKey,
+};
+use crate::{DialError, DialFacts, Dialed, Network};
+
+/// What a session is to look like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Where its connections go.
+    pub route: Route,
+    /// Its requests.
+    pub look: RequestLook,
+    /// What the server's keys are.
+    pub keys: Keys,
+    /// What the cookie says is spoken.
+    pub protocol: TunnelProtocol,
+    /// Padding of the cookie.
+    pub cookie_seed: Seed,
+    /// Times of polls, sizes of padding and whatever else is drawn on the way.
+    pub pace_seed: Seed,
+    /// Bytes of a body, at most.
+    pub most_payload: usize,
+    /// Padding of bodies.
+    pub payload_padding: Option<PayloadPadding>,
+    /// How often a request takes a new connection.
+    pub redial_probability: f64,
+}
+
+/// The keys of a server entry.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// `meekObfuscatedKey`, as text.
+    pub obfuscated_key: Zeroizing<String>,
+    /// `meekCookieEncryptionPublicKey`.
+    pub cookie_key: [u8; KEY_LEN],
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys([redacted])")
+    }
+}
+
+/// Padding of bodies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PayloadPadding {
+    /// Bytes of padding in a body without payload, at least and at most.
+    pub size: (usize, usize),
+    /// How often a body without payload has none.
+    pub omit_probability: f64,
+}
+
+/// Why no session can begin. The server entry or the configuration is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SetupError {
+    /// Its cookie.
+    #[error("meek: the key in the server entry is none: {0}")]
+    Key(#[from] BoxError),
+    /// Its requests.
+    #[error("meek: {0}")]
+    Head(#[from] BadHead),
+}
+
+/// Connects. The session's first request leaves with the first bytes that are written, or with the first poll.
+pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, DialError> {
+    let head = HeadWriter::new(plan.look.clone()).map_err(SetupError::Head)?;
+    let request = CookieRequest::tunnel(plan.protocol, plan.payload_padding.is_some());
+    let cookie = cookie(plan, &request)?;
+    let connection = plan.route.connect(network).await?;
+    let padding = plan.payload_padding.map(|of| {
+        let key = |flow| PayloadPaddingKey::derive(&plan.keys.obfuscated_key, &cookie, flow);
+        Padding {
+            sender: PaddingSender::new(&key(Flow::Requests)),
+            receiver: PaddingReceiver::new(&key(Flow::Responses)),
+            prng: Prng::derived(&plan.pace_seed, "payload-padding"),
+            size: of.size,
+            omit_probability: of.omit_probability,
+        }
+    });
+    // The header of a body is a part of it. TRANSPORTS.md 2.8.
+    let header = usize::from(padding.is_some());
+    let (stream, depot) = pipe(plan.most_payload.min(MAX_BODY).saturating_sub(header));
+    let facts = DialFacts { meek_cookie_len: Some(plan.look.cookie_name.len() + cookie.len()) };
+    let session = Session {
+        line: Line { network: Arc::clone(network), route: plan.route.clone(), connection: Some(connection) },
+        head,
+        cookie,
+        pace: Pace::new(Prng::derived(&plan.pace_seed, "polls")),
+        padding,
+        redial: (plan.redial_probability, Prng::derived(&plan.pace_seed, "redial")),
+        last_response: 0,
+    };
+    tokio::spawn(session.run(depot));
+    Ok(Dialed { stream: Box::new(stream), facts })
+}
+
+/// A fresh cookie: never from the plan alone, because a plan may be used again and a cookie must not. TRANSPORTS.md 2.4.
+pub(super) fn cookie(plan: &Plan, request: &CookieRequest) -> Result<String, DialError> {
+    let (mut seed, mut ephemeral) = ([0; ObfuscatorSeed::LEN], Zeroizing::new([0; KEY_LEN]));
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| DialError::Random)?;
+    aws_lc_rs::rand::fill(ephemeral.as_mut_slice()).map_err(|_| DialError::Random)?;
+    let shape = CookiePlan {
+        obfuscator_seed: ObfuscatorSeed::from_bytes(seed),
+        padding_seed: plan.cookie_seed.clone(),
+    };
+    let sealer = CookieSealer::new(&plan.keys.obfuscated_key, plan.keys.cookie_key);
+    Ok(sealer.seal(&shape, &ephemeral, request).map_err(SetupError::Key)?)
+}
