@@ -1,6 +1,7 @@
 //! Cases of the `transport` crate.
 
 mod meek;
+mod meek_heads;
 mod quic;
 
 use std::time::Duration;

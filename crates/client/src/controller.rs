@@ -221,8 +221,12 @@ fn session_id(config: &Config) -> SessionId {
 }
 
 /// The tunnel protocols that this build can dial, the one to be tried first in front.
-pub const SPOKEN: [TunnelProtocol; 3] =
-    [TunnelProtocol::OSSH, TunnelProtocol::SHADOWSOCKS_OSSH, TunnelProtocol::SSH];
+pub const SPOKEN: [TunnelProtocol; 4] = [
+    TunnelProtocol::OSSH,
+    TunnelProtocol::SHADOWSOCKS_OSSH,
+    TunnelProtocol::UNFRONTED_MEEK_OSSH,
+    TunnelProtocol::SSH,
+];
 
 /// What the entry offers, this build can speak and the config allows.
 fn usable_protocols(server: &ServerEntry, config: &Config) -> Result<Vec<TunnelProtocol>, RunError> {

@@ -13,8 +13,8 @@ use culvert_ssh::{
     Negotiated,
 };
 use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
-use culvert_transport::Network;
 use culvert_transport::fragmentor::Fragmenting;
+use culvert_transport::{DialFacts, Network};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
@@ -51,6 +51,8 @@ pub(crate) struct Connected {
     pub(crate) duration: Duration,
     /// Bytes of preamble padding, for reports.
     pub(crate) ossh_padding: Option<usize>,
+    /// What the transport learned.
+    pub(crate) facts: DialFacts,
 }
 
 impl Connected {
@@ -125,13 +127,14 @@ async fn dial_unlimited(
         driver.await;
     });
     let handle = session.handle();
+    let facts = dialed.facts;
     while let Some(incoming) = session.next().await {
         match incoming {
             // The server has proved who it is, and the login is on its way: the API handshake need not wait for
             // the answer to it.
             Incoming::Keyed { negotiated, .. } => {
                 let duration = started.elapsed();
-                return Ok(Connected { handle, session, driver, negotiated, duration, ossh_padding });
+                return Ok(Connected { handle, session, driver, negotiated, duration, ossh_padding, facts });
             }
             Incoming::Authenticated { .. }
             | Incoming::Preamble(_)

@@ -4,7 +4,12 @@
 //! one stream for each choice, so that adding a choice moves no other; only key material and the
 //! obfuscator's seed, which must never repeat, are drawn when dialing.
 
+mod host_name;
+mod meek;
 mod salt_prefix;
+mod user_agent;
+
+pub(crate) use meek::report as meek_report;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -90,6 +95,9 @@ pub enum PlanError {
     /// The same of a Shadowsocks prefix.
     #[error(transparent)]
     SaltPrefix(#[from] shadowsocks::PrefixTooLong),
+    /// The key for meek cookies.
+    #[error("server entry: meekCookieEncryptionPublicKey is not the base64 of 32 bytes")]
+    MeekKey,
 }
 
 /// Makes plans for one server.
@@ -161,6 +169,7 @@ impl Planner<'_> {
                 let (plan, prefix) = self.shadowsocks(server, port)?;
                 (TransportPlan::Shadowsocks(plan), prefix)
             }
+            BaseProtocol::UnfrontedMeek => (self.unfronted_meek(protocol, port)?, None),
             _ => return Err(PlanError::Unsupported(protocol)),
         };
         let obfuscated = protocol.obfuscates_ssh();

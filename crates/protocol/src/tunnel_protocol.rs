@@ -230,6 +230,17 @@ impl TunnelProtocol {
     pub const OSSH: Self = Self::direct(BaseProtocol::Ossh);
     /// Obfuscated SSH inside TLS.
     pub const TLS_OSSH: Self = Self::direct(BaseProtocol::TlsOssh);
+    /// Meek over HTTP, straight to the server.
+    pub const UNFRONTED_MEEK_OSSH: Self = Self::direct(BaseProtocol::UnfrontedMeek);
+    /// Meek over HTTPS, straight to the server.
+    pub const UNFRONTED_MEEK_HTTPS_OSSH: Self = Self::direct(BaseProtocol::UnfrontedMeekHttps);
+    /// Meek over HTTPS with an obfuscated session ticket.
+    pub const UNFRONTED_MEEK_SESSION_TICKET_OSSH: Self =
+        Self::direct(BaseProtocol::UnfrontedMeekSessionTicket);
+    /// Meek over HTTPS through a CDN.
+    pub const FRONTED_MEEK_OSSH: Self = Self::direct(BaseProtocol::FrontedMeek);
+    /// Meek over HTTP through a CDN.
+    pub const FRONTED_MEEK_HTTP_OSSH: Self = Self::direct(BaseProtocol::FrontedMeekHttp);
     /// Obfuscated SSH inside Shadowsocks.
     pub const SHADOWSOCKS_OSSH: Self = Self::direct(BaseProtocol::Shadowsocks);
 

@@ -90,6 +90,9 @@ pub(super) fn http(file: &Value) -> Checked {
     for cookie in later {
         same("later cookie", set, cookie)?;
     }
+    for (at, exchange) in exchanges.iter().enumerate() {
+        super::meek_heads::exchange(exchange).map_err(|error| format!("exchange {at}: {error}"))?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Controller, FIRST_PAUSE, LONGEST_PAUSE, RunError};
 use crate::dial::{self, Connected, DialError};
 use crate::notice::{DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin, Notice};
-use crate::plan::{DialPlan, PlanError, Planner, Wanted};
+use crate::plan::{DialPlan, PlanError, Planner, Wanted, meek_report};
 use crate::randomness::random;
 use crate::tunnel::{ApiClient, ApiError};
 
@@ -157,6 +157,8 @@ impl Controller {
                 .ossh_padding
                 .and_then(|padding| Some(("upstream_ossh_padding", i64::try_from(padding).ok()?))),
         );
+        let cookie = connected.facts.meek_cookie_len.and_then(|len| i64::try_from(len).ok());
+        numbers.extend(cookie.map(|len| ("meek_cookie_size", len)));
         let texts = [
             ("ssh_client_version", Some(plan.ssh.ident.as_str())),
             ("server_entry_source", Some("TARGET")),
@@ -168,6 +170,9 @@ impl Controller {
         let mut known = true;
         for (name, number) in numbers {
             known &= params.set_int(name, number).is_ok();
+        }
+        for (name, text) in meek_report(plan, self.server.address_text()) {
+            known &= params.set_text(name, &text).is_ok();
         }
         for (name, text) in texts {
             known &= text.is_none_or(|text| params.set_text(name, text).is_ok());

@@ -2,38 +2,36 @@
 
 use culvert_obfuscation::{Pattern, PatternKind, Prng};
 use culvert_protocol::TunnelProtocol;
-
-use crate::config::HostNameSettings;
-
-/// How often an unfronted dial names another host than the server's address.
-const TRANSFORM_PROBABILITY: f64 = 0.5;
+use culvert_protocol::parameters::HostNames;
 
 const ONSETS: &[&str] = &[
-    "b", "br", "c", "ch", "cl", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "pr", "qu", "r", "s", "sh",
-    "st", "t", "th", "tr", "v", "w", "z",
+    "b", "br", "c", "ch", "cl", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl",
+    "pr", "qu", "r", "s", "sh", "st", "t", "th", "tr", "v", "w", "z",
 ];
 const NUCLEI: &[&str] = &["a", "a", "ai", "e", "e", "ea", "ee", "i", "i", "o", "o", "oo", "ou", "u"];
-const CODAS: &[&str] = &["", "", "", "ck", "l", "m", "n", "n", "nd", "ng", "r", "rd", "rs", "s", "st", "t", "x"];
-const ENDINGS: &[&str] = &["com", "com", "com", "com", "com", "com", "net", "net", "org", "org", "info", "co", "io"];
+const CODAS: &[&str] =
+    &["", "", "", "ck", "l", "m", "n", "n", "nd", "ng", "r", "rd", "rs", "s", "st", "t", "x"];
+const ENDINGS: &[&str] =
+    &["com", "com", "com", "com", "com", "com", "net", "net", "org", "org", "info", "co", "io"];
 
 /// Whether a dial names another host than the server's address.
-pub(super) fn transforms(settings: &HostNameSettings, prng: &mut Prng) -> bool {
-    prng.flip_weighted_coin(settings.transform_probability.unwrap_or(TRANSFORM_PROBABILITY))
+pub(super) fn transforms(settings: &HostNames, prng: &mut Prng) -> bool {
+    prng.flip_weighted_coin(settings.transform_probability.get())
 }
 
 /// A host name: from the settings' patterns where there are any for the protocol, else one of our own.
-pub(super) fn select(settings: &HostNameSettings, protocol: TunnelProtocol, prng: &mut Prng) -> String {
+pub(super) fn select(settings: &HostNames, protocol: TunnelProtocol, prng: &mut Prng) -> String {
     custom(settings, protocol, prng).unwrap_or_else(|| own(prng))
 }
 
-fn custom(settings: &HostNameSettings, protocol: TunnelProtocol, prng: &mut Prng) -> Option<String> {
-    let limits = &settings.limit_protocols;
+fn custom(settings: &HostNames, protocol: TunnelProtocol, prng: &mut Prng) -> Option<String> {
+    let limits = &settings.custom_limit_protocols;
     if !(limits.is_empty() || limits.contains(&protocol))
-        || !prng.flip_weighted_coin(settings.custom_probability.unwrap_or(0.0))
+        || !prng.flip_weighted_coin(settings.custom_probability.get())
     {
         return None;
     }
-    let pattern = Pattern::parse(prng.pick(&settings.patterns)?, PatternKind::Text).ok()?;
+    let pattern = Pattern::parse(prng.pick(&settings.custom_regexes)?, PatternKind::Text).ok()?;
     String::from_utf8(pattern.generate(prng).ok()?).ok().filter(|name| is_host_name(name))
 }
 
@@ -62,6 +60,7 @@ fn own(prng: &mut Prng) -> String {
 #[cfg(test)]
 mod tests {
     use culvert_obfuscation::Seed;
+    use culvert_protocol::parameters::Probability;
 
     use super::*;
 
@@ -76,18 +75,18 @@ mod tests {
     #[test]
     fn patterns_are_used_where_they_may_be() {
         let mut prng = Prng::new(&Seed::from_bytes([4; 32]));
-        let mut settings = HostNameSettings {
-            patterns: vec![r"[a-z]{3}\.example".into()],
-            custom_probability: Some(1.0),
-            ..HostNameSettings::default()
+        let mut settings = HostNames {
+            custom_regexes: vec![r"[a-z]{3}\.example".into()],
+            custom_probability: Probability::ALWAYS,
+            ..HostNames::default()
         };
         assert!(select(&settings, TunnelProtocol::OSSH, &mut prng).ends_with(".example"));
-        settings.limit_protocols = vec![TunnelProtocol::SSH];
+        settings.custom_limit_protocols = vec![TunnelProtocol::SSH];
         assert!(!select(&settings, TunnelProtocol::OSSH, &mut prng).ends_with(".example"));
-        let unfit = HostNameSettings {
-            patterns: vec!["a b".into()],
-            custom_probability: Some(1.0),
-            ..HostNameSettings::default()
+        let unfit = HostNames {
+            custom_regexes: vec!["a b".into()],
+            custom_probability: Probability::ALWAYS,
+            ..HostNames::default()
         };
         assert!(is_host_name(&select(&unfit, TunnelProtocol::OSSH, &mut prng)));
     }

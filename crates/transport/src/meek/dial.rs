@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use culvert_obfuscation::{ObfuscatorSeed, Prng, Seed};
 use culvert_protocol::TunnelProtocol;
+use culvert_protocol::parameters::Meek;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -36,10 +37,10 @@ pub struct Plan {
     pub pace_seed: Seed,
     /// Bytes of a body, at most.
     pub most_payload: usize,
-    /// Padding of bodies.
-    pub payload_padding: Option<PayloadPadding>,
-    /// How often a request takes a new connection.
-    pub redial_probability: f64,
+    /// Whether bodies are padded.
+    pub payload_padding: bool,
+    /// When requests are made, and how they are padded.
+    pub parameters: Arc<Meek>,
 }
 
 /// The keys of a server entry.
@@ -57,15 +58,6 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// Padding of bodies.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PayloadPadding {
-    /// Bytes of padding in a body without payload, at least and at most.
-    pub size: (usize, usize),
-    /// How often a body without payload has none.
-    pub omit_probability: f64,
-}
-
 /// Why no session can begin. The server entry or the configuration is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SetupError {
@@ -80,17 +72,15 @@ pub enum SetupError {
 /// Connects. The session's first request leaves with the first bytes that are written, or with the first poll.
 pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, DialError> {
     let head = HeadWriter::new(plan.look.clone()).map_err(SetupError::Head)?;
-    let request = CookieRequest::tunnel(plan.protocol, plan.payload_padding.is_some());
+    let request = CookieRequest::tunnel(plan.protocol, plan.payload_padding);
     let cookie = cookie(plan, &request)?;
     let connection = plan.route.connect(network).await?;
-    let padding = plan.payload_padding.map(|of| {
+    let padding = plan.payload_padding.then(|| {
         let key = |flow| PayloadPaddingKey::derive(&plan.keys.obfuscated_key, &cookie, flow);
         Padding {
             sender: PaddingSender::new(&key(Flow::Requests)),
             receiver: PaddingReceiver::new(&key(Flow::Responses)),
             prng: Prng::derived(&plan.pace_seed, "payload-padding"),
-            size: of.size,
-            omit_probability: of.omit_probability,
         }
     });
     // The header of a body is a part of it. TRANSPORTS.md 2.8.
@@ -101,9 +91,10 @@ pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, Dia
         line: Line { network: Arc::clone(network), route: plan.route.clone(), connection: Some(connection) },
         head,
         cookie,
-        pace: Pace::new(Prng::derived(&plan.pace_seed, "polls")),
+        parameters: Arc::clone(&plan.parameters),
+        pace: Pace::new(Arc::clone(&plan.parameters), Prng::derived(&plan.pace_seed, "polls")),
         padding,
-        redial: (plan.redial_probability, Prng::derived(&plan.pace_seed, "redial")),
+        redial: Prng::derived(&plan.pace_seed, "redial"),
         last_response: 0,
     };
     tokio::spawn(session.run(depot));

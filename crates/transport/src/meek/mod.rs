@@ -1,3 +1,20 @@
 //! Meek: a byte stream in HTTP requests and their responses, which may pass proxies and CDNs. Source: TRANSPORTS.md 2.
 
+mod connection;
+mod dial;
+mod pace;
+mod pipe;
+mod request;
+mod response;
+mod route;
+mod session;
+#[cfg(test)]
+mod tests;
 pub mod wire;
+
+pub use connection::ExchangeError;
+pub use dial::{Keys, Plan, SetupError, dial};
+pub use request::{BadHead, HeadTransform, HeadWriter, RequestLook, RequestPart};
+pub use response::{BadResponse, Body, Chunk, Piece, ResponseHead};
+pub use route::Route;
+pub use session::SessionError;

@@ -1,31 +1,23 @@
 //! When to poll, and when to try again: what a session decides by the clock. No I/O. Source: TRANSPORTS.md 2.6 and 2.7.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_obfuscation::Prng;
-
-/// Between the first polls, and jitter of that.
-const FIRST: (Duration, f64) = (Duration::from_millis(100), 0.3);
-/// Between polls of a session that is idle for long, and jitter of that.
-const LONGEST: (Duration, f64) = (Duration::from_secs(5), 0.1);
-/// How much longer the next time is, how often it is, and jitter of what lies between first and longest.
-const GROWTH: (f64, f64, f64) = (1.5, 0.5, 0.1);
-
-/// Time for retries.
-pub(super) const RETRY_TIME: Duration = Duration::from_secs(5);
-/// Before the first retry, and at most before any.
-const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+use culvert_protocol::parameters::Meek;
 
 /// Time until the next poll.
 pub(super) struct Pace {
+    parameters: Arc<Meek>,
     prng: Prng,
     interval: Duration,
 }
 
 impl Pace {
-    pub(super) fn new(mut prng: Prng) -> Self {
-        let interval = jittered(&mut prng, FIRST.0, FIRST.1);
-        Self { prng, interval }
+    pub(super) fn new(parameters: Arc<Meek>, prng: Prng) -> Self {
+        let mut pace = Self { parameters, prng, interval: Duration::ZERO };
+        pace.round_trip_done(false);
+        pace
     }
 
     /// After how long to poll, if nothing is to be sent before.
@@ -35,45 +27,60 @@ impl Pace {
 
     /// A round trip is done; `useful` if it carried payload in any direction.
     pub(super) fn round_trip_done(&mut self, useful: bool) {
+        let of = Arc::clone(&self.parameters);
         self.interval = if useful {
             // There may be more.
             Duration::ZERO
         } else if self.interval.is_zero() {
-            jittered(&mut self.prng, FIRST.0, FIRST.1)
+            self.jittered(of.min_poll_interval, of.min_poll_interval_jitter)
         } else {
-            let (factor, probability, jitter) = GROWTH;
-            let factor = if self.prng.flip_weighted_coin(probability) { factor } else { 1.0 };
-            let grown = jittered(&mut self.prng, self.interval.mul_f64(factor), jitter);
-            if grown < LONGEST.0 { grown } else { jittered(&mut self.prng, LONGEST.0, LONGEST.1) }
+            let grows = self.prng.flip_weighted_coin(of.apply_poll_interval_multiplier_probability.get());
+            let grown =
+                if grows { scaled(self.interval, of.poll_interval_multiplier) } else { self.interval };
+            let grown = self.jittered(grown, of.poll_interval_jitter);
+            if grown < of.max_poll_interval {
+                grown
+            } else {
+                self.jittered(of.max_poll_interval, of.max_poll_interval_jitter)
+            }
         };
+    }
+
+    fn jittered(&mut self, time: Duration, factor: f64) -> Duration {
+        let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        // Zero would be no pause at all.
+        Duration::from_micros(self.prng.jitter(micros, factor).max(1).unsigned_abs())
     }
 }
 
-fn jittered(prng: &mut Prng, time: Duration, factor: f64) -> Duration {
-    let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-    Duration::from_micros(prng.jitter(micros, factor).unsigned_abs())
+fn scaled(time: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 /// Pauses before retries of one round trip.
 pub(super) struct Retries {
+    parameters: Arc<Meek>,
     pause: Duration,
     tried: bool,
 }
 
 impl Retries {
-    pub(super) const fn new() -> Self {
-        Self { pause: RETRY_PAUSE.0, tried: false }
+    pub(super) fn new(parameters: Arc<Meek>) -> Self {
+        let pause = parameters.round_trip_retry_min_delay;
+        Self { parameters, pause, tried: false }
     }
 
     /// A try failed so long after the first began: how long to wait before the next, if there is one.
     pub(super) fn failed(&mut self, since_start: Duration) -> Option<Duration> {
-        let fits = RETRY_TIME.checked_sub(since_start).is_some_and(|left| left > self.pause);
+        let of = &self.parameters;
+        let left = of.round_trip_retry_deadline.checked_sub(since_start);
+        let fits = left.is_some_and(|left| left > self.pause);
         if self.tried && !fits {
             return None;
         }
         self.tried = true;
         let pause = self.pause;
-        self.pause = (pause * 2).min(RETRY_PAUSE.1);
+        self.pause = scaled(pause, of.round_trip_retry_multiplier).min(of.round_trip_retry_max_delay);
         Some(pause)
     }
 }
@@ -87,7 +94,7 @@ mod tests {
     #[test]
     fn polls_come_at_once_while_there_is_payload_and_then_ever_later() {
         for seed in 0..20 {
-            let mut pace = Pace::new(Prng::new(&Seed::from_bytes([seed; 32])));
+            let mut pace = Pace::new(Arc::default(), Prng::new(&Seed::from_bytes([seed; 32])));
             let first = Duration::from_millis(70)..=Duration::from_millis(130);
             assert!(first.contains(&pace.interval()), "seed {seed}");
             pace.round_trip_done(true);
@@ -104,10 +111,10 @@ mod tests {
 
     #[test]
     fn there_is_one_retry_and_more_while_time_is_left() {
-        let mut late = Retries::new();
+        let mut late = Retries::new(Arc::default());
         assert_eq!(late.failed(Duration::from_secs(20)), Some(Duration::from_millis(50)));
         assert_eq!(late.failed(Duration::from_secs(21)), None);
-        let mut quick = Retries::new();
+        let mut quick = Retries::new(Arc::default());
         let mut now = Duration::ZERO;
         let mut pauses = Vec::new();
         while let Some(pause) = quick.failed(now) {

@@ -17,7 +17,7 @@ const MOST_RECEIVED: usize = 4 << 20;
 pub(super) const LARGE_BODY: usize = 8192;
 
 /// The stream that a dial ends in.
-pub struct MeekStream(Arc<Shared>);
+pub(super) struct MeekStream(Arc<Shared>);
 
 /// The session's side of it.
 pub(super) struct Depot(Arc<Shared>);
@@ -30,8 +30,7 @@ struct State {
     /// To be sent; at most `most_sent` bytes.
     outgoing: BytesMut,
     most_sent: usize,
-    /// The writer has no more for now.
-    flushed: bool,
+    above: Above,
     writer: Option<Waker>,
     /// Received, in order.
     incoming: VecDeque<Bytes>,
@@ -39,11 +38,21 @@ struct State {
     reader: Option<Waker>,
     session: Option<Waker>,
     watcher: Option<Waker>,
-    /// Nothing will be written any more.
-    closing: bool,
-    /// Nobody will read any more.
-    abandoned: bool,
     end: Option<SessionEnd>,
+}
+
+/// What the layer above is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Above {
+    /// Writing: there may be more.
+    #[default]
+    Writing,
+    /// It has no more for now.
+    Flushed,
+    /// It will write no more.
+    Closed,
+    /// It is gone.
+    Gone,
 }
 
 /// How a session is over.
@@ -97,8 +106,8 @@ impl Depot {
             let state = &mut *self.0.lock();
             let least = if worth == Worth::Large { LARGE_BODY } else { 1 };
             let len = state.outgoing.len();
-            let complete = len >= least.min(state.most_sent) && state.flushed;
-            if state.closing || complete || len >= state.most_sent {
+            let complete = len >= least.min(state.most_sent) && state.above == Above::Flushed;
+            if state.above >= Above::Closed || complete || len >= state.most_sent {
                 return Poll::Ready(());
             }
             wait(&mut state.session, cx)
@@ -116,14 +125,14 @@ impl Depot {
     /// Whether the stream is closed and all that was written is taken.
     pub(super) fn is_done(&self) -> bool {
         let state = self.0.lock();
-        state.closing && state.outgoing.is_empty()
+        state.above >= Above::Closed && state.outgoing.is_empty()
     }
 
     /// Waits until nobody reads or writes any more.
     pub(super) async fn abandoned(&self) {
         poll_fn(|cx| {
             let state = &mut *self.0.lock();
-            if state.abandoned { Poll::Ready(()) } else { wait(&mut state.watcher, cx) }
+            if state.above == Above::Gone { Poll::Ready(()) } else { wait(&mut state.watcher, cx) }
         })
         .await;
     }
@@ -135,14 +144,14 @@ impl Depot {
         }
         poll_fn(|cx| {
             let state = &mut *self.0.lock();
-            if state.incoming_len >= MOST_RECEIVED && !state.abandoned {
+            if state.incoming_len >= MOST_RECEIVED && state.above != Above::Gone {
                 return wait(&mut state.session, cx);
             }
             Poll::Ready(())
         })
         .await;
         let mut state = self.0.lock();
-        if !state.abandoned {
+        if state.above != Above::Gone {
             state.incoming_len += bytes.len();
             state.incoming.push_back(bytes);
             wake(&mut state.reader);
@@ -175,9 +184,10 @@ impl State {
         wake(&mut self.writer);
     }
 
-    fn close(&mut self) {
-        self.closing = true;
+    fn close(&mut self, above: Above) {
+        self.above = self.above.max(above);
         wake(&mut self.session);
+        wake(&mut self.watcher);
     }
 
     fn hand_on(&mut self, to: &mut ReadBuf<'_>) {
@@ -207,7 +217,7 @@ impl AsyncRead for MeekStream {
             }
             return Poll::Ready(Ok(()));
         }
-        match std::mem::replace(&mut state.end, Some(SessionEnd::Quiet)) {
+        match state.end.replace(SessionEnd::Quiet) {
             Some(SessionEnd::Failed(error)) => Poll::Ready(Err(error)),
             Some(SessionEnd::Quiet) => Poll::Ready(Ok(())),
             None => {
@@ -221,7 +231,7 @@ impl AsyncRead for MeekStream {
 impl AsyncWrite for MeekStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let state = &mut *self.0.lock();
-        if state.end.is_some() || state.closing {
+        if state.end.is_some() || state.above >= Above::Closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let room = state.most_sent.saturating_sub(state.outgoing.len());
@@ -230,7 +240,7 @@ impl AsyncWrite for MeekStream {
         }
         let part = data.get(..room).unwrap_or(data);
         state.outgoing.extend_from_slice(part);
-        state.flushed = false;
+        state.above = Above::Writing;
         if part.len() == room {
             wake(&mut state.session);
         }
@@ -240,7 +250,7 @@ impl AsyncWrite for MeekStream {
     /// What is written is on its way; a session sends on its own time.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.0.lock();
-        state.flushed = true;
+        state.above = state.above.max(Above::Flushed);
         if !state.outgoing.is_empty() {
             wake(&mut state.session);
         }
@@ -249,7 +259,7 @@ impl AsyncWrite for MeekStream {
 
     /// The session sends what is left and ends.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().close();
+        self.0.lock().close(Above::Closed);
         Poll::Ready(Ok(()))
     }
 }
@@ -257,11 +267,9 @@ impl AsyncWrite for MeekStream {
 impl Drop for MeekStream {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.abandoned = true;
         state.incoming.clear();
         state.incoming_len = 0;
-        wake(&mut state.watcher);
-        state.close();
+        state.close(Above::Gone);
     }
 }
 

@@ -4,7 +4,7 @@
 use culvert_obfuscation::{Seed, Transform, TransformError};
 
 /// Longest head that a transform may make: servers read no longer one. TRANSPORTS.md 2.10.
-pub const MAX_HEAD: usize = 8192;
+const MAX_HEAD: usize = 8192;
 
 /// What is the same in every request of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,7 +188,7 @@ mod tests {
         };
         assert!(transformed("^POST", "GET").unwrap().starts_with("GET / HTTP/1.1\r\n"));
         assert_eq!(transformed(r"\r\n\r\n$", ""), Err(BadHead::Unfit));
-        assert_eq!(transformed("/", "(a{900}){10}"), Err(BadHead::Unfit));
+        assert_eq!(transformed("[a-z]", "a{900}"), Err(BadHead::Unfit));
         assert!(matches!(transformed("(", ""), Err(BadHead::Transform(_))));
     }
 

@@ -5,7 +5,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use thiserror::Error;
 
 /// Longest head, and longest trailers, in bytes. Fronts add headers of their own.
-pub const MAX_HEAD: usize = 32 * 1024;
+const MAX_HEAD: usize = 32 * 1024;
 /// Most headers.
 const MAX_HEADERS: usize = 128;
 /// Longest line with the size of a chunk.

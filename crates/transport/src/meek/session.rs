@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use culvert_obfuscation::Prng;
+use culvert_protocol::parameters::Meek;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,8 +19,6 @@ use super::route::Route;
 use super::wire::{PaddingError, PaddingReceiver, PaddingSender};
 use crate::{DialError, Network};
 
-/// For a connection and a response's beginning, and for each further piece of it. TRANSPORTS.md 2.6.
-const SILENCE: Duration = Duration::from_secs(20);
 /// After a response, for the layer above to write what it has to say to it: a request that leaves earlier carries nothing, and the
 /// server keeps it for as long as any other. TRANSPORTS.md 2.12.
 const SETTLE: Duration = Duration::from_millis(1);
@@ -71,10 +70,6 @@ pub(super) struct Padding {
     pub(super) sender: PaddingSender,
     pub(super) receiver: PaddingReceiver,
     pub(super) prng: Prng,
-    /// Bytes of a padding body, at least and at most.
-    pub(super) size: (usize, usize),
-    /// How often a poll has none.
-    pub(super) omit_probability: f64,
 }
 
 /// A session.
@@ -83,10 +78,11 @@ pub(super) struct Session {
     pub(super) head: HeadWriter,
     /// The cookie's value: what the client asks for, then the session's name.
     pub(super) cookie: String,
+    pub(super) parameters: Arc<Meek>,
     pub(super) pace: Pace,
     pub(super) padding: Option<Padding>,
-    /// How often the next request takes a new connection, and what decides it.
-    pub(super) redial: (f64, Prng),
+    /// What decides whether the next request takes a new connection.
+    pub(super) redial: Prng,
     /// Bytes of the last response.
     pub(super) last_response: usize,
 }
@@ -94,7 +90,7 @@ pub(super) struct Session {
 /// How far a round trip is, over all its tries.
 #[derive(Default)]
 struct Progress {
-    retrying: bool,
+    failures: u32,
     /// The server has the request's body.
     acknowledged: bool,
     /// Bytes of the response.
@@ -129,8 +125,7 @@ impl Session {
             let progress = self.round_trip(body, depot).await?;
             self.last_response = usize::try_from(progress.received).unwrap_or(usize::MAX);
             self.pace.round_trip_done(sends || progress.payload);
-            let (probability, prng) = &mut self.redial;
-            if *probability > 0.0 && prng.flip_weighted_coin(*probability) {
+            if self.redial.flip_weighted_coin(self.parameters.redial_tls_probability.get()) {
                 self.line.connection = None;
             }
         }
@@ -153,11 +148,13 @@ impl Session {
     fn body(&mut self, payload: Bytes) -> Bytes {
         let Some(padding) = &mut self.padding else { return payload };
         if payload.is_empty() {
-            if padding.prng.flip_weighted_coin(padding.omit_probability) {
+            let of = &self.parameters;
+            if padding.prng.flip_weighted_coin(of.payload_padding_omit_probability.get()) {
                 return payload;
             }
-            let (least, most) = padding.size;
-            return padding.sender.padding_body(&padding.prng.padding(least, most)).into();
+            let size = padding.prng.range_u32(of.payload_padding_min_size, of.payload_padding_max_size);
+            let bytes = padding.prng.bytes(usize::try_from(size).unwrap_or_default());
+            return padding.sender.padding_body(&bytes).into();
         }
         let mut body = Vec::with_capacity(1 + payload.len());
         body.extend_from_slice(&padding.sender.before_payload());
@@ -167,7 +164,7 @@ impl Session {
 
     async fn round_trip(&mut self, mut body: Bytes, depot: &Depot) -> Result<Progress, SessionError> {
         let started = Instant::now();
-        let (mut retries, mut progress) = (Retries::new(), Progress::default());
+        let (mut retries, mut progress) = (Retries::new(Arc::clone(&self.parameters)), Progress::default());
         if let Some(padding) = &mut self.padding {
             padding.receiver.begin_body();
         }
@@ -179,7 +176,7 @@ impl Session {
             }
             let Some(pause) = retries.failed(started.elapsed()) else { return Err(error) };
             sleep(pause).await;
-            progress.retrying = true;
+            progress.failures += 1;
             if progress.acknowledged {
                 body.clear();
             }
@@ -192,17 +189,18 @@ impl Session {
         progress: &mut Progress,
         depot: &Depot,
     ) -> Result<(), SessionError> {
-        let range = progress.retrying.then_some(progress.received);
+        let range = (progress.failures > 0).then_some(progress.received);
         let part = RequestPart { cookie: &self.cookie, length: body.len(), range };
         let asked = async {
             let connection = self.line.usable().await?;
             Ok(connection.ask(&self.head, part, body.clone()).await?)
         };
-        let answer = timeout(SILENCE, asked).await.unwrap_or(Err(SessionError::Silence))?;
+        let silence = self.parameters.round_trip_timeout;
+        let answer = timeout(silence, asked).await.unwrap_or(Err(SessionError::Silence))?;
         match answer.status {
             200 => {}
             // Some servers answer a retry with 200.
-            206 if progress.retrying => {}
+            206 if progress.failures > 0 => {}
             other => return Err(SessionError::Status(other)),
         }
         if let Some(cookie) = answer.cookie {
@@ -211,7 +209,7 @@ impl Session {
         progress.acknowledged = true;
         let Some(connection) = &mut self.line.connection else { return Ok(()) };
         loop {
-            let piece = timeout(SILENCE, connection.piece()).await.map_err(|_| SessionError::Silence)??;
+            let piece = timeout(silence, connection.piece()).await.map_err(|_| SessionError::Silence)??;
             let Some(mut piece) = piece else { return Ok(()) };
             progress.received += piece.len() as u64;
             if let Some(padding) = &mut self.padding {
