@@ -3,6 +3,7 @@
 use culvert_client::SPOKEN;
 use culvert_protocol::TunnelProtocol;
 use culvert_protocol::json_position::near_name;
+use culvert_server::config::SUPPORTED;
 
 use super::Verb;
 use crate::exit::Failure;
@@ -80,16 +81,21 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     };
     let protocols = match arguments.text(&PROTOCOL) {
         None => vec![TunnelProtocol::OSSH],
-        Some("all") => SPOKEN.to_vec(),
+        Some("all") => both_ends().collect(),
         Some(name) => vec![protocol(name)?],
     };
     Ok(Plan { megabytes, protocols, keep: arguments.is_on(&KEEP) })
 }
 
+/// What this build's client and server both speak.
+fn both_ends() -> impl Iterator<Item = TunnelProtocol> {
+    SPOKEN.into_iter().filter(|protocol| SUPPORTED.contains(protocol))
+}
+
 fn protocol(name: &str) -> Result<TunnelProtocol, Failure> {
-    let names = || SPOKEN.iter().map(|protocol| protocol.name());
-    let found = SPOKEN.iter().find(|protocol| protocol.name() == name);
-    found.copied().ok_or_else(|| {
+    let names = || both_ends().map(|protocol| protocol.name());
+    let found = both_ends().find(|protocol| protocol.name() == name);
+    found.ok_or_else(|| {
         let near = near_name(name, names()).map(|near| format!(" (did you mean {near}?)"));
         let all = names().collect::<Vec<_>>().join(", ");
         let near = near.unwrap_or_default();
@@ -108,7 +114,7 @@ mod tests {
         let planned = |line: &str| plan(&VERB.syntax.parse(line.split_whitespace()).unwrap()).unwrap();
         let default = Plan { megabytes: 200, protocols: vec![TunnelProtocol::OSSH], keep: false };
         assert_eq!(planned(""), default);
-        let other = Plan { megabytes: 3, protocols: SPOKEN.to_vec(), keep: true };
+        let other = Plan { megabytes: 3, protocols: both_ends().collect(), keep: true };
         assert_eq!(planned("-keep --megabytes=3 -protocol all"), other);
         assert_eq!(planned("--protocol SSH").protocols, [TunnelProtocol::SSH]);
     }

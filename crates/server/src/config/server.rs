@@ -20,8 +20,8 @@ use super::finding::{ConfigError, Problem};
 use super::schema::Key;
 use super::server_keys as keys;
 use super::{
-    EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig, SshConfig,
-    Tactics, TlsConfig, data_files, tactics, traffic_rules,
+    EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig, SshConfig, Tactics,
+    TlsConfig, data_files, tactics, traffic_rules,
 };
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
