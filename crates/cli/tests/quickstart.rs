@@ -51,16 +51,23 @@ fn moves_data_over_each_protocol_and_leaves_nothing() {
         "bytes came through the SOCKS5 proxy",
         "bytes came through the HTTP proxy",
     ] {
-        assert_eq!(out.matches(part).count(), 3, "{part} in {out}");
+        assert_eq!(out.matches(part).count(), culvert_client::SPOKEN.len(), "{part} in {out}");
     }
-    for part in
-        ["\n  protocol      SSH\n", "\n  protocol      OSSH\n", "\n  protocol      SHADOWSOCKS-OSSH\n"]
-    {
-        assert!(out.contains(part), "{part} in {out}");
+    for protocol in culvert_client::SPOKEN {
+        assert!(out.contains(&format!("\n  protocol      {protocol}\n")), "{protocol} in {out}");
     }
     for known in ["  key exchange  ", "  cipher        "] {
         let values: Vec<_> = out.lines().filter_map(|line| line.strip_prefix(known)).collect();
-        assert!(values.len() == 3 && values.iter().all(|value| value.contains('-')), "{values:?}");
+        assert!(
+            values.len() == culvert_client::SPOKEN.len() && values.iter().all(|value| value.contains('-')),
+            "{values:?}"
+        );
+    }
+    let (_, table) = out.split_once("\n  protocol ").unwrap();
+    let (_, table) = table.split_once("detectors\n").unwrap();
+    for protocol in culvert_client::SPOKEN {
+        let row = table.lines().find(|row| row.split_whitespace().next() == Some(protocol.name())).unwrap();
+        assert!(row.contains(" notice"), "{row}");
     }
     assert_eq!(temporary.names(), Vec::<String>::new());
 }

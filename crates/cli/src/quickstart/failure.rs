@@ -55,6 +55,10 @@ pub enum StepError {
     ServerConfig(#[from] culvert_server::config::ConfigError),
     #[error("the client's generated configuration is not valid: {0}")]
     ClientConfig(#[from] culvert_client::config::ConfigError),
+    #[error("the generated server entry is not valid: {0}")]
+    Entry(#[from] culvert_protocol::server_entry::FieldError),
+    #[error("the generated server entry has no port: {0}")]
+    EntryPort(#[from] culvert_protocol::server_entry::DialPortError),
     #[error("the server ended: {0}")]
     Server(#[from] PartError<culvert_server::RunError>),
     #[error("the client ended: {0}")]
@@ -87,6 +91,8 @@ impl StepError {
             Self::Generate(_)
             | Self::ServerConfig(_)
             | Self::ClientConfig(_)
+            | Self::Entry(_)
+            | Self::EntryPort(_)
             | Self::WrongPage
             | Self::Bulk(_) => {
                 "this is a fault of the program: run with --keep and report it with server.log and client.notices"
@@ -100,6 +106,8 @@ impl StepError {
             Self::Generate(_)
             | Self::ServerConfig(_)
             | Self::ClientConfig(_)
+            | Self::Entry(_)
+            | Self::EntryPort(_)
             | Self::WrongPage
             | Self::Bulk(_) => Exit::Software,
             _ => Exit::Unavailable,

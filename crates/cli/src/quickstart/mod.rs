@@ -6,12 +6,15 @@
 pub mod bulk;
 mod failure;
 pub mod folder;
+mod observer;
 pub mod origin;
 pub mod progress;
 pub mod proxies;
 mod report;
 mod run;
 mod setup;
+mod table;
+mod verdict;
 
 pub use failure::{QuickstartError, StepError};
 pub use run::{Plan, run};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use culvert_protocol::TunnelProtocol;
+use culvert_protocol::{Carrier, ServerEntry, TunnelProtocol};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
@@ -14,11 +14,13 @@ use tokio::time::{Instant, timeout};
 use super::bulk::{self, Moved};
 use super::failure::{QuickstartError, StepError};
 use super::folder::TemporaryFolder;
+use super::observer::{Observer, ROUND_TRIP};
 use super::origin::{Origin, PAGE};
 use super::progress::Progress;
 use super::proxies;
 use super::report::Report;
-use super::setup::{ServerFiles, TUNNEL_SECONDS};
+use super::setup::{self, ServerFiles, TUNNEL_SECONDS};
+use super::{table, verdict};
 use crate::in_process::{LocalClient, LocalServer, Tunnel};
 
 /// The client gives up first; this is for one that does not.
@@ -75,6 +77,21 @@ struct Outcome {
     protocol: TunnelProtocol,
     upload: Moved,
     download: Moved,
+    row: table::Row,
+}
+
+/// Starts a client and waits for its tunnel.
+async fn tunnel(
+    client: &mut Option<LocalClient>,
+    files: &ServerFiles,
+    protocol: TunnelProtocol,
+    entry: &ServerEntry,
+) -> Result<Tunnel, StepError> {
+    let client = client.insert(files.start_client(protocol, entry)?);
+    match timeout(TUNNEL, client.tunnel()).await {
+        Ok(tunnel) => Ok(tunnel?),
+        Err(_) => Err(StepError::NoTunnel { protocol, seconds: TUNNEL.as_secs() }),
+    }
 }
 
 impl Trial<'_> {
@@ -95,17 +112,52 @@ impl Trial<'_> {
             None => Err(QuickstartError::Interrupted),
         };
         self.stop_client().await;
-        if let Some(server) = self.server.take() {
-            server.stop().await;
-        }
+        self.stop_server().await;
         result
     }
 
     /// Everything between making the folder and removing it.
     async fn steps(&mut self) -> Result<(), StepError> {
+        self.report.begin("origin");
+        let origin = Origin::start().await.map_err(StepError::Port)?;
+        let (page, bulk) = (origin.page(), origin.bulk());
+        self.report.done(&format!("a page on {page}, bulk data on {bulk}"));
+
+        let mut outcomes = Vec::new();
+        let mut servers = Vec::new();
+        for (number, group) in setup::groups(&self.plan.protocols).iter().enumerate() {
+            let files = self.start_server(number, group).await?;
+            for protocol in group {
+                outcomes.push(self.through(*protocol, &files, &origin).await?);
+                self.stop_client().await;
+            }
+            self.stop_server().await;
+            servers.push((files, group.clone()));
+        }
+        self.report.line("\nIt works: every byte arrived as it was sent.");
+        for outcome in &outcomes {
+            outcome.print(&mut self.report);
+        }
+        table::print(&mut self.report, outcomes.iter().map(|outcome| &outcome.row));
+        if self.plan.keep {
+            self.print_how_to_go_on(&servers);
+        }
+        Ok(())
+    }
+
+    /// A server for protocols that one entry has room for.
+    async fn start_server(
+        &mut self,
+        number: usize,
+        protocols: &[TunnelProtocol],
+    ) -> Result<ServerFiles, StepError> {
         self.report.begin("server");
         let start = Instant::now();
-        let files = ServerFiles::generate(self.folder, &self.plan.protocols)?;
+        let folder = match number {
+            0 => self.folder.to_owned(),
+            _ => self.folder.join(format!("server-{}", number + 1)),
+        };
+        let files = ServerFiles::generate(&folder, protocols)?;
         let took = start.elapsed().as_secs_f64();
         self.server = Some(files.start().await?);
         let listeners: Vec<_> = files
@@ -116,45 +168,23 @@ impl Trial<'_> {
         let listeners = listeners.join(" and ");
         self.report.done(&format!("keys and configuration made in {took:.1} s"));
         self.report.done(&format!("listens for {listeners}"));
-
-        self.report.begin("origin");
-        let origin = Origin::start().await.map_err(StepError::Port)?;
-        let (page, bulk) = (origin.page(), origin.bulk());
-        self.report.done(&format!("a page on {page}, bulk data on {bulk}"));
-
-        let mut outcomes = Vec::new();
-        for protocol in &self.plan.protocols {
-            outcomes.push(self.through(*protocol, &files, &origin).await?);
-            self.stop_client().await;
-        }
-        self.report.line("\nIt works: every byte arrived as it was sent.");
-        for outcome in &outcomes {
-            outcome.print(&mut self.report);
-        }
-        if self.plan.keep {
-            self.print_how_to_go_on(&files);
-        }
-        Ok(())
+        Ok(files)
     }
 
-    /// A client's life: tunnel, pages, bulk data.
+    /// A client's life: tunnel, pages, bulk data; and another's, with somebody on the way.
     async fn through(
         &mut self,
         protocol: TunnelProtocol,
         files: &ServerFiles,
         origin: &Origin,
     ) -> Result<Outcome, StepError> {
-        let Self { report, client, .. } = self;
+        let report = &mut self.report;
         report.begin("tunnel");
         let start = Instant::now();
-        let client = client.insert(files.start_client(protocol)?);
-        let Ok(tunnel) = timeout(TUNNEL, client.tunnel()).await else {
-            return Err(StepError::NoTunnel { protocol, seconds: TUNNEL.as_secs() });
-        };
-        let tunnel = tunnel?;
-        let took = start.elapsed().as_millis();
+        let tunnel = tunnel(&mut self.client, files, protocol, &files.entry).await?;
+        let took = start.elapsed();
         let (socks, http) = (loopback(tunnel.socks_port), loopback(tunnel.http_port));
-        report.done(&format!("{protocol}, up {took} ms after the client's start"));
+        report.done(&format!("{protocol}, up {} ms after the client's start", took.as_millis()));
         report.begin("proxies");
         report.done(&format!("SOCKS5 on {socks}, HTTP on {http}"));
 
@@ -167,7 +197,41 @@ impl Trial<'_> {
 
         let upload = transfer(Way::Up, self.plan.megabytes, (socks, origin.bulk()), report).await?;
         let download = transfer(Way::Down, self.plan.megabytes, (socks, origin.bulk()), report).await?;
-        Ok(Outcome { tunnel, protocol, upload, download })
+        self.stop_client().await;
+        let observed = self.observed(protocol, files, origin).await?;
+        let row = table::Row { protocol, tunnel: took, observed, up: upload.clone(), down: download.clone() };
+        Ok(Outcome { tunnel, protocol, upload, download, row })
+    }
+
+    /// A tunnel and a page, seen by somebody on the way.
+    async fn observed(
+        &mut self,
+        protocol: TunnelProtocol,
+        files: &ServerFiles,
+        origin: &Origin,
+    ) -> Result<table::Observed, StepError> {
+        let report = &mut self.report;
+        report.begin("observer");
+        let server = files.entry.dial_port(protocol).map(loopback)?;
+        let carrier = match protocol.base().traits().carrier {
+            Carrier::Tcp => culvert_detect::Carrier::Tcp,
+            Carrier::Udp => culvert_detect::Carrier::Udp,
+        };
+        let observer = Observer::start(carrier, server).await.map_err(StepError::Port)?;
+        let entry = files.entry_by_way_of(protocol, observer.address.port())?;
+        let tunnel = tunnel(&mut self.client, files, protocol, &entry).await?;
+        let round_trips = observer.round_trips().unwrap_or_default();
+        let flow = patiently(proxies::socks5(loopback(tunnel.socks_port), origin.page())).await??;
+        judged(&patiently(proxies::page_over(flow, origin.page())).await??)?;
+        let flows = observer.flows();
+        report.done(&format!("a tunnel and a page at {} ms a round trip", ROUND_TRIP.as_millis()));
+        Ok(table::Observed { round_trips, noticed: verdict::noticed(&flows) })
+    }
+
+    async fn stop_server(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
     }
 
     async fn stop_client(&mut self) {
@@ -176,12 +240,14 @@ impl Trial<'_> {
         }
     }
 
-    fn print_how_to_go_on(&mut self, files: &ServerFiles) {
+    fn print_how_to_go_on(&mut self, servers: &[(ServerFiles, Vec<TunnelProtocol>)]) {
         self.report.line("\nTo start the same again:");
-        self.report.line(&format!("  psiphond -config {} run", files.config().display()));
-        for protocol in &self.plan.protocols {
-            let config = files.client_config(*protocol);
-            self.report.line(&format!("  ConsoleClient -config {}", config.display()));
+        for (files, protocols) in servers {
+            self.report.line(&format!("  psiphond -config {} run", files.config().display()));
+            for protocol in protocols {
+                let config = files.client_config(*protocol);
+                self.report.line(&format!("  ConsoleClient -config {}", config.display()));
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use culvert_client::notice::{Form, Sink};
-use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_protocol::{PortSource, ServerEntry, TunnelProtocol};
 use culvert_server::config::{self, Strictness};
 use culvert_server::generate::{FileNames, Listeners, Options, generate};
 use culvert_server::log::Logger;
@@ -15,6 +15,19 @@ use serde_json::json;
 
 use super::failure::StepError;
 use crate::in_process::{LocalClient, LocalServer};
+
+/// Protocols in as few groups as server entries have room for: some have the member for their port in common.
+pub(super) fn groups(protocols: &[TunnelProtocol]) -> Vec<Vec<TunnelProtocol>> {
+    let mut groups: Vec<Vec<TunnelProtocol>> = Vec::new();
+    for protocol in protocols {
+        let clashes = |other: &TunnelProtocol| other.port_source() == protocol.port_source();
+        match groups.iter_mut().find(|group| !group.iter().any(clashes)) {
+            Some(group) => group.push(*protocol),
+            None => groups.push(vec![*protocol]),
+        }
+    }
+    groups
+}
 
 /// Names in the folder. Failures point to the last two.
 const CONFIG: &str = "psiphond.config";
@@ -28,7 +41,8 @@ pub(super) const TUNNEL_SECONDS: u64 = 15;
 /// A server's files on disk.
 pub(super) struct ServerFiles {
     folder: PathBuf,
-    entry: ServerEntry,
+    /// What clients know of it.
+    pub(super) entry: ServerEntry,
     /// Where it will listen.
     pub(super) listeners: Vec<(TunnelProtocol, u16)>,
 }
@@ -74,13 +88,30 @@ impl ServerFiles {
         Ok(LocalServer::start(config, log).await?)
     }
 
+    /// The entry with another port for a protocol: that of somebody on the way.
+    pub(super) fn entry_by_way_of(
+        &self,
+        protocol: TunnelProtocol,
+        port: u16,
+    ) -> Result<ServerEntry, StepError> {
+        let mut fields = self.entry.fields().clone();
+        if let PortSource::Member(member) | PortSource::MemberOr(member, _) = protocol.port_source() {
+            fields.set(member, port);
+        }
+        Ok(ServerEntry::try_from(fields)?)
+    }
+
     /// Writes a client's file and starts the client from it.
-    pub(super) fn start_client(&self, protocol: TunnelProtocol) -> Result<LocalClient, StepError> {
+    pub(super) fn start_client(
+        &self,
+        protocol: TunnelProtocol,
+        entry: &ServerEntry,
+    ) -> Result<LocalClient, StepError> {
         let settings = json!({
             "PropagationChannelId": "0000000000000000",
             "SponsorId": "0000000000000000",
             "DataRootDirectory": self.folder,
-            "TargetServerEntry": self.entry.encode(),
+            "TargetServerEntry": entry.encode(),
             "LimitTunnelProtocols": [protocol.name()],
             "EstablishTunnelTimeoutSeconds": TUNNEL_SECONDS,
             "EmitDiagnosticNotices": true,
@@ -115,4 +146,19 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     io::Write::write_all(&mut file, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protocols_with_one_port_member_are_kept_apart() {
+        let meek = |name: &str| name.parse::<TunnelProtocol>().unwrap();
+        let [http, https] = ["UNFRONTED-MEEK-OSSH", "UNFRONTED-MEEK-HTTPS-OSSH"].map(meek);
+        let all = [TunnelProtocol::OSSH, http, TunnelProtocol::TLS_OSSH, https, TunnelProtocol::SSH];
+        let expected =
+            [vec![TunnelProtocol::OSSH, http, TunnelProtocol::TLS_OSSH, TunnelProtocol::SSH], vec![https]];
+        assert_eq!(groups(&all), expected);
+    }
 }
