@@ -7,6 +7,7 @@ mod pipe;
 mod request;
 mod response;
 mod route;
+pub mod server;
 mod session;
 #[cfg(test)]
 mod tests;
