@@ -10,7 +10,7 @@ use culvert_obfuscation::{
     BuiltinPrefix, GeneratedPrefix, Keyword, ObfuscatorSeed, PrefixName, PrefixSpec, Prng, ReplayMode,
     SEED_LEN, Seed, SeedHistoryLimits, ServerPreamble, ServerSeedLabel,
 };
-use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_protocol::{Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_ssh::kex::FreshKeys;
 use culvert_ssh::{
@@ -33,6 +33,7 @@ use crate::open_files;
 use crate::rules::TrafficRules;
 use crate::seed_store::SeedStore;
 use crate::session::auth::Login;
+use crate::session::meek::MeekService;
 use crate::session::registry::Sessions;
 use crate::session::report::Irregular;
 use crate::session::tls::TlsService;
@@ -43,6 +44,9 @@ pub(crate) struct Services {
     pub(crate) shadowsocks_key: Option<shadowsocks::Key>,
     pub(crate) tls: Option<TlsService>,
     pub(crate) fragmentation: Fragmentation,
+    pub(crate) meek: Option<MeekService>,
+    /// Who serves those that are no clients of a protocol, `host:port`.
+    pub(crate) sites: BTreeMap<TunnelProtocol, String>,
     pub(crate) handshakes: HandshakeLimits,
     pub(crate) slots: HandshakeSlots,
     pub(crate) held: Arc<Held>,
@@ -71,6 +75,9 @@ pub enum ServicesError {
     /// TLS-OSSH.
     #[error("TLS-OSSH: {0}")]
     Tls(#[from] culvert_transport::tls::ServerError),
+    /// The configuration.
+    #[error("MeekCookieEncryptionPrivateKey: {0}")]
+    Meek(#[from] culvert_transport::meek::wire::BoxError),
 }
 
 impl Services {
@@ -82,6 +89,8 @@ impl Services {
             SystemTime::now(),
             log.clone(),
         );
+        let protocols = config.listeners.iter().map(|listener| listener.protocol);
+        let fronted = protocols.filter(|protocol| protocol.has(Feature::Fronted)).collect();
         let login = Login::new(config.ssh.user, config.ssh.password, log);
         Ok(Self {
             ssh: SshFactory {
@@ -100,6 +109,8 @@ impl Services {
                 parameters: config.tactics.parameters.fragmentor,
                 with_prefix: config.tactics.fragment_with_prefix,
             },
+            meek: config.meek.map(|meek| MeekService::new(meek, fronted)).transpose()?,
+            sites: config.sites,
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
             held: Held::among(open_files::most()),
@@ -185,6 +196,12 @@ impl SshFactory {
     /// Whether a valid preamble's seed may be used. PROTOCOL.md 2.4.
     pub(crate) fn admit(&self, seed: &ObfuscatorSeed, peer: Remote) -> bool {
         self.seeds.add(ReplayMode::Strict, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
+    }
+
+    /// Whether the seed of a valid meek cookie may be used: its client repeats it until it knows its session's name.
+    pub(crate) fn admit_retry(&self, seed: &ObfuscatorSeed, peer: Remote) -> bool {
+        let mode = ReplayMode::SameAddressMayRetry;
+        self.seeds.add(mode, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
     }
 
     /// Whether a valid stream's salt may be used. The first half may be the same in many, so the other is remembered.

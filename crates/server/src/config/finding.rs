@@ -75,6 +75,8 @@ pub enum Problem {
     NotAPortRange,
     #[error("must be positive when {other} is set")]
     NeededPositive { other: &'static str },
+    #[error("must be 32 bytes in base64, as generate writes them")]
+    NotAMeekKey,
     #[error("{0}")]
     BadHostKey(#[source] culvert_ssh::host_key::HostKeyError),
     #[error("{0}")]

@@ -5,6 +5,7 @@ mod check;
 mod data_files;
 mod document;
 mod finding;
+mod meek;
 pub(crate) mod schema;
 mod secret;
 mod server;
@@ -27,6 +28,7 @@ use crate::rules::TrafficRules;
 pub use check::{FileKind, check};
 pub use document::{Loaded, Strictness};
 pub use finding::{ConfigError, Finding, Problem, Severity};
+pub use meek::{MeekConfig, MeekPrivateKey};
 pub use secret::Secret;
 pub(crate) use server::protocol;
 pub use server::{load, parse};
@@ -36,8 +38,13 @@ pub use tactics::Tactics;
 pub const DEFAULT_FILE: &str = "psiphond.config";
 
 /// The tunnel protocols that this build can listen for.
-pub const SUPPORTED: &[TunnelProtocol] =
-    &[TunnelProtocol::SSH, TunnelProtocol::OSSH, TunnelProtocol::SHADOWSOCKS_OSSH, TunnelProtocol::TLS_OSSH];
+pub const SUPPORTED: &[TunnelProtocol] = &[
+    TunnelProtocol::SSH,
+    TunnelProtocol::OSSH,
+    TunnelProtocol::SHADOWSOCKS_OSSH,
+    TunnelProtocol::TLS_OSSH,
+    TunnelProtocol::UNFRONTED_MEEK_OSSH,
+];
 
 /// Everything that the files say. Parts are handed to those who use them; nobody is given the whole.
 #[derive(Clone, Debug)]
@@ -55,6 +62,10 @@ pub struct ServerConfig {
     /// Always there when TLS-OSSH is listened for.
     pub tls: Option<TlsConfig>,
     pub tactics: Tactics,
+    /// Always there when a kind of meek is listened for.
+    pub meek: Option<MeekConfig>,
+    /// Who serves those that are no clients of a protocol, `host:port`.
+    pub sites: BTreeMap<TunnelProtocol, String>,
     pub egress: EgressConfig,
     pub traffic_rules: TrafficRules,
     /// For reloading `traffic_rules`.

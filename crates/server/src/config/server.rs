@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::document::{self, Document, Loaded, Members, Strictness};
 use super::finding::{ConfigError, Problem};
+use super::meek::{meek, sites};
 use super::schema::Key;
 use super::server_keys as keys;
 use super::{
@@ -61,7 +62,10 @@ fn understand(
     let log = log(&mut document, &members);
     let ssh = ssh(&mut document, &members);
     let uses_tls = listeners.iter().any(|(protocol, _)| *protocol == TunnelProtocol::TLS_OSSH);
-    let tls = tls(&mut document, &members).filter(|_| uses_tls);
+    let sites = sites(&mut document, &members);
+    let tls = tls(&members, &sites).filter(|_| uses_tls);
+    let uses_meek = listeners.iter().any(|(protocol, _)| is_meek(*protocol));
+    let meek = meek(&mut document, &members).filter(|_| uses_meek);
     let egress = egress(&mut document, &members);
     let (traffic_rules, tactics) = match read_data {
         Some(read) => read(&mut document, &members, strictness),
@@ -80,6 +84,8 @@ fn understand(
         ssh,
         obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
         tls,
+        meek,
+        sites,
         shadowsocks_key: members.text(&keys::SHADOWSOCKS_KEY).map(Secret::new),
         tactics,
         egress,
@@ -155,6 +161,7 @@ fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &
     let obfuscated = first_of(|it| it.obfuscates_ssh());
     let shadowsocks = first_of(|it| it.base() == BaseProtocol::Shadowsocks);
     let tls = first_of(|it| it.base() == BaseProtocol::TlsOssh);
+    let meek = first_of(|it| is_meek(*it));
     let has_version = members.text(&keys::OBFUSCATED_SSH_KEY).is_some();
     let needed = [
         (Some(first), &keys::SSH_PRIVATE_KEY),
@@ -163,13 +170,18 @@ fn require_keys(document: &mut Document<'_>, members: &Members<'_>, listeners: &
         ((!has_version).then_some(first), &keys::SSH_SERVER_VERSION),
         (obfuscated, &keys::OBFUSCATED_SSH_KEY),
         (shadowsocks, &keys::SHADOWSOCKS_KEY),
-        (tls, &keys::MEEK_OBFUSCATED_KEY),
+        (tls.or(meek), &keys::MEEK_OBFUSCATED_KEY),
+        (meek, &keys::MEEK_COOKIE_ENCRYPTION_PRIVATE_KEY),
     ];
     for (needed_by, key) in needed {
         if needed_by.is_some() && members.text(key).is_none() {
             document.find_at(key, Problem::Missing { needed_by });
         }
     }
+}
+
+fn is_meek(protocol: TunnelProtocol) -> bool {
+    protocol.base().traits().meek.is_some()
 }
 
 fn log(document: &mut Document<'_>, members: &Members<'_>) -> LogConfig {
@@ -237,32 +249,12 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
     })
 }
 
-fn tls(document: &mut Document<'_>, members: &Members<'_>) -> Option<TlsConfig> {
-    let key = &keys::TUNNEL_PROTOCOL_PASSTHROUGH_ADDRESSES;
-    let mut site = None;
-    for (name, address) in members.object(key) {
-        let address = address.as_str().unwrap_or_default();
-        let problem = match protocol(name) {
-            Err(problem) => problem,
-            Ok(protocol) if protocol != TunnelProtocol::TLS_OSSH => Problem::UnsupportedProtocol { protocol },
-            Ok(_) if !is_host_and_port(address) => Problem::NotAnAddressAndPort { found: address.to_owned() },
-            Ok(_) => {
-                site = Some(address.to_owned());
-                continue;
-            }
-        };
-        document.find(&[Step::from(key.name), Step::Key(name.clone())], problem);
-    }
+fn tls(members: &Members<'_>, sites: &BTreeMap<TunnelProtocol, String>) -> Option<TlsConfig> {
     Some(TlsConfig {
         key: Secret::new(members.text(&keys::MEEK_OBFUSCATED_KEY)?),
         legacy_passthrough: members.flag(&keys::LEGACY_PASSTHROUGH),
-        site,
+        site: sites.get(&TunnelProtocol::TLS_OSSH).cloned(),
     })
-}
-
-fn is_host_and_port(text: &str) -> bool {
-    text.rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
@@ -338,7 +330,12 @@ fn state_directory(file: &Path, members: &Members<'_>) -> PathBuf {
 }
 
 /// A setting that must lie between 0 and `most`.
-fn within(document: &mut Document<'_>, members: &Members<'_>, key: &Key, most: i64) -> Option<u64> {
+pub(super) fn within(
+    document: &mut Document<'_>,
+    members: &Members<'_>,
+    key: &Key,
+    most: i64,
+) -> Option<u64> {
     let found = members.integer(key)?;
     if !(0..=most).contains(&found) {
         document.find_at(key, Problem::OutOfRange { found, least: 0, most });

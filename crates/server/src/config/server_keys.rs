@@ -44,6 +44,23 @@ server_keys! {
     MEEK_OBFUSCATED_KEY = Key::applied("MeekObfuscatedKey", Text);
     TUNNEL_PROTOCOL_PASSTHROUGH_ADDRESSES = Key::applied("TunnelProtocolPassthroughAddresses", TextMap);
     LEGACY_PASSTHROUGH = Key::applied("LegacyPassthrough", Flag);
+
+    // Meek.
+    MEEK_COOKIE_ENCRYPTION_PRIVATE_KEY = Key::applied("MeekCookieEncryptionPrivateKey", Text);
+    MEEK_PROHIBITED_HEADERS = Key::applied("MeekProhibitedHeaders", TextList);
+    MEEK_REQUIRED_HEADERS = Key::applied("MeekRequiredHeaders", TextMap);
+    MEEK_REQUIRED_HEADERS_NON_STRICT = Key::applied("MeekRequiredHeadersNonStrict", Flag);
+    MEEK_PROXY_FORWARDED_FOR_HEADERS = Key::applied("MeekProxyForwardedForHeaders", TextList);
+    MEEK_TURN_AROUND_TIMEOUT = Key::applied("MeekTurnAroundTimeoutMilliseconds", Integer);
+    MEEK_MAX_SESSION_STALENESS = Key::applied("MeekMaxSessionStalenessMilliseconds", Integer);
+    MEEK_IO_TIMEOUT = Key::applied("MeekHTTPClientIOTimeoutMilliseconds", Integer);
+    MEEK_FRONTED_IO_TIMEOUT = Key::applied("MeekFrontedHTTPClientIOTimeoutMilliseconds", Integer);
+    MEEK_CACHED_RESPONSE_BUFFER_SIZE = Key::applied("MeekCachedResponseBufferSize", Integer);
+    MEEK_CACHED_RESPONSE_POOL_BUFFER_SIZE = Key::applied("MeekCachedResponsePoolBufferSize", Integer);
+    MEEK_CACHED_RESPONSE_POOL_BUFFER_COUNT = Key::applied("MeekCachedResponsePoolBufferCount", Integer);
+    MEEK_CACHED_RESPONSE_POOL_BUFFER_CLIENT_LIMIT = Key::applied("MeekCachedResponsePoolBufferClientLimit", Integer);
+
+    // Anti-probing.
     // How long somebody without the key is kept waiting at most. Default and 0: until they leave.
     PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer);
     // Memory for windows of channels, all tunnels together.
@@ -61,7 +78,6 @@ server_keys! {
 
     // Generated, but of no effect in this build.
     DISCOVERY_VALUE_HMAC_KEY = Key::moot("DiscoveryValueHMACKey", Text);
-    MEEK_PROXY_FORWARDED_FOR_HEADERS = Key::moot("MeekProxyForwardedForHeaders", TextList);
 ;
     Key::moot("LogFileReopenRetries", Integer);
     Key::moot("SkipPanickingLogWriter", Flag);
@@ -79,25 +95,13 @@ server_keys! {
     Key::later("AccessControlVerificationKeyRing", Anything);
 
     // Keys of protocols that this build does not run do no harm and need no note: generated files may hold them.
-    Key::moot("MeekCookieEncryptionPrivateKey", Text);
     Key::later("EnableGQUIC", Flag);
 
     // Anti-probing and meek.
-    Key::later("MeekProhibitedHeaders", TextList);
-    Key::later("MeekRequiredHeaders", TextMap);
-    Key::later("MeekRequiredHeadersNonStrict", Flag);
     Key::later("MeekServerCertificate", Text);
     Key::later("MeekServerPrivateKey", Text);
-    Key::moot("MeekTurnAroundTimeoutMilliseconds", Integer);
     Key::moot("MeekExtendedTurnAroundTimeoutMilliseconds", Integer);
     Key::moot("MeekSkipExtendedTurnAroundThresholdBytes", Integer);
-    Key::moot("MeekMaxSessionStalenessMilliseconds", Integer);
-    Key::moot("MeekHTTPClientIOTimeoutMilliseconds", Integer);
-    Key::moot("MeekFrontedHTTPClientIOTimeoutMilliseconds", Integer);
-    Key::moot("MeekCachedResponseBufferSize", Integer);
-    Key::moot("MeekCachedResponsePoolBufferSize", Integer);
-    Key::moot("MeekCachedResponsePoolBufferCount", Integer);
-    Key::moot("MeekCachedResponsePoolBufferClientLimit", Integer);
     Key::later("EnableSteeringIPs", Flag);
 
     // Data files and what depends on them.

@@ -30,7 +30,10 @@ impl EntryParts<'_> {
         fields.set("sshHostKey", BASE64.encode(identity.host_key.public_blob()));
         fields.set("sshObfuscatedKey", identity.obfuscated_key.as_str());
         fields.set("sshShadowsocksKey", identity.shadowsocks_key.as_str());
-        if self.listeners.use_tls() {
+        if self.listeners.use_meek() {
+            fields.set("meekCookieEncryptionPublicKey", identity.meek_public_key.as_str());
+        }
+        if self.listeners.use_tls() || self.listeners.use_meek() {
             fields.set("meekObfuscatedKey", identity.meek_obfuscated_key.as_str());
         }
         let mut capabilities = vec![Value::from(SSH_API_REQUESTS)];

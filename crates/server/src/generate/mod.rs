@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use culvert_obfuscation::{Seed, ServerSeedLabel, server_identification};
 use culvert_protocol::server_entry::DecodeError;
-use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_protocol::{PortSource, ServerEntry, TunnelProtocol};
 use culvert_ssh::Role;
 use culvert_ssh::host_key::{HostKey, HostKeyError};
 use culvert_ssh::kexinit::{self, OfferPolicy};
@@ -79,6 +79,10 @@ pub enum GenerateError {
     Port { given: String },
     #[error("{given:?}: {protocol} was given before; a server entry has room for one port each")]
     ProtocolTwice { given: String, protocol: TunnelProtocol },
+    #[error(
+        "{given:?}: a server entry has one field for the ports of this and of {other}; leave one of them out"
+    )]
+    OneFieldForBoth { given: String, other: TunnelProtocol },
     #[error("{given:?}: the port is already given to {by}; every protocol needs its own")]
     PortTwice { given: String, by: TunnelProtocol },
     #[error("{address} cannot be dialled by clients: give an address of this host")]
@@ -112,6 +116,10 @@ impl Listeners {
                 if *other == protocol {
                     return Err(GenerateError::ProtocolTwice { given: given(), protocol });
                 }
+                let is_field = matches!(protocol.port_source(), PortSource::Member(_));
+                if is_field && protocol.port_source() == other.port_source() {
+                    return Err(GenerateError::OneFieldForBoth { given: given(), other: *other });
+                }
                 if *taken == port {
                     return Err(GenerateError::PortTwice { given: given(), by: *other });
                 }
@@ -128,6 +136,10 @@ impl Listeners {
     /// Whether a client proves itself in a ClientHello.
     fn use_tls(&self) -> bool {
         self.iter().any(|(protocol, _)| protocol == TunnelProtocol::TLS_OSSH)
+    }
+
+    fn use_meek(&self) -> bool {
+        self.iter().any(|(protocol, _)| protocol.base().traits().meek.is_some())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (TunnelProtocol, u16)> {
@@ -170,6 +182,8 @@ struct Identity {
     obfuscated_key: Zeroizing<String>,
     shadowsocks_key: Zeroizing<String>,
     meek_obfuscated_key: Zeroizing<String>,
+    meek_private_key: Zeroizing<String>,
+    meek_public_key: String,
     web_secret: Zeroizing<String>,
     discovery_key: Zeroizing<String>,
     tactics: TacticsKeys,
@@ -184,6 +198,7 @@ struct TacticsKeys {
 impl Identity {
     fn new() -> Result<Self, GenerateError> {
         let (tactics_private, tactics_public) = curve25519_pair()?;
+        let (meek_private, meek_public) = curve25519_pair()?;
         let tactics = TacticsKeys {
             public: BASE64.encode(&tactics_public),
             private: Zeroizing::new(BASE64.encode(&tactics_private)),
@@ -196,6 +211,8 @@ impl Identity {
             obfuscated_key: obfuscated_key()?,
             shadowsocks_key: random_hex(SECRET)?,
             meek_obfuscated_key: random_hex(SECRET)?,
+            meek_private_key: Zeroizing::new(BASE64.encode(&meek_private)),
+            meek_public_key: BASE64.encode(&meek_public),
             web_secret: random_hex(SECRET)?,
             discovery_key: random_base64(SECRET)?,
             tactics,
@@ -275,7 +292,11 @@ fn main_file(options: &Options, identity: &Identity, tag: &str, line: &str) -> R
         (keys::OBFUSCATED_SSH_KEY, (*identity.obfuscated_key).clone().into()),
         (keys::SHADOWSOCKS_KEY, (*identity.shadowsocks_key).clone().into()),
     ]);
-    if options.listeners.use_tls() {
+    if options.listeners.use_meek() {
+        let key = (*identity.meek_private_key).clone();
+        members.push((keys::MEEK_COOKIE_ENCRYPTION_PRIVATE_KEY, key.into()));
+    }
+    if options.listeners.use_tls() || options.listeners.use_meek() {
         members.push((keys::MEEK_OBFUSCATED_KEY, (*identity.meek_obfuscated_key).clone().into()));
     }
     members.extend([

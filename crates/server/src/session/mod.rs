@@ -5,6 +5,7 @@ mod alerts;
 pub(crate) mod api;
 pub(crate) mod auth;
 mod link;
+pub(crate) mod meek;
 mod opening;
 pub(crate) mod registry;
 pub(crate) mod report;
@@ -41,6 +42,9 @@ pub(crate) struct Arrival {
 
 /// Serves one TCP connection to its end.
 pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
+    if arrival.protocol.base().traits().meek.is_some() {
+        return Box::pin(meek::serve(stream, arrival, services, stopping)).await;
+    }
     let stream = match (arrival.protocol.base(), &services.shadowsocks_key, &services.tls) {
         (BaseProtocol::TlsOssh, _, Some(tls)) => {
             let introduced = tls::introduce(stream, arrival, tls, &services, &mut stopping);

@@ -1,0 +1,156 @@
+//! Whose request it is. A session's name is looked up; a cookie is opened when there is budget for it, since that costs what a preamble costs
+//! (`budget`), and begins a session when it has not been used by somebody else. Source: TRANSPORTS.md 2.4, 2.5.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_obfuscation::Evidence;
+use culvert_protocol::TunnelProtocol;
+use culvert_transport::meek::server::{Head, NewSession, Session, SessionStream};
+use culvert_transport::meek::wire::{
+    CookieRequest, MAX_SESSION_BYTES, MIN_SESSION_BYTES, Opened, SealedCookie, SessionId,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::MeekService;
+use crate::budget::{Account, Turn};
+use crate::services::Services;
+use crate::session::{Arrival, Stopping, serve_inside};
+
+/// How long a cookie waits to be opened. Clients have given up by then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A request of a client.
+pub(super) struct Admitted {
+    pub(super) session: Arc<Session>,
+    /// Whether the client does not know the session's name yet.
+    pub(super) is_new: bool,
+}
+
+/// Who came with a request: the connection's facts, with the client's address.
+pub(super) struct Visitor<'s> {
+    pub(super) meek: &'s MeekService,
+    pub(super) services: &'s Arc<Services>,
+    pub(super) arrival: Arrival,
+    pub(super) stopping: &'s Stopping,
+}
+
+impl Visitor<'_> {
+    /// `None`: nobody who may be served.
+    pub(super) async fn admit(&self, head: &Head) -> Option<Admitted> {
+        let rules_kept = head.is_allowed && (head.is_complete || self.meek.config.rules_are_hints);
+        let (_, value) = head.cookie.as_ref().filter(|_| rules_kept)?;
+        self.admit_cookie(value).await
+    }
+
+    async fn admit_cookie(&self, value: &[u8]) -> Option<Admitted> {
+        let sessions = &self.meek.sessions;
+        if let Some(session) = SessionId::parse(value).and_then(|id| sessions.named(&id)) {
+            return Some(Admitted { session, is_new: false });
+        }
+        let sealed = SealedCookie::parse(value)?;
+        let cookie = std::str::from_utf8(value).ok()?;
+        if let Some(session) = sessions.begun_with(cookie, self.arrival.peer.ip()) {
+            return Some(Admitted { session, is_new: true });
+        }
+        let request = self.open(&sealed).await?;
+        let protocol = self.protocol(&request)?;
+        if request.endpoint.is_some() {
+            self.record("unsupported meek endpoint");
+            return None;
+        }
+        let session = self.begin(cookie, &request, protocol)?;
+        Some(Admitted { session, is_new: request.wants_session_id() })
+    }
+
+    fn record(&self, irregularity: &'static str) {
+        self.services.irregular.record(self.arrival.protocol, self.arrival.port, irregularity);
+    }
+
+    async fn open(&self, sealed: &SealedCookie) -> Option<CookieRequest> {
+        let mut account = self.services.budget.account(self.arrival.peer);
+        if !may_derive(&mut account).await {
+            self.record("meek cookie not opened: too many invalid ones");
+            return None;
+        }
+        let began = Instant::now();
+        let opened = self.meek.opener.open(sealed);
+        let now = Instant::now();
+        account.derived(Evidence::Nothing, now.saturating_duration_since(began), now);
+        let Ok(Opened { seed, request }) = opened else {
+            self.record("invalid meek cookie");
+            return None;
+        };
+        if !self.services.ssh.admit_retry(&seed, self.arrival.peer) {
+            self.record("replayed meek cookie");
+            return None;
+        }
+        account.refund(now);
+        Some(request)
+    }
+
+    /// The protocol that the client uses. One that is not the listener's is only right behind a CDN.
+    fn protocol(&self, request: &CookieRequest) -> Option<TunnelProtocol> {
+        let listener = self.arrival.protocol;
+        let believed = request.protocol.unwrap_or(listener);
+        let is_right = believed == listener
+            || self.meek.fronted.contains(&listener) && self.meek.fronted.contains(&believed);
+        if !is_right {
+            self.record("unexpected protocol in meek cookie");
+        }
+        is_right.then_some(believed)
+    }
+
+    fn begin(&self, cookie: &str, request: &CookieRequest, protocol: TunnelProtocol) -> Option<Arc<Session>> {
+        let mut random = [0; MAX_SESSION_BYTES + 1];
+        aws_lc_rs::rand::fill(&mut random).ok()?;
+        let (bytes, [length]) =
+            random.split_first_chunk().and_then(|(bytes, rest)| Some((bytes, rest.first_chunk::<1>()?)))?;
+        let spread = MAX_SESSION_BYTES - MIN_SESSION_BYTES + 1;
+        let len = MIN_SESSION_BYTES + usize::from(*length) % spread;
+        let key = self.meek.config.obfuscated_key.expose();
+        let begun = self.meek.sessions.begin(NewSession {
+            id: SessionId::new(bytes, len),
+            cookie,
+            peer: self.arrival.peer.ip(),
+            padding_key: request.payload_padding.then_some(key),
+        });
+        let Some((session, stream)) = begun else {
+            self.record("too many meek sessions");
+            return None;
+        };
+        let arrival = Arrival { protocol, at: Instant::now(), ..self.arrival };
+        let (services, stopping) = (self.services.clone(), self.stopping.clone());
+        tokio::spawn(run(session.clone(), stream, arrival, services, stopping));
+        Some(session)
+    }
+}
+
+/// Serves a session's stream, and ends it when its client is gone.
+async fn run(
+    session: Arc<Session>,
+    stream: SessionStream,
+    arrival: Arrival,
+    services: Arc<Services>,
+    mut stopping: Stopping,
+) {
+    let Some(meek) = &services.meek else { return };
+    tokio::select! {
+        () = serve_inside(Box::new(stream), arrival, &services, &mut stopping) => {}
+        () = session.end_when_idle(meek.config.limits.idle) => {}
+    }
+    meek.sessions.remove(&session);
+}
+
+/// Waits for a turn to open a cookie; false if there is none.
+async fn may_derive(account: &mut Account) -> bool {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        let now = Instant::now();
+        match account.turn(Evidence::Nothing, now) {
+            Turn::Now => return true,
+            Turn::After(until) if until <= limit => sleep_until(until).await,
+            Turn::After(_) | Turn::Never => return false,
+        }
+    }
+}
