@@ -244,16 +244,6 @@ impl TunnelProtocol {
     /// Obfuscated SSH inside Shadowsocks.
     pub const SHADOWSOCKS_OSSH: Self = Self::direct(BaseProtocol::Shadowsocks);
 
-    /// Meek over HTTP, straight to the server.
-    pub const UNFRONTED_MEEK_OSSH: Self = Self::direct(BaseProtocol::UnfrontedMeek);
-    /// Meek over HTTPS, straight to the server.
-    pub const UNFRONTED_MEEK_HTTPS_OSSH: Self = Self::direct(BaseProtocol::UnfrontedMeekHttps);
-    /// The same with a session ticket that the client made.
-    pub const UNFRONTED_MEEK_SESSION_TICKET_OSSH: Self =
-        Self::direct(BaseProtocol::UnfrontedMeekSessionTicket);
-    /// Meek through a CDN.
-    pub const FRONTED_MEEK_OSSH: Self = Self::direct(BaseProtocol::FrontedMeek);
-
     /// The protocol without an in-proxy hop.
     #[must_use]
     pub const fn direct(base: BaseProtocol) -> Self {
