@@ -22,7 +22,7 @@ use culvert_client::{Controls, Surroundings};
 use culvert_server::config::Strictness;
 use culvert_server::generate::{FileNames, Listeners, Options, generate};
 use culvert_server::log::{Level, Logger, Origin};
-use culvert_transport::{BoxFuture, Endpoint, Network, OsNetwork, Stream};
+use culvert_transport::{BoxFuture, Datagrams, Endpoint, Network, OsNetwork, Stream};
 use origin::origin;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -70,6 +70,10 @@ impl Network for Watched {
             let stream = OsNetwork.connect(&Endpoint::Address(self.server)).await?;
             Ok(Box::new(WatchedStream { stream, seen: self.seen.clone() }) as Stream)
         })
+    }
+
+    fn datagrams(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
+        OsNetwork.datagrams(self.server)
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {

@@ -6,10 +6,12 @@
 
 mod host_name;
 mod meek;
+mod quic;
 mod salt_prefix;
 mod user_agent;
 
 pub(crate) use meek::report as meek_report;
+pub(crate) use quic::look as quic_look;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -92,6 +94,11 @@ pub enum PlanError {
     /// A name of a prefix spec in the settings.
     #[error("OSSH prefix: {0}")]
     Prefix(#[from] PrefixError),
+    /// The entry and the settings have no version of QUIC in common that this build speaks.
+    #[error(
+        "no QUIC version that this program speaks is allowed by both the server entry and LimitQUICVersions"
+    )]
+    NoQuicVersion,
     /// The same of a Shadowsocks prefix.
     #[error(transparent)]
     SaltPrefix(#[from] shadowsocks::PrefixTooLong),
@@ -170,6 +177,7 @@ impl Planner<'_> {
                 (TransportPlan::Shadowsocks(plan), prefix)
             }
             BaseProtocol::UnfrontedMeek => (self.unfronted_meek(protocol, port)?, None),
+            BaseProtocol::Quic => (TransportPlan::Quic(self.quic(server)?), None),
             _ => return Err(PlanError::Unsupported(protocol)),
         };
         let obfuscated = protocol.obfuscates_ssh();

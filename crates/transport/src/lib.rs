@@ -18,7 +18,7 @@ pub mod tls;
 
 pub use address::{Endpoint, Remote};
 pub use listen::{Accepted, ConnFacts, Listen};
-pub use network::{Network, OsNetwork};
+pub use network::{Datagrams, Network, OsNetwork};
 pub use plan::{DialError, DialFacts, Dialed, TransportPlan};
 pub use stream::{ByteStream, Stream};
 

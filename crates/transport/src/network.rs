@@ -1,8 +1,10 @@
 //! Where bytes leave this process.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
+use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::{BoxFuture, Endpoint, Stream};
@@ -13,9 +15,15 @@ pub trait Network: Send + Sync {
     /// Connects a byte stream.
     fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<Stream>>;
 
+    /// A socket for datagrams to and from one peer. The trait is the QUIC library's: it passes many at a time.
+    fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>>;
+
     /// Resolves a name; at least one address on success.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
+
+/// A socket for datagrams.
+pub type Datagrams = Arc<dyn AsyncUdpSocket>;
 
 /// The operating system's network.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +39,17 @@ impl Network for OsNetwork {
             // What is written is already batched; waiting for more would only add round trips.
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Stream)
+        })
+    }
+
+    fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
+        Box::pin(async move {
+            let any: IpAddr = match to {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let socket = UdpSocket::bind((any, 0))?;
+            TokioRuntime.wrap_udp_socket(socket)
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Network, Stream, meek, shadowsocks, tcp};
+use crate::{Network, Stream, meek, quic, shadowsocks, tcp};
 
 /// One variant for each transport; each plan belongs to its folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub enum TransportPlan {
     Shadowsocks(shadowsocks::Plan),
     /// Requests and responses: the meek protocols.
     Meek(Box<meek::Plan>),
+    /// A stream of QUIC: QUIC-OSSH.
+    Quic(quic::Plan),
 }
 
 /// A transport that is up.
@@ -39,6 +41,9 @@ pub enum DialError {
     /// The TCP connection failed: server down, blocked, or no network.
     #[error("connecting to the server: {0}")]
     Connect(#[source] io::Error),
+    /// QUIC: the server or something before it did not answer, or not as ours do.
+    #[error("QUIC: {0}")]
+    Quic(#[from] quic::QuicError),
     /// This machine's random source failed.
     #[error("this machine's random source failed")]
     Random,
@@ -57,6 +62,7 @@ impl TransportPlan {
             Self::Tcp(plan) => tcp::dial(plan, network.as_ref()).await,
             Self::Meek(plan) => meek::dial(plan, network).await,
             Self::Shadowsocks(plan) => shadowsocks::dial(plan, network.as_ref()).await,
+            Self::Quic(plan) => quic::dial(plan, network.as_ref()).await,
         }
     }
 }

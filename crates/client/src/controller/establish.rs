@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Controller, FIRST_PAUSE, LONGEST_PAUSE, RunError};
 use crate::dial::{self, Connected, DialError};
 use crate::notice::{DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin, Notice};
-use crate::plan::{DialPlan, PlanError, Planner, Wanted, meek_report};
+use crate::plan::{DialPlan, PlanError, Planner, Wanted, meek_report, quic_look};
 use crate::randomness::random;
 use crate::tunnel::{ApiClient, ApiError};
 
@@ -159,12 +159,15 @@ impl Controller {
         );
         let cookie = connected.facts.meek_cookie_len.and_then(|len| i64::try_from(len).ok());
         numbers.extend(cookie.map(|len| ("meek_cookie_size", len)));
+        let quic = quic_look(&plan.transport);
         let texts = [
             ("ssh_client_version", Some(plan.ssh.ident.as_str())),
             ("server_entry_source", Some("TARGET")),
             ("server_entry_region", self.server.region()),
             ("ossh_prefix", prefix_name(plan)),
             ("shadowsocks_prefix", plan.transport_prefix.as_deref()),
+            ("quic_version", quic.map(|(version, _)| version.name())),
+            ("quic_dial_sni_address", quic.map(|(_, name)| name)),
         ];
         // A name the table lacks is a bug that costs one field of a report, not the tunnel.
         let mut known = true;

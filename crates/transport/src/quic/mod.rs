@@ -1,7 +1,20 @@
-//! QUIC around an obfuscated stream: what QUIC-OSSH runs on. Packets may be hidden (`wire`); a client proves in the random of its ClientHello that it
-//! has the key, which is read before anything is answered (`initial`). Source: TRANSPORTS.md 3.
+//! QUIC around an obfuscated stream: what QUIC-OSSH runs on. Packets may be hidden (`wire`, `socket`); a client proves in the random of its ClientHello
+//! that it has the key, which is read (`initial`) and judged (`gate`) before anything is answered. Source: TRANSPORTS.md 3.
 
+mod cids;
+mod dial;
+mod draws;
+mod gate;
 pub mod initial;
+mod listen;
+mod settings;
+mod socket;
+mod stream;
 pub mod wire;
 
+pub use dial::{KeyText, Plan, QuicError, Version, dial};
+pub use draws::NonceTransform;
+pub use gate::{Admission, Refused};
+pub use listen::{QuicListen, QuicServer};
+pub use settings::SetupError;
 pub use wire::Key;
