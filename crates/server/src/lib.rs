@@ -12,6 +12,7 @@ mod listen;
 pub mod log;
 mod memory;
 mod open_files;
+mod quic;
 pub mod rules;
 mod run;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_protocol::TunnelProtocol;
+use culvert_protocol::{Carrier, TunnelProtocol};
 use culvert_transport::tcp::TcpListen;
 use culvert_transport::{Accepted, Listen};
 use tokio::net::TcpSocket;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::Listener;
 use crate::hold;
 use crate::log::{Aggregated, Field};
+use crate::quic;
 use crate::services::Services;
 use crate::session::{self, Arrival, Stopping};
 
@@ -38,7 +39,13 @@ pub struct BindError {
 pub(crate) struct Bound {
     pub(crate) protocol: TunnelProtocol,
     pub(crate) address: SocketAddr,
-    listener: std::net::TcpListener,
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Streams(std::net::TcpListener),
+    Datagrams(std::net::UdpSocket),
 }
 
 /// Binds every port, or none. Must be called in a runtime.
@@ -51,16 +58,30 @@ pub(crate) fn bind_all(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> 
 }
 
 fn bind(listener: Listener) -> io::Result<Bound> {
-    let socket = match listener.address {
+    let (address, socket) = match listener.protocol.base().traits().carrier {
+        Carrier::Tcp => bind_streams(listener.address)?,
+        Carrier::Udp => bind_datagrams(listener.address)?,
+    };
+    Ok(Bound { protocol: listener.protocol, address, socket })
+}
+
+fn bind_datagrams(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok((socket.local_addr()?, Socket::Datagrams(socket)))
+}
+
+fn bind_streams(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
+    let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     // A server that is started again must get its port while old connections linger.
     socket.set_reuseaddr(true)?;
-    socket.bind(listener.address)?;
+    socket.bind(address)?;
     let socket = socket.listen(BACKLOG)?;
     let address = socket.local_addr()?;
-    Ok(Bound { protocol: listener.protocol, address, listener: socket.into_std()? })
+    Ok((address, Socket::Streams(socket.into_std()?)))
 }
 
 /// What to do about an error of binding.
@@ -94,24 +115,49 @@ pub(crate) struct Accepting {
 }
 
 impl Bound {
-    /// The same port for another thread's runtime.
-    pub(crate) fn share(&self) -> io::Result<Self> {
-        let listener = self.listener.try_clone()?;
-        Ok(Self { protocol: self.protocol, address: self.address, listener })
+    /// The same port for the runtime of a thread, if that is to accept from it: datagrams of one client may come from several addresses, so
+    /// that one thread takes them all.
+    pub(crate) fn share(&self, thread: usize) -> io::Result<Option<Self>> {
+        let socket = match &self.socket {
+            Socket::Streams(listener) => Socket::Streams(listener.try_clone()?),
+            Socket::Datagrams(socket) if thread == 0 => Socket::Datagrams(socket.try_clone()?),
+            Socket::Datagrams(_) => return Ok(None),
+        };
+        Ok(Some(Self { protocol: self.protocol, address: self.address, socket }))
     }
 
     /// Accepts until the server stops; what is accepted is served on this thread.
     pub(crate) async fn accept(self, accepting: Accepting) {
-        let Ok(mut listener) = TcpListen::from_std(self.listener, self.protocol) else { return };
-        let mut stopping = accepting.stopping.clone();
+        let port = self.address.port();
+        match self.socket {
+            Socket::Streams(listener) => {
+                let Ok(mut listener) = TcpListen::from_std(listener, self.protocol) else { return };
+                accepting.accept_from(&mut listener, port).await;
+            }
+            Socket::Datagrams(socket) => match quic::listen(socket, self.protocol, &accepting.services) {
+                Some(Ok(mut listener)) => {
+                    accepting.accept_from(&mut listener, port).await;
+                    // The thread must live until peers have been told.
+                    listener.finish().await;
+                }
+                Some(Err(_)) => accepting.errors.record("cannot serve QUIC"),
+                None => {}
+            },
+        }
+    }
+}
+
+impl Accepting {
+    async fn accept_from(&self, listener: &mut dyn Listen, port: u16) {
+        let mut stopping = self.stopping.clone();
         loop {
             tokio::select! {
                 () = session::stopped(&mut stopping) => return,
                 accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepting.serve(accepted, self.address.port()),
+                    Ok(accepted) => self.serve(accepted, port),
                     Err(error) => {
                         if let Some(kind) = lasting(&error) {
-                            accepting.errors.record(kind);
+                            self.errors.record(kind);
                             sleep(BACK_OFF).await;
                         }
                     }
@@ -119,9 +165,7 @@ impl Bound {
             }
         }
     }
-}
 
-impl Accepting {
     fn serve(&self, accepted: Accepted, port: u16) {
         // While no tunnels are wanted clients learn it at once, and go elsewhere.
         let wanted = *self.open.borrow();

@@ -109,12 +109,18 @@ async fn serve(
     let errors = Aggregated::new(log.clone(), Level::Error, "accept failed", ACCEPT_ERRORS);
     let errors = Arc::new(errors);
     let mut workers = Vec::new();
-    for _ in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+    for number in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
         // Each thread has its own: dropping the last one ends it.
         let (serving, served) = mpsc::channel(1);
         let (services, errors) = (services.clone(), errors.clone());
         let (open, stopping) = (opened.clone(), stopping.clone());
-        workers.push(worker(&bound, Accepting { services, errors, open, stopping, serving }, served)?);
+        let ports: io::Result<Vec<_>> = bound.iter().map(|port| port.share(number)).collect();
+        let ports = ports.map_err(RunError::system("share a port between threads"))?;
+        workers.push(worker(
+            ports.into_iter().flatten().collect(),
+            Accepting { services, errors, open, stopping, serving },
+            served,
+        )?);
     }
     for port in &bound {
         log.info("running", fields(port));
@@ -135,15 +141,12 @@ async fn serve(
     Ok(())
 }
 
-/// A thread with its own runtime, which accepts from every port. Sends when all that it served has ended.
+/// A thread with its own runtime, which accepts from these ports. Sends when all that it served has ended.
 fn worker(
-    bound: &[Bound],
+    ports: Vec<Bound>,
     accepting: Accepting,
     mut served: mpsc::Receiver<()>,
 ) -> Result<oneshot::Receiver<()>, RunError> {
-    let action = "share a port between threads";
-    let ports: io::Result<Vec<Bound>> = bound.iter().map(Bound::share).collect();
-    let ports = ports.map_err(RunError::system(action))?;
     let runtime = runtime()?;
     let (ended, end) = oneshot::channel();
     let work = move || {

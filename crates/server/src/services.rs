@@ -17,6 +17,7 @@ use culvert_ssh::{
     Algorithms, Connection, Decisions, Ident, IdentError, Limits, MemoryBudget, Preamble, ReplyPrefix,
     ServerObfuscation,
 };
+use culvert_transport::quic::{KeyText, QuicServer};
 use culvert_transport::tls::{PassthroughKey, TlsServer};
 use culvert_transport::{Remote, shadowsocks};
 use tokio::time::Instant;
@@ -30,6 +31,7 @@ use crate::hold::Held;
 use crate::log::Logger;
 use crate::memory;
 use crate::open_files;
+use crate::quic::QuicService;
 use crate::rules::TrafficRules;
 use crate::seed_store::SeedStore;
 use crate::session::auth::Login;
@@ -43,6 +45,7 @@ pub(crate) struct Services {
     pub(crate) ssh: SshFactory,
     pub(crate) shadowsocks_key: Option<shadowsocks::Key>,
     pub(crate) tls: Option<TlsService>,
+    pub(crate) quic: Option<QuicService>,
     pub(crate) fragmentation: Fragmentation,
     pub(crate) meek: Option<MeekService>,
     /// Who serves those that are no clients of a protocol, `host:port`.
@@ -78,6 +81,9 @@ pub enum ServicesError {
     /// The configuration.
     #[error("MeekCookieEncryptionPrivateKey: {0}")]
     Meek(#[from] culvert_transport::meek::wire::BoxError),
+    /// QUIC-OSSH.
+    #[error("QUIC-OSSH: {0}")]
+    Quic(#[from] culvert_transport::quic::SetupError),
 }
 
 impl Services {
@@ -91,6 +97,8 @@ impl Services {
         );
         let protocols = config.listeners.iter().map(|listener| listener.protocol);
         let fronted = protocols.filter(|protocol| protocol.has(Feature::Fronted)).collect();
+        let uses_quic = config.listeners.iter().any(|it| it.protocol == TunnelProtocol::QUIC_OSSH);
+        let quic = config.obfuscated_ssh_key.as_ref().filter(|_| uses_quic).map(quic_service);
         let login = Login::new(config.ssh.user, config.ssh.password, log);
         Ok(Self {
             ssh: SshFactory {
@@ -104,6 +112,7 @@ impl Services {
                 login: Arc::new(login),
             },
             shadowsocks_key: config.shadowsocks_key.map(|key| shadowsocks::Key::from_password(key.expose())),
+            quic: quic.transpose()?,
             tls: config.tls.map(tls_service).transpose()?,
             fragmentation: Fragmentation {
                 parameters: config.tactics.parameters.fragmentor,
@@ -148,11 +157,19 @@ impl Services {
     }
 }
 
-fn tls_service(config: config::TlsConfig) -> Result<TlsService, ServicesError> {
-    // Seen by nobody but clients, which do not look at it.
+/// A name for a certificate that nobody sees but clients, which do not look at it.
+fn certificate_name() -> Result<String, ServicesError> {
     let mut name = [0; 6];
     aws_lc_rs::rand::fill(&mut name).map_err(|_| ServicesError::Random)?;
-    let name = format!("{}.com", data_encoding::BASE32_DNSSEC.encode(&name));
+    Ok(format!("{}.com", data_encoding::BASE32_DNSSEC.encode(&name)))
+}
+
+fn quic_service(key: &config::Secret) -> Result<QuicService, ServicesError> {
+    Ok(QuicService { server: QuicServer::new(&certificate_name()?)?, key: KeyText::new(key.expose()) })
+}
+
+fn tls_service(config: config::TlsConfig) -> Result<TlsService, ServicesError> {
+    let name = certificate_name()?;
     Ok(TlsService {
         key: PassthroughKey::new(config.key.expose(), !config.legacy_passthrough),
         server: TlsServer::new(&name)?,

@@ -1,11 +1,12 @@
 //! The plan of a QUIC connection: which look, and under what name. Source: TRANSPORTS.md 3.1, 3.2.
 
-use culvert_obfuscation::{Pattern, PatternKind, Prng, Transform};
+use culvert_obfuscation::{Prng, Transform};
+use culvert_protocol::TunnelProtocol;
 use culvert_protocol::parameters::QuicVersion;
 use culvert_transport::quic::{KeyText, NonceTransform, Plan, Version};
 use culvert_transport::{Endpoint, TransportPlan};
 
-use super::{PlanError, Planner, select, specs};
+use super::{PlanError, Planner, host_name, select, specs};
 
 /// The looks that this build has. All are QUIC version 1.
 const LOOKS: [(QuicVersion, Version); 4] = [
@@ -14,9 +15,6 @@ const LOOKS: [(QuicVersion, Version); 4] = [
     (QuicVersion::ObfuscatedV1, Version::Hidden),
     (QuicVersion::DecoyV1, Version::Decoy),
 ];
-
-/// Host names where the settings generate none.
-const HOST_NAMES: &str = r"[a-z]{4,12}(|[a-z0-9]{1,4}|-[a-z]{3,7})\.(com|com|com|net|org)";
 
 /// How a plan's look is called in parameters and reports, and the host name.
 pub(crate) fn look(transport: &TransportPlan) -> Option<(QuicVersion, &str)> {
@@ -34,7 +32,11 @@ impl Planner<'_> {
             server,
             version,
             key: KeyText::new(self.entry.required_text("sshObfuscatedKey")?),
-            server_name: self.quic_server_name(&mut Prng::derived(&seed, "server-name"))?,
+            server_name: host_name::select(
+                &self.parameters.host_names,
+                TunnelProtocol::QUIC_OSSH,
+                &mut Prng::derived(&seed, "server-name"),
+            ),
             nonce_transform: if hidden { self.nonce_transform()? } else { None },
             seed,
         })
@@ -54,16 +56,6 @@ impl Planner<'_> {
         prng.pick(&versions).copied().ok_or(PlanError::NoQuicVersion)
     }
 
-    fn quic_server_name(&self, prng: &mut Prng) -> Result<String, PlanError> {
-        let names = &self.parameters.host_names;
-        let custom = prng.flip_weighted_coin(names.custom_probability.get());
-        let pattern = prng.pick(&names.custom_regexes).filter(|_| custom).map_or(HOST_NAMES, String::as_str);
-        let pattern =
-            Pattern::parse(pattern, PatternKind::Text).map_err(culvert_obfuscation::TransformError::from)?;
-        let name = pattern.generate(prng).map_err(culvert_obfuscation::TransformError::from)?;
-        Ok(String::from_utf8_lossy(&name).into_owned())
-    }
-
     fn nonce_transform(&self) -> Result<Option<NonceTransform>, PlanError> {
         let settings = &self.parameters.quic_nonce;
         let seed = self.seed.derive("quic-nonce-transform");
@@ -81,25 +73,5 @@ impl Planner<'_> {
             seed: seed.derive("spec"),
         };
         Ok(chosen.map(transform))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use culvert_obfuscation::Seed;
-
-    use super::*;
-
-    #[test]
-    fn host_names_are_such() {
-        let pattern = Pattern::parse(HOST_NAMES, PatternKind::Text).unwrap();
-        for n in 0..200_u32 {
-            let mut prng = Prng::derived(&Seed::from_bytes([1; 32]), &n.to_string());
-            let name = String::from_utf8(pattern.generate(&mut prng).unwrap()).unwrap();
-            let label = |label: &str| {
-                !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            };
-            assert!(name.split('.').all(label) && name.split('.').count() == 2, "{name}");
-        }
     }
 }

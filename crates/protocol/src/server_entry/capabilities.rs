@@ -12,7 +12,7 @@ const PASSTHROUGH: &str = "-PASSTHROUGH";
 const PASSTHROUGH_V2: &str = "-PASSTHROUGH-v2";
 const TACTICS: &str = "-TACTICS";
 /// QUIC without the reference's older, Google kind.
-const QUIC_V1: &str = "QUICv1";
+pub const QUIC_V1: &str = "QUICv1";
 
 /// Why a protocol cannot be dialled with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

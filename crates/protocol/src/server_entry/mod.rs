@@ -13,7 +13,7 @@ mod signature;
 mod source;
 mod tag;
 
-pub use capabilities::{DialPortError, SSH_API_REQUESTS, UNTUNNELED_WEB_API};
+pub use capabilities::{DialPortError, QUIC_V1, SSH_API_REQUESTS, UNTUNNELED_WEB_API};
 pub use codec::{DecodeError, Prefix, decode_line, encode_line};
 pub use list::{ListDecoder, ListLine, MAX_LINE, decode_list};
 pub use packed::PackedEntryError;

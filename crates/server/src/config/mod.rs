@@ -44,6 +44,7 @@ pub const SUPPORTED: &[TunnelProtocol] = &[
     TunnelProtocol::SHADOWSOCKS_OSSH,
     TunnelProtocol::TLS_OSSH,
     TunnelProtocol::UNFRONTED_MEEK_OSSH,
+    TunnelProtocol::QUIC_OSSH,
 ];
 
 /// Everything that the files say. Parts are handed to those who use them; nobody is given the whole.

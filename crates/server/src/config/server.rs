@@ -123,8 +123,10 @@ fn listeners(document: &mut Document<'_>, members: &Members<'_>) -> Vec<(TunnelP
                 continue;
             }
         };
-        // All that are supported listen on TCP, so ports cannot be shared.
-        if let Some(other) = listeners.iter().find(|(_, taken)| *taken == port) {
+        let carrier = |protocol: TunnelProtocol| protocol.base().traits().carrier;
+        let clashes =
+            |(other, taken): &&(TunnelProtocol, u16)| *taken == port && carrier(*other) == carrier(protocol);
+        if let Some(other) = listeners.iter().find(clashes) {
             document.find(&path, Problem::PortTaken { port, by: other.0 });
         }
         listeners.push((protocol, port));

@@ -63,8 +63,8 @@ fn each_mistake_is_refused_with_its_place() {
         ),
         (
             "\"SSH\": 2222",
-            "\"QUIC-OSSH\": 2222",
-            "TunnelProtocolPorts.QUIC-OSSH: this build cannot run QUIC-OSSH yet; it runs SSH, OSSH",
+            "\"CONJURE-OSSH\": 2222",
+            "TunnelProtocolPorts.CONJURE-OSSH: this build cannot run CONJURE-OSSH yet; it runs SSH, OSSH",
         ),
         ("2222", "0", "TunnelProtocolPorts.SSH: 0 is out of range: must be between 1 and 65535"),
         ("2222", "99999", "99999 is out of range"),

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use culvert_protocol::PortSource;
-use culvert_protocol::server_entry::{EntryFields, SSH_API_REQUESTS};
+use culvert_protocol::server_entry::{EntryFields, QUIC_V1, SSH_API_REQUESTS};
+use culvert_protocol::{PortSource, TunnelProtocol};
 use data_encoding::BASE64;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -38,7 +38,10 @@ impl EntryParts<'_> {
         }
         let mut capabilities = vec![Value::from(SSH_API_REQUESTS)];
         for (protocol, port) in self.listeners.iter() {
-            capabilities.push(protocol.capability().into());
+            // The older kind of QUIC, which the plain name would promise, is not spoken here.
+            let capability =
+                if protocol == TunnelProtocol::QUIC_OSSH { QUIC_V1 } else { protocol.capability() };
+            capabilities.push(capability.into());
             match protocol.port_source() {
                 PortSource::Member(member) | PortSource::MemberOr(member, _) => fields.set(member, port),
                 // Fronts have their ports by convention; the entry does not say them.

@@ -120,7 +120,8 @@ impl Listeners {
                 if is_field && protocol.port_source() == other.port_source() {
                     return Err(GenerateError::OneFieldForBoth { given: given(), other: *other });
                 }
-                if *taken == port {
+                let carrier = |protocol: TunnelProtocol| protocol.base().traits().carrier;
+                if *taken == port && carrier(*other) == carrier(protocol) {
                     return Err(GenerateError::PortTwice { given: given(), by: *other });
                 }
             }

@@ -114,7 +114,7 @@ fn impossible_listeners_are_refused_by_name() {
         (&["OSSH:"], "\"OSSH:\": the port must be"),
         (&["OSSH:-1"], "\"OSSH:-1\": the port must be"),
         (&["OSHS:1"], "\"OSHS\" is not a tunnel protocol (did you mean OSSH?); this build runs SSH, OSSH"),
-        (&["QUIC-OSSH:1"], "this build cannot run QUIC-OSSH yet; it runs SSH, OSSH"),
+        (&["CONJURE-OSSH:1"], "this build cannot run CONJURE-OSSH yet; it runs SSH, OSSH"),
         (&["OSSH:1", "OSSH:2"], "\"OSSH:2\": OSSH was given before"),
         (&["OSSH:1", "SSH:1"], "\"SSH:1\": the port is already given to OSSH"),
     ] {

@@ -1,14 +1,14 @@
 //! A network whose connections are fragmented.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use culvert_obfuscation::{Prng, Seed};
 
 use super::{Settings, fragment};
-use crate::{BoxFuture, Endpoint, Network, Stream};
+use crate::{BoxFuture, Datagrams, Endpoint, Network, Stream};
 
 /// Fragments what is sent over every connection. The same seed fragments the same connections the same way again.
 pub struct Fragmenting {
@@ -40,6 +40,10 @@ impl Network for Fragmenting {
             let stream = self.network.connect(to).await?;
             Ok(fragment(stream, &self.settings, self.next_prng()))
         })
+    }
+
+    fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
+        self.network.datagrams(to)
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {

@@ -128,7 +128,7 @@ fn endpoint(plan: &Plan, inner: Arc<dyn AsyncUdpSocket>) -> Result<QuicEndpoint,
         true => {
             let mut prng = Prng::derived(&plan.seed, "decoys");
             let left = if plan.version == Version::Decoy { prng.range(0, MOST_DECOYS) } else { 0 };
-            let decoys = Mutex::new(Decoys { left, prng });
+            let decoys = Box::new(Mutex::new(Decoys { left, prng }));
             let side = Side::Client { key: Key::new(plan.key.as_str()), decoys };
             Arc::new(Socket::new(inner, side, Draws::new(plan.nonce_transform.clone())))
         }

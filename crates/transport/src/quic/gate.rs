@@ -5,7 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use super::cids::{Cids, LEN as CID_LEN};
 use super::initial::{Cid, HelloStart, Initial, Progress};
@@ -130,7 +132,7 @@ impl Gate {
         let bytes = packet.clone().and_then(|packet| datagram.get(packet)).unwrap_or_default();
         let verdict = match bytes {
             [] => Err(Refused::Garbage),
-            bytes if is_initial(bytes) => self.judge(&mut tables, from, flow, bytes, late),
+            bytes if is_initial(bytes) => self.judge(&mut tables, (from, flow), bytes, late),
             // Of other versions nothing is said.
             [_, 0, 0, 0, 1, ..] if has_long_header(bytes) && known != Flow::New => Ok(true),
             _ if has_long_header(bytes) => Err(Refused::Garbage),
@@ -162,8 +164,7 @@ impl Gate {
     fn judge(
         &self,
         tables: &mut Tables,
-        from: SocketAddr,
-        flow: Flow,
+        (from, flow): (SocketAddr, Flow),
         packet: &[u8],
         late: &mut VecDeque<Late>,
     ) -> Result<bool, Refused> {
@@ -239,10 +240,10 @@ impl Tables {
 
 impl Admitted {
     fn add(&mut self, who: (SocketAddr, Cid), flow: Flow) {
-        if self.order.len() >= MOST_ADMITTED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.flows.remove(&oldest);
-            }
+        if self.order.len() >= MOST_ADMITTED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.flows.remove(&oldest);
         }
         self.flows.insert(who, flow);
         self.order.push_back(who);

@@ -9,11 +9,11 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use culvert_obfuscation::Prng;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
+use tokio::time::Instant;
 
 use super::cids::ResetMark;
 use super::draws::Draws;
@@ -26,7 +26,7 @@ const MOST_DECOY: i64 = 1280;
 /// Whose packets pass.
 pub(super) enum Side {
     /// A client's, all of them hidden.
-    Client { key: Key, decoys: Mutex<Decoys> },
+    Client { key: Key, decoys: Box<Mutex<Decoys>> },
     /// A server's.
     Server { gate: Arc<Gate>, resets: ResetMark },
 }
