@@ -1,6 +1,7 @@
 //! `culvert-bench VERB ENTRY-FILE [COUNT]`: load on one tunnel server, from one process, over loopback. What it costs the server is measured
 //! by who starts this (`cargo xtask bench`); nothing here measures.
 
+mod judge;
 mod probes;
 mod sniff;
 mod tunnel;
@@ -25,6 +26,7 @@ verbs:
   held-probes         make COUNT connections that send noise, print `ready`, keep them until killed
   reject-times        print how soon after its end each kind of stranger sees the server's, COUNT times each
   hold-times          print when each kind of stranger is sent away, COUNT times each; for ProbeHoldSeconds of 1
+  judge               FILE has recorded flows: print what the detectors make of them
   sniff               forward to the server and print what each connection's key exchange agreed on";
 
 /// What went wrong.
@@ -43,6 +45,9 @@ fn main() -> ExitCode {
 fn run() -> Outcome<()> {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["judge", file] = words.as_slice() {
+        return judge::run(file);
+    }
     let (verb, file, count, member) = match words.as_slice() {
         [verb, file] => (*verb, *file, 1, OSSH),
         [verb, file, count] => (*verb, *file, count.parse()?, OSSH),

@@ -1,6 +1,7 @@
 //! The repository's own tools, run as `cargo xtask VERB`. No product code, and nothing the product depends on.
 
 mod bench;
+mod detect;
 mod instructions;
 mod long;
 mod tidy;
@@ -16,7 +17,9 @@ verbs:
   long [SECONDS] [TARGET..]    give the fuzz targets to libFuzzer, each for so long (600)
   instructions [--update]      count the instructions of the hot paths and compare them to bench/instructions.txt
   bench [--only ROW] [--runs N] [--quick]
-                               measure our programs against others; a whole run writes bench/RESULTS.md";
+                               measure our programs against others; a whole run writes bench/RESULTS.md
+  detect [--flows N] [--only PROTOCOL] [--ours]
+                               what the detectors of censors make of flows of each protocol";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +38,7 @@ fn run(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
         ["tidy"] => tidy::run(),
         ["long", rest @ ..] => long::run(rest),
         ["instructions", rest @ ..] => instructions::run(rest),
+        ["detect", rest @ ..] => detect::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["bench-relay" | "bench-delay" | "bench-delay-datagrams", ..] => bench::run_forwarder(words),
         ["help" | "--help" | "-h"] => {

@@ -4,24 +4,24 @@
 //! that move bytes without touching them; what is counted is the CPU time of exactly the client and the server. Peers that are not
 //! installed are reported as absent.
 
-mod carried;
-mod contender;
+pub(crate) mod carried;
+pub(crate) mod contender;
 mod delay;
 mod delay_datagrams;
 mod figures;
-mod folder;
-mod load;
+pub(crate) mod folder;
+pub(crate) mod load;
 mod options;
 mod origin;
-mod peers;
+pub(crate) mod peers;
 mod proc;
-mod program;
-mod psiphon;
+pub(crate) mod program;
+pub(crate) mod psiphon;
 mod relay;
 mod report;
 mod results;
 mod rows;
-mod sys;
+pub(crate) mod sys;
 
 use std::error::Error;
 use std::fs;
@@ -33,16 +33,16 @@ use crate::tree;
 use load::Load;
 use options::Options;
 use origin::Origin;
-use peers::Peers;
+use peers::{Peers, Profile};
 use report::Facts;
 use results::Results;
 use rows::Bench;
 
 /// What went wrong, in words.
-type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// How long a program may take to be ready.
-const START: Duration = Duration::from_secs(20);
+pub(crate) const START: Duration = Duration::from_secs(20);
 /// After so long something hangs, and everything is ended.
 const WHOLE: Duration = Duration::from_secs(30 * 60);
 
@@ -74,7 +74,7 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
         sys::end_all();
         std::process::exit(1);
     });
-    let peers = Peers::find()?;
+    let peers = Peers::find(Profile::Release)?;
     let load_before = proc::load_average();
     let load = Load { origin: Origin::start()?, file: sys::memory_file()? };
     let start = sys::now();

@@ -23,6 +23,15 @@ pub(crate) struct Pair {
     pub(crate) server: PathBuf,
 }
 
+/// How ours are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// For what does not depend on speed.
+    Dev,
+    /// For speed.
+    Release,
+}
+
 /// Everything that there is to run.
 pub(crate) struct Peers {
     /// Ours.
@@ -41,8 +50,8 @@ pub(crate) struct Peers {
 
 impl Peers {
     /// Builds ours and looks for the others.
-    pub(crate) fn find() -> Outcome<Self> {
-        let built = build()?;
+    pub(crate) fn find(profile: Profile) -> Outcome<Self> {
+        let built = build(profile)?;
         let pair =
             |client: &str, server: &str| Some(Pair { client: search(client)?, server: search(server)? });
         let reference = env::var_os(REFERENCE)
@@ -81,12 +90,16 @@ fn reference_version(pair: &Pair) -> String {
     revision.map_or_else(|| "present, says no version".to_owned(), |line| line.trim().to_owned())
 }
 
-/// Builds the programs in release; the folder they are in.
-fn build() -> Outcome<PathBuf> {
+/// Builds the programs; the folder they are in.
+fn build(profile: Profile) -> Outcome<PathBuf> {
+    let (name, folder) = match profile {
+        Profile::Dev => ("dev", "debug"),
+        Profile::Release => ("release", "release"),
+    };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = tree::root();
     let status = Command::new(&cargo)
-        .args(["build", "--release", "--quiet", "-p", "culvert-cli", "-p", "culvert-bench"])
+        .args(["build", "--profile", name, "--quiet", "-p", "culvert-cli", "-p", "culvert-bench"])
         .current_dir(&root)
         .status()?;
     if !status.success() {
@@ -98,7 +111,7 @@ fn build() -> Outcome<PathBuf> {
         .output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
-    Ok(Path::new(target).join("release"))
+    Ok(Path::new(target).join(folder))
 }
 
 fn search(name: &str) -> Option<PathBuf> {

@@ -1,0 +1,194 @@
+//! `cargo xtask detect`: what the detectors of censors make of many flows of each protocol, between our own programs and, for comparison, with
+//! the reference's. Flows are recorded on the loopback interface, which needs the right to do so (root, or CAP_NET_RAW). First the detectors are
+//! checked on flows of which it is known what they are.
+
+mod capture;
+mod chance;
+mod controls;
+mod findings;
+mod pages;
+mod socket;
+mod tunnels;
+
+use std::process::ExitCode;
+
+use crate::bench::carried::CARRIED;
+use crate::bench::contender::Contender;
+use crate::bench::peers::{Peers, Profile};
+use crate::bench::psiphon::Protocol;
+use crate::bench::{Outcome, sys};
+use controls::CONTROLS;
+use findings::Findings;
+
+/// Flows of each protocol unless told otherwise.
+const FLOWS: usize = 300;
+/// Those of a control, and those with the reference's programs, are enough as a part.
+const CONTROL_PART: usize = 6;
+const REFERENCE_PART: usize = 5;
+
+/// What may be, of ours, in shares of the flows.
+const MOST_ENCRYPTED: f64 = 0.01;
+const MOST_INSIDE_25: f64 = 0.05;
+const MOST_INSIDE_60: f64 = 0.10;
+
+const CONTENDERS: [Contender; 4] =
+    [Contender::Ours, Contender::OursToReference, Contender::ReferenceToOurs, Contender::Reference];
+
+/// SSH without anything around it, whose sizes are its own.
+const SSH: Protocol = Protocol { name: "SSH", port: "sshPort", datagrams: false };
+
+struct Options {
+    flows: usize,
+    only: Vec<String>,
+    ours: bool,
+}
+
+impl Options {
+    fn parse(words: &[&str]) -> Outcome<Self> {
+        let mut options = Self { flows: FLOWS, only: Vec::new(), ours: false };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "--flows" => options.flows = words.next().ok_or("--flows wants a number")?.parse()?,
+                "--only" => options.only.extend(words.next().map(|name| (*name).to_owned())),
+                "--ours" => options.ours = true,
+                other => {
+                    return Err(
+                        format!("unknown option `{other}`: --flows N, --only PROTOCOL, --ours").into()
+                    );
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs everything and prints the table. Fails when a detector is wrong about a control, or when ours show what they must not.
+pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
+    let options = Options::parse(words)?;
+    sys::raise_file_limit();
+    sys::end_all_on_signals();
+    let peers = Peers::find(Profile::Dev)?;
+    let mut table = Table::default();
+    controls(&mut table, &peers, (options.flows / CONTROL_PART).max(20))?;
+    let site = pages::start_site()?;
+    let protocols = CARRIED.map(|carried| carried.protocol).into_iter().chain([SSH]);
+    for protocol in protocols.filter(|p| options.only.is_empty() || options.only.iter().any(|o| o == p.name))
+    {
+        for contender in CONTENDERS.into_iter().filter(|contender| contender.is_there(&peers)) {
+            let is_ours = contender == Contender::Ours;
+            if options.ours && !is_ours {
+                continue;
+            }
+            let count = if is_ours { options.flows } else { (options.flows / REFERENCE_PART).max(10) };
+            let name = format!("{}, {}", protocol.name, contender.name());
+            eprintln!("   {name}");
+            let flows = match tunnels::raise(contender, protocol, &peers, count, site) {
+                Ok(flows) => flows,
+                // Other builds carry other protocols.
+                Err(error) if error.to_string().contains("this build cannot run") => continue,
+                Err(error) => {
+                    table.failures.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            let findings = Findings::of(&flows, &peers.many)?;
+            if is_ours {
+                table.judge_ours(&name, protocol, &findings);
+            }
+            table.row(&name, &findings);
+        }
+    }
+    Ok(table.print())
+}
+
+fn controls(table: &mut Table, peers: &Peers, count: usize) -> Outcome<()> {
+    for control in CONTROLS {
+        eprintln!("   control: {}", control.name);
+        let name = format!("control: {}", control.name);
+        let Some(flows) = (control.raise)(peers, count)? else {
+            table
+                .failures
+                .push(format!("{name}: its programs are not here, so nothing was checked against them"));
+            continue;
+        };
+        let findings = Findings::of(&flows, &peers.many)?;
+        table.row(&name, &findings);
+        for ((figure, of), expected) in control.expected {
+            let share = of(&findings);
+            if !expected.is_met(share) {
+                let percent = 100.0 * share;
+                table
+                    .failures
+                    .push(format!("{name}: the detector of {figure} is {expected:?} not: {percent:.0} %"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is printed at the end.
+#[derive(Default)]
+struct Table {
+    rows: Vec<String>,
+    failures: Vec<String>,
+}
+
+impl Table {
+    fn row(&mut self, name: &str, findings: &Findings) {
+        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+        let hello = match (findings.hello_browser, findings.hello_other) {
+            (0.0, 0.0) => "none".to_owned(),
+            (browser, other) => format!("browser {}, other {}", percent(browser), percent(other)),
+        };
+        self.rows.push(format!(
+            "| {name} | {} | {} | {} | {} | {} | {hello} | {} |",
+            findings.flows,
+            percent(findings.fully_encrypted),
+            findings.sizes_in_words(),
+            percent(findings.inside_25),
+            percent(findings.inside_60),
+            percent(findings.quic),
+        ));
+    }
+
+    fn judge_ours(&mut self, name: &str, protocol: Protocol, findings: &Findings) {
+        let limits = [
+            ("fully encrypted", findings.fully_encrypted, MOST_ENCRYPTED),
+            ("TLS inside by 25 segments", findings.inside_25, MOST_INSIDE_25),
+            ("TLS inside by 60 segments", findings.inside_60, MOST_INSIDE_60),
+            ("ClientHello of no browser", findings.hello_other, 0.0),
+        ];
+        for (what, share, most) in limits {
+            if share > most {
+                let (share, most) = (100.0 * share, 100.0 * most);
+                self.failures
+                    .push(format!("{name}: {what} in {share:.1} % of the flows; at most {most:.0} % may be"));
+            }
+        }
+        if protocol != SSH && !findings.sizes.is_empty() {
+            self.failures.push(format!("{name}: sizes that tell: {}", findings.sizes_in_words()));
+        }
+        if findings.flows == 0 {
+            self.failures.push(format!("{name}: no flow was seen"));
+        }
+    }
+
+    fn print(&self) -> ExitCode {
+        println!(
+            "| protocol | flows | fully encrypted | sizes in more than 20 % of flows | TLS inside, 25 | TLS inside, 60 | ClientHello | QUIC v1 |"
+        );
+        println!("|---|---|---|---|---|---|---|---|");
+        for row in &self.rows {
+            println!("{row}");
+        }
+        if self.failures.is_empty() {
+            return ExitCode::SUCCESS;
+        }
+        println!();
+        for failure in &self.failures {
+            println!("FAILED: {failure}");
+        }
+        ExitCode::FAILURE
+    }
+}
