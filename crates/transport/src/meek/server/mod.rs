@@ -8,6 +8,8 @@ mod pace;
 mod pipe;
 mod session;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use head::{Head, HeadError, HeadRules, MAX_HEAD, head_of};
 pub use http1::{Answer, Body, date, read_body, respond};
