@@ -5,6 +5,7 @@
 //! what was read and written again reads the same.
 
 mod local_proxies;
+mod meek;
 pub mod mutate;
 mod obfuscation;
 mod programs;
@@ -41,6 +42,9 @@ pub const TARGETS: &[Target] = &[
     ("kex_messages", ssh::kex_messages),
     ("kex_packet", obfuscation::kex_packet),
     ("kexinit", ssh::kexinit),
+    ("meek_bodies", meek::meek_bodies),
+    ("meek_cookie", meek::meek_cookie),
+    ("meek_head", meek::meek_head),
     ("notice_text", programs::notice_text),
     ("preamble", obfuscation::preamble),
     ("preamble_body", obfuscation::preamble_body),
