@@ -15,6 +15,8 @@
 
 use super::number;
 
+/// What most browsers say that the noise is encrypted with.
+const AES_128_GCM: &str = "0001";
 /// The most bytes of a profile's text, and the most items of a list.
 const MAX_TEXT: usize = 16 * 1024;
 const MAX_ITEMS: usize = 128;
@@ -38,7 +40,7 @@ pub enum Extension {
     /// `supported_groups`.
     Groups(Vec<Value>),
     /// `signature_algorithms`.
-    Signatures(Vec<u16>),
+    Signatures(Vec<Value>),
     /// `application_layer_protocol_negotiation`.
     Alpn(Vec<String>),
     /// `session_ticket`: empty, or with a ticket.
@@ -49,12 +51,21 @@ pub enum Extension {
     KeyShares(Vec<Value>),
     /// `padding` to 512 bytes, where the hello would have between 256 and 511.
     Padding,
-    /// `encrypted_client_hello` with noise in it, one of these numbers of bytes.
-    EchGrease(Vec<usize>),
+    /// `encrypted_client_hello` with noise in it.
+    EchGrease(EchGrease),
     /// `pre_shared_key`, where there is one; it is the last.
     PreSharedKey,
     /// Any other, or a fixed content.
     Raw(u16, Vec<u8>),
+}
+
+/// What the noise in an `encrypted_client_hello` pretends to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EchGrease {
+    /// Bytes of payload: one of these.
+    pub lengths: Vec<usize>,
+    /// Ciphers: one of these (RFC 9180 section 7.3).
+    pub ciphers: Vec<u16>,
 }
 
 /// See the module.
@@ -210,14 +221,16 @@ impl Profile {
             "grease" => Extension::Grease(bytes(rest)?),
             "server-name" => Extension::ServerName,
             "groups" => Extension::Groups(values(rest)?),
-            "signatures" => Extension::Signatures(list(rest, number)?),
+            "signatures" => Extension::Signatures(values(rest)?),
             "alpn" => Extension::Alpn(list(rest, |name| (name.len() < 256).then(|| name.to_owned()))?),
             "ticket" => Extension::Ticket,
             "versions" => Extension::Versions(values(rest)?),
             "key-shares" => Extension::KeyShares(values(rest)?),
             "padding" => Extension::Padding,
             "ech-grease" => {
-                Extension::EchGrease(list(rest, |len| len.parse().ok().filter(|len| *len < 1024))?)
+                let (lengths, ciphers) = rest.split_once(" ciphers ").unwrap_or((rest, AES_128_GCM));
+                let lengths = list(lengths, |len| len.parse().ok().filter(|len| *len < 1024))?;
+                Extension::EchGrease(EchGrease { lengths, ciphers: list(ciphers, number)? })
             }
             "pre-shared-key" => Extension::PreSharedKey,
             "raw" => {

@@ -6,7 +6,7 @@ use culvert_obfuscation::{Prng, Seed};
 
 use super::message::{HelloMessage, Malformed, with_length16};
 use super::number;
-use super::profile::{Extension, Profile, Value};
+use super::profile::{EchGrease, Extension, Profile, Value};
 
 /// What a hello of at least this many and less than the next is padded to.
 const PADDED_FROM: usize = 0x100;
@@ -121,16 +121,13 @@ impl HelloWriter {
             Extension::PreSharedKey => return Item::PreSharedKey,
             Extension::ServerName => server_name(edits.server_name.as_deref().unwrap_or_default()),
             Extension::Groups(groups) => with_length16(&numbers(&groups, grease.group)),
-            Extension::Signatures(schemes) => {
-                let schemes: Vec<u8> = schemes.iter().flat_map(|scheme| scheme.to_be_bytes()).collect();
-                with_length16(&schemes)
-            }
+            Extension::Signatures(schemes) => with_length16(&numbers(&schemes, grease.signature)),
             Extension::Alpn(names) => {
                 let names: Vec<u8> = names.iter().flat_map(|name| with_length8(name.as_bytes())).collect();
                 with_length16(&names)
             }
             Extension::Versions(versions) => with_length8(&numbers(&versions, grease.version)),
-            Extension::EchGrease(lengths) => ech_grease(&lengths, prng),
+            Extension::EchGrease(grease) => ech_grease(&grease, prng),
             Extension::Raw(_, content) => content,
         };
         Item::Fixed(number.unwrap_or_default(), content)
@@ -235,6 +232,7 @@ impl HelloWriter {
 struct GreaseNumbers {
     suite: u16,
     group: u16,
+    signature: u16,
     version: u16,
     first_extension: u16,
     last_extension: u16,
@@ -246,9 +244,9 @@ impl GreaseNumbers {
             let nibble = u16::try_from(prng.intn(16)).unwrap_or_default();
             0x0a0a | nibble << 12 | nibble << 4
         };
-        let [suite, group, version, first_extension, last] = std::array::from_fn(|_| number());
+        let [suite, group, version, first_extension, last, signature] = std::array::from_fn(|_| number());
         let last_extension = if last == first_extension { last ^ 0x1010 } else { last };
-        Self { suite, group, version, first_extension, last_extension }
+        Self { suite, group, signature, version, first_extension, last_extension }
     }
 }
 
@@ -275,7 +273,7 @@ fn server_name(name: &str) -> Vec<u8> {
 }
 
 /// What looks like an encrypted hello: HKDF-SHA256 with AES-128-GCM, any configuration, an X25519 key.
-fn ech_grease(lengths: &[usize], prng: &mut Prng) -> Vec<u8> {
+fn ech_grease(grease: &EchGrease, prng: &mut Prng) -> Vec<u8> {
     /// Of the tag that ends what is encrypted.
     const TAG: usize = 16;
     let mut key = prng.bytes(33);
@@ -284,9 +282,10 @@ fn ech_grease(lengths: &[usize], prng: &mut Prng) -> Vec<u8> {
     if let Some(last) = key.last_mut() {
         *last &= 0x7F;
     }
-    let length = prng.pick(lengths).copied().unwrap_or_default();
+    let length = prng.pick(&grease.lengths).copied().unwrap_or_default();
+    let [_, cipher] = prng.pick(&grease.ciphers).copied().unwrap_or(1).to_be_bytes();
     let payload = prng.bytes(length.max(TAG));
-    [&[0, 0, 1, 0, 1, configuration][..], &with_length16(&key), &with_length16(&payload)].concat()
+    [&[0, 0, 1, 0, cipher, configuration][..], &with_length16(&key), &with_length16(&payload)].concat()
 }
 
 /// Bytes in a padding extension for a hello of `length` bytes with its header.
