@@ -290,7 +290,7 @@ fn ech_grease(grease: &EchGrease, prng: &mut Prng) -> Vec<u8> {
 
 /// Bytes in a padding extension for a hello of `length` bytes with its header.
 fn padding(length: usize) -> Option<usize> {
-    let wanted = PADDED_TO.checked_sub(length).filter(|_| length >= PADDED_FROM && length < PADDED_TO)?;
+    let wanted = PADDED_TO.checked_sub(length).filter(|_| (PADDED_FROM..PADDED_TO).contains(&length))?;
     // An empty extension has four bytes, and servers exist that do not like one.
     Some(wanted.checked_sub(4).filter(|padding| *padding > 0).unwrap_or(1))
 }
