@@ -38,7 +38,7 @@ pub enum Split {
 }
 
 /// What a connection is to look like, and what it must be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
     /// The hello.
     pub profile: Arc<Profile>,

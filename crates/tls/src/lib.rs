@@ -12,6 +12,7 @@ mod mint;
 pub mod profiles;
 pub mod random;
 mod records;
+mod self_test;
 mod server;
 mod sessions;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use hello::{
     server_name_offset,
 };
 pub use records::{Content, HEADER, MOST_DATA, OVERHEAD, Opened, RecordError, Records};
+pub use self_test::{SelfTestFailed, self_test};
 pub use server::{Server, ServerError, ServerHandshake, ServerSettings, Versions};
 pub use ticket::{PADDINGS, SECRET_LEN, TicketSecret, TicketState};
 pub use verify::{NotAPin, Pin, Verify};

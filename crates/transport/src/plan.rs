@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Network, Stream, meek, quic, shadowsocks, tcp};
+use crate::{Network, Stream, meek, quic, shadowsocks, tcp, tls};
 
 /// One variant for each transport; each plan belongs to its folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub enum TransportPlan {
     Meek(Box<meek::Plan>),
     /// A stream of QUIC: QUIC-OSSH.
     Quic(quic::Plan),
+    /// TLS: TLS-OSSH.
+    Tls(Box<tls::Plan>),
 }
 
 /// A transport that is up.
@@ -33,6 +35,8 @@ pub struct Dialed {
 pub struct DialFacts {
     /// Characters of the first cookie of a meek session, its name included.
     pub meek_cookie_len: Option<usize>,
+    /// Of TLS, where there is any.
+    pub tls: Option<tls::TlsFacts>,
 }
 
 /// Why a transport could not be dialed.
@@ -44,6 +48,15 @@ pub enum DialError {
     /// QUIC: the server or something before it did not answer, or not as ours do.
     #[error("QUIC: {0}")]
     Quic(#[from] quic::QuicError),
+    /// The server, or something on the way, ended the connection before the transport was up, or the network did.
+    #[error("the connection ended before it was set up: {0}")]
+    Broken(#[source] io::Error),
+    /// TLS could not be agreed on; or this version's TLS is at fault, which the message says.
+    #[error(transparent)]
+    Tls(culvert_tls::HandshakeError),
+    /// A bug: connections would not look as they should, and none is made.
+    #[error(transparent)]
+    TlsSelfTest(#[from] culvert_tls::SelfTestFailed),
     /// This machine's random source failed.
     #[error("this machine's random source failed")]
     Random,
@@ -63,6 +76,7 @@ impl TransportPlan {
             Self::Meek(plan) => meek::dial(plan, network).await,
             Self::Shadowsocks(plan) => shadowsocks::dial(plan, network.as_ref()).await,
             Self::Quic(plan) => quic::dial(plan, network.as_ref()).await,
+            Self::Tls(plan) => tls::dial(plan, network.as_ref()).await,
         }
     }
 }

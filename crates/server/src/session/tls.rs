@@ -78,8 +78,8 @@ pub(super) async fn introduce(
         Verdict::Client => {
             let stream = services.fragmentation.of_carrier(stream, arrival.protocol);
             let limit = services.handshakes.duration.unwrap_or(HANDSHAKE);
-            let accepting = tls.server.accept(judge.reader.into_received(), stream);
-            timeout(limit, accepting).await.ok()?.ok()
+            let accepting = tls.server.accept(judge.reader, stream);
+            timeout(limit, accepting).await.ok()?.ok().map(|connected| connected.stream)
         }
         // Served by the site, to the end.
         Verdict::Stranger(_) | Verdict::Ended => None,

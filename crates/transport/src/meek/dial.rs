@@ -86,7 +86,10 @@ pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, Dia
     // The header of a body is a part of it. TRANSPORTS.md 2.8.
     let header = usize::from(padding.is_some());
     let (stream, depot) = pipe(plan.most_payload.min(MAX_BODY).saturating_sub(header));
-    let facts = DialFacts { meek_cookie_len: Some(plan.look.cookie_name.len() + cookie.len()) };
+    let facts = DialFacts {
+        meek_cookie_len: Some(plan.look.cookie_name.len() + cookie.len()),
+        ..DialFacts::default()
+    };
     let session = Session {
         line: Line { network: Arc::clone(network), route: plan.route.clone(), connection: Some(connection) },
         head,

@@ -64,6 +64,12 @@ impl HelloReader {
         Ok(None)
     }
 
+    /// The ClientHello with its header, as far as it has come.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
     /// Everything received.
     #[must_use]
     pub fn received(&self) -> &[u8] {

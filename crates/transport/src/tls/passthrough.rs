@@ -15,7 +15,7 @@ const PERIOD: i64 = 1200;
 const KEY_LEN: usize = 32;
 
 /// The key that clients prove to have.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PassthroughKey {
     text: Zeroizing<Vec<u8>>,
     /// Messages of one time are of no use at another.
