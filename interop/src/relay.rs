@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -13,7 +13,20 @@ const KEPT: usize = 64 * 1024;
 pub(crate) struct Relay {
     address: SocketAddr,
     connections: Connections,
+    losses: Arc<Mutex<Losses>>,
     over: Arc<AtomicBool>,
+}
+
+/// Which connections end by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Losses {
+    /// None.
+    #[default]
+    None,
+    /// Those on which so many bytes came from the server, in the middle of what it sends.
+    AfterDownstream(u64),
+    /// Those on which so many bytes came from the client, when the server sends something, of which nothing is passed on.
+    AnswerAfterUpstream(u64),
 }
 
 type Connections = Arc<Mutex<Vec<Connection>>>;
@@ -40,14 +53,15 @@ impl Relay {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let (connections, over) = (Connections::default(), Arc::new(AtomicBool::new(false)));
-        let (own, stop) = (Arc::clone(&connections), Arc::clone(&over));
+        let losses = Arc::<Mutex<Losses>>::default();
+        let (own, stop, lost) = (Arc::clone(&connections), Arc::clone(&over), Arc::clone(&losses));
         thread::spawn(move || {
             for client in listener.incoming().flatten().take_while(|_| !stop.load(Ordering::Relaxed)) {
                 // A server that is down looks to the client like a connection closed at once.
-                let _ = join(&own, client, server);
+                let _ = join(&own, &lost, client, server);
             }
         });
-        Ok(Self { address, connections, over })
+        Ok(Self { address, connections, losses, over })
     }
 
     /// The port to put in the client's entry.
@@ -58,6 +72,11 @@ impl Relay {
     /// What was seen of each connection so far, in order.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         lock(&self.connections).iter().map(|connection| lock(&connection.seen).clone()).collect()
+    }
+
+    /// From now on such connections end.
+    pub(crate) fn lose(&self, losses: Losses) {
+        *lock(&self.losses) = losses;
     }
 
     /// Closes both ends of every connection, as a network that went away and said so.
@@ -78,7 +97,12 @@ impl Drop for Relay {
     }
 }
 
-fn join(connections: &Connections, client: TcpStream, server: SocketAddr) -> io::Result<()> {
+fn join(
+    connections: &Connections,
+    losses: &Arc<Mutex<Losses>>,
+    client: TcpStream,
+    server: SocketAddr,
+) -> io::Result<()> {
     let server = TcpStream::connect(server)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -86,18 +110,44 @@ fn join(connections: &Connections, client: TcpStream, server: SocketAddr) -> io:
     let up = (client.try_clone()?, server.try_clone()?, Arc::clone(&seen));
     let down = (server.try_clone()?, client.try_clone()?, Arc::clone(&seen));
     lock(connections).push(Connection { seen, ends: [client, server] });
-    thread::spawn(move || copy(up.0, up.1, |part| record_up(&mut lock(&up.2), part)));
-    thread::spawn(move || copy(down.0, down.1, |part| keep(&mut lock(&down.2).downstream, part)));
+    let sent = Arc::new(AtomicU64::new(0));
+    let (counted, losses, mut received) = (Arc::clone(&sent), Arc::clone(losses), 0);
+    thread::spawn(move || {
+        copy(up.0, up.1, |part| {
+            counted.fetch_add(part.len() as u64, Ordering::Relaxed);
+            record_up(&mut lock(&up.2), part);
+            None
+        });
+    });
+    thread::spawn(move || {
+        copy(down.0, down.1, |part| {
+            let before = received;
+            received += part.len() as u64;
+            keep(&mut lock(&down.2).downstream, part);
+            match *lock(&losses) {
+                Losses::AfterDownstream(most) if received > most => Some(most.saturating_sub(before)),
+                Losses::AnswerAfterUpstream(least) if sent.load(Ordering::Relaxed) >= least => Some(0),
+                _ => None,
+            }
+        });
+    });
     Ok(())
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, mut record: impl FnMut(&[u8])) {
+/// Copies until the end, or, with so many bytes of the last part, until `record` ends the connection.
+fn copy(mut from: TcpStream, mut to: TcpStream, mut record: impl FnMut(&[u8]) -> Option<u64>) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let part = buffer.get(..count).unwrap_or_default();
-        record(part);
+        let last = record(part).and_then(|last| usize::try_from(last).ok());
+        let part = part.get(..last.unwrap_or(count)).unwrap_or(part);
         if to.write_all(part).is_err() {
             break;
+        }
+        if last.is_some() {
+            let _ = from.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+            return;
         }
     }
     let _ = to.shutdown(Shutdown::Write);

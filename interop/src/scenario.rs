@@ -17,7 +17,7 @@ use crate::notices::Notice;
 use crate::origin::Origin;
 use crate::ports;
 use crate::process::{Journal, Process, Signal};
-use crate::programs::{Pairing, Programs};
+use crate::programs::{Maker, Pairing, Programs};
 use crate::relay::Relay;
 
 /// How long a program may take to start, a tunnel to come up, and a program to stop.
@@ -36,11 +36,18 @@ pub(crate) enum Protocol {
     Shadowsocks,
     /// Obfuscated SSH in TLS.
     Tls,
+    /// Obfuscated SSH in HTTP.
+    Meek,
+    /// Obfuscated SSH in HTTPS.
+    MeekHttps,
+    /// Obfuscated SSH in HTTPS that begins with a ticket made from a secret.
+    MeekTicket,
 }
 
 impl Protocol {
     /// All.
-    pub(crate) const ALL: [Self; 4] = [Self::Ossh, Self::Ssh, Self::Shadowsocks, Self::Tls];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Ossh, Self::Ssh, Self::Shadowsocks, Self::Tls, Self::Meek, Self::MeekHttps, Self::MeekTicket];
 
     /// Its name in configs and entries.
     pub(crate) fn name(self) -> &'static str {
@@ -49,7 +56,25 @@ impl Protocol {
             Self::Ossh => "OSSH",
             Self::Shadowsocks => "SHADOWSOCKS-OSSH",
             Self::Tls => "TLS-OSSH",
+            Self::Meek => "UNFRONTED-MEEK-OSSH",
+            Self::MeekHttps => "UNFRONTED-MEEK-HTTPS-OSSH",
+            Self::MeekTicket => "UNFRONTED-MEEK-SESSION-TICKET-OSSH",
         }
+    }
+
+    /// Those share a port in an entry: a server has one of them.
+    pub(crate) fn is_meek(self) -> bool {
+        matches!(self, Self::Meek | Self::MeekHttps | Self::MeekTicket)
+    }
+
+    /// Whether a maker's client dials it.
+    pub(crate) fn is_dialed_by(self, maker: Maker) -> bool {
+        maker == Maker::Reference || !matches!(self, Self::Tls | Self::MeekHttps | Self::MeekTicket)
+    }
+
+    /// Whether a maker's server listens for it.
+    pub(crate) fn is_served_by(self, maker: Maker) -> bool {
+        maker == Maker::Reference || !self.is_meek()
     }
 
     fn port_field(self) -> &'static str {
@@ -58,6 +83,7 @@ impl Protocol {
             Self::Ossh => "sshObfuscatedPort",
             Self::Shadowsocks => "sshShadowsocksPort",
             Self::Tls => "tlsOSSHPort",
+            Self::Meek | Self::MeekHttps | Self::MeekTicket => "meekServerPort",
         }
     }
 }
@@ -98,14 +124,18 @@ pub(crate) fn members(value: Value) -> Map<String, Value> {
 }
 
 impl Setting {
-    /// Generates and starts a server that serves both protocols and lets flows go to loopback destinations.
+    /// Generates and starts a server that serves all protocols that fit together and lets flows go to loopback destinations.
     pub(crate) fn server(&self, edits: ServerEdits) -> Result<Server, Failure> {
         let program = self.programs.server(self.pairing.server).to_owned();
         let folder = Folder::new()?;
-        let ports = Protocol::ALL.map(|protocol| (protocol, ports::free()));
+        let fits = |protocol: &Protocol| {
+            protocol.is_served_by(self.pairing.server) && (!protocol.is_meek() || *protocol == self.protocol)
+        };
+        let ports: Vec<_> =
+            Protocol::ALL.into_iter().filter(fits).map(|protocol| (protocol, ports::free())).collect();
         let mut generate = Command::new(&program);
         generate.current_dir(&folder.0).args(["-ipaddress", "127.0.0.1"]);
-        for (protocol, port) in ports {
+        for (protocol, port) in &ports {
             generate.args(["-protocol", &format!("{}:{port}", protocol.name())]);
         }
         generate.arg("generate");
@@ -184,7 +214,7 @@ pub(crate) struct Server {
     folder: Folder,
     program: PathBuf,
     journal: Journal,
-    ports: [(Protocol, u16); Protocol::ALL.len()],
+    ports: Vec<(Protocol, u16)>,
     entry: Entry,
 }
 
@@ -195,7 +225,7 @@ impl Server {
         command.current_dir(&self.folder.0).arg("run");
         let mut process = Process::start(&self.journal, "psiphond run", &mut command)?;
         let deadline = Deadline::after(START);
-        for (_, port) in self.ports {
+        for (_, port) in self.ports.clone() {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let awaited = format!("listener on port {port}");
             let listening = poll(deadline.left().unwrap_or_default(), || {

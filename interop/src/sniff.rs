@@ -12,9 +12,11 @@ use crate::scenario::Protocol;
 pub(crate) fn negotiated(protocol: Protocol, keyword: &str, seen: &Seen) -> Result<Negotiated, Failure> {
     match protocol {
         Protocol::Ssh => kexinit::negotiate(&seen.upstream, &seen.downstream),
-        Protocol::Shadowsocks | Protocol::Tls => {
-            Err(Failure::mismatch("protocol", "one that can be read", protocol.name()))
-        }
+        Protocol::Shadowsocks
+        | Protocol::Tls
+        | Protocol::Meek
+        | Protocol::MeekHttps
+        | Protocol::MeekTicket => Err(Failure::mismatch("protocol", "one that can be read", protocol.name())),
         Protocol::Ossh => {
             let (upstream, downstream) = deobfuscate(keyword.as_bytes(), seen).ok_or_else(|| {
                 Failure::mismatch("client preamble", "the magic value under the key", "something else")

@@ -15,12 +15,16 @@ use culvert_ssh::{
 use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
 use culvert_transport::fragmentor::Fragmenting;
 use culvert_transport::{DialFacts, Network};
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use crate::plan::{DialPlan, ObfuscatedSshPlan};
 use crate::randomness::random;
+
+/// For the last words of a tunnel.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What every attempt of a client shares.
 #[derive(Clone)]
@@ -124,7 +128,9 @@ async fn dial_unlimited(
     let (mut session, driver) = culvert_ssh_tokio::run(connection, dialed.stream);
     // Dropping the session, as a cancelled attempt does, ends the driver.
     let driver = tokio::spawn(async move {
-        driver.await;
+        let (mut stream, _) = driver.await;
+        // Some transports send on their own time: the last words are on their way only then.
+        let _ = timeout(FAREWELL, stream.shutdown()).await;
     });
     let handle = session.handle();
     let facts = dialed.facts;

@@ -43,7 +43,7 @@ const CIPHERS: [&str; 6] = [
 fn algorithms(setting: &Setting) -> Result<Note, Failure> {
     let servers = match setting.protocol {
         Protocol::Ssh => 20,
-        Protocol::Ossh | Protocol::Shadowsocks | Protocol::Tls => 1,
+        _ => 1,
     };
     let mut drawn = Drawn::default();
     for _ in 0..servers {

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::traffic::{download, in_parallel, upload};
-use super::{Applies, Case, Note, case};
+use super::{Applies, Case, Note, Protocols, case};
 use crate::clock;
 use crate::failure::{Doing, Failure, expect_eq};
 use crate::lines::Cursor;
@@ -16,7 +16,7 @@ use crate::scenario::{Client, Server, ServerEdits, Setting, TUNNEL};
 
 pub(super) const CASES: &[Case] = &[
     case("server_restart", server_restart),
-    case("connection_cut", connection_cut),
+    case("connection_cut", connection_cut).over(Protocols::OneConnection),
     case("flow_without_tunnel", flow_without_tunnel).only(Applies::OurClient),
     case("orderly_stop", orderly_stop),
     case("interrupt", interrupt).only(Applies::OnlyOurs),
@@ -103,7 +103,9 @@ fn flow_without_tunnel(setting: &Setting) -> Result<Note, Failure> {
 /// Waits for `Tunnels 0`. Ours notices by itself; the reference's has to be used, or it takes up to two minutes.
 pub(super) fn notice_loss(setting: &Setting, client: &mut Client) -> Result<(), Failure> {
     if setting.pairing.client == Maker::Ours {
-        return client.wait_tunnels(0, Duration::from_secs(5));
+        // What is polled is noticed with the next poll, and after retries.
+        let limit = if setting.protocol.is_meek() { 15 } else { 5 };
+        return client.wait_tunnels(0, Duration::from_secs(limit));
     }
     for _ in 0..60 {
         // It fails, which is the point.

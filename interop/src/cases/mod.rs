@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod lifecycle;
+mod lost_responses;
 mod prefixes;
 mod probes;
 mod refusals;
@@ -44,6 +45,10 @@ pub(crate) enum Protocols {
     OnlyShadowsocks,
     /// Only TLS.
     OnlyTls,
+    /// Those that are requests and responses.
+    OnlyMeek,
+    /// Those that end with their connection.
+    OneConnection,
     /// Those that begin with a secret.
     Obfuscated,
     /// Those of them that the reference answers to nobody else.
@@ -84,12 +89,13 @@ impl Case {
             Protocols::OnlySsh => protocol == Protocol::Ssh,
             Protocols::OnlyShadowsocks => protocol == Protocol::Shadowsocks,
             Protocols::OnlyTls => protocol == Protocol::Tls,
+            Protocols::OnlyMeek => protocol.is_meek(),
+            Protocols::OneConnection => !protocol.is_meek(),
             Protocols::Obfuscated => protocol != Protocol::Ssh,
             Protocols::Silent => matches!(protocol, Protocol::Ossh | Protocol::Shadowsocks),
             Protocols::Readable => matches!(protocol, Protocol::Ossh | Protocol::Ssh),
         };
-        // Our client does not speak it yet.
-        let spoken = protocol != Protocol::Tls || !ours[0];
+        let spoken = protocol.is_dialed_by(pairing.client) && protocol.is_served_by(pairing.server);
         pairing_fits && protocol_fits && spoken
     }
 }
@@ -100,6 +106,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         traffic::CASES,
         refusals::CASES,
         lifecycle::CASES,
+        lost_responses::CASES,
         reports::CASES,
         prefixes::CASES,
         shaping::CASES,

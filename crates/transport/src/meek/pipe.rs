@@ -257,10 +257,14 @@ impl AsyncWrite for MeekStream {
         Poll::Ready(Ok(()))
     }
 
-    /// The session sends what is left and ends.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().close(Above::Closed);
-        Poll::Ready(Ok(()))
+    /// Waits until the session has sent what is left and has ended.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = &mut *self.0.lock();
+        if state.end.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        state.close(Above::Closed);
+        wait(&mut state.writer, cx)
     }
 }
 

@@ -240,6 +240,17 @@ async fn what_was_written_last_is_sent_though_nobody_waits() {
 }
 
 #[tokio::test]
+async fn shutting_down_waits_for_the_last_request() {
+    let (mut stream, mut server) = connected(&plan()).await;
+    say(&mut stream, "goodbye").await;
+    let closing = tokio::spawn(async move { stream.shutdown().await });
+    assert_eq!(server.payload().await.body, b"goodbye");
+    assert!(!closing.is_finished());
+    server.answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    closing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_key_that_is_none_is_the_entrys_fault() {
     let (sender, _connections) = unbounded_channel();
     let network: Arc<dyn Network> = Arc::new(Wire(sender));
