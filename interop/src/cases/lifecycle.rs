@@ -100,9 +100,11 @@ fn flow_without_tunnel(setting: &Setting) -> Result<Note, Failure> {
     Ok(Note::new())
 }
 
-/// Waits for `Tunnels 0`. Ours notices by itself; the reference's has to be used, or it takes up to two minutes.
+/// Waits for `Tunnels 0`. Ours notices by itself; the reference's has to be used, or it takes up to two minutes. So has a session
+/// of requests that the reference's server has ended and still answers.
 pub(super) fn notice_loss(setting: &Setting, client: &mut Client) -> Result<(), Failure> {
-    if setting.pairing.client == Maker::Ours {
+    let silent = setting.protocol.is_meek() && setting.pairing.server == Maker::Reference;
+    if setting.pairing.client == Maker::Ours && !silent {
         // What is polled is noticed with the next poll, and after retries.
         let limit = if setting.protocol.is_meek() { 15 } else { 5 };
         return client.wait_tunnels(0, Duration::from_secs(limit));

@@ -6,14 +6,16 @@ use serde_json::Value;
 
 use super::lifecycle::{fetch, notice_loss};
 use super::traffic::{download, upload};
-use super::{Case, Note, case};
+use super::{Applies, Case, Note, Protocols, case};
 use crate::failure::{Failure, expect_eq};
 use crate::lines::Cursor;
 use crate::process::Signal;
 use crate::scenario::{STOP, Server, Setting};
 
 pub(super) const CASES: &[Case] = &[
-    case("server_events", server_events),
+    case("server_events", server_events).over(Protocols::OneConnection),
+    // The reference's waits 45 s for further requests.
+    case("meek_server_events", server_events).over(Protocols::OnlyMeek).only(Applies::OurServer),
     case("byte_counts", byte_counts),
     case("session_takeover", session_takeover),
     case("no_address_in_notices", no_address_in_notices),
