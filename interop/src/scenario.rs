@@ -74,7 +74,7 @@ impl Protocol {
 
     /// Whether a maker's server listens for it.
     pub(crate) fn is_served_by(self, maker: Maker) -> bool {
-        maker == Maker::Reference || !self.is_meek()
+        maker == Maker::Reference || !matches!(self, Self::MeekHttps | Self::MeekTicket)
     }
 
     fn port_field(self) -> &'static str {

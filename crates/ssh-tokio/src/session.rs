@@ -14,6 +14,9 @@ use crate::channel::ChannelStream;
 use crate::driver::End;
 use crate::shared::{ChannelIo, Shared};
 
+/// RFC 4253 section 11.1.
+const DISCONNECT_BY_APPLICATION: u32 = 11;
+
 /// What the peer wants, or what has been achieved, in order.
 pub enum Incoming {
     /// Server: a valid preamble.
@@ -180,6 +183,12 @@ impl Handle {
         let mut state = self.shared.lock();
         state.closing = true;
         state.wake_driver();
+    }
+
+    /// Tells the peer, then ends the connection: where the end of a stream does not reach it by itself. RFC 4253 section 11.1.
+    pub fn disconnect(&self) {
+        self.shared.lock().connection.disconnect(DISCONNECT_BY_APPLICATION, "");
+        self.close();
     }
 
     /// Traffic so far.

@@ -49,7 +49,7 @@ pub(crate) enum Protocols {
     OnlyMeek,
     /// Those that end with their connection.
     OneConnection,
-    /// Those that begin with a secret.
+    /// Those that begin with a secret, and with nothing before it.
     Obfuscated,
     /// Those of them that the reference answers to nobody else.
     Silent,
@@ -91,7 +91,7 @@ impl Case {
             Protocols::OnlyTls => protocol == Protocol::Tls,
             Protocols::OnlyMeek => protocol.is_meek(),
             Protocols::OneConnection => !protocol.is_meek(),
-            Protocols::Obfuscated => protocol != Protocol::Ssh,
+            Protocols::Obfuscated => protocol != Protocol::Ssh && !protocol.is_meek(),
             Protocols::Silent => matches!(protocol, Protocol::Ossh | Protocol::Shadowsocks),
             Protocols::Readable => matches!(protocol, Protocol::Ossh | Protocol::Ssh),
         };

@@ -74,6 +74,10 @@ impl Controller {
             () = self.announce_traffic(&traffic) => false,
         };
         self.tunnel.send_replace(None);
+        if asked_to_stop && plan.protocol.base().traits().meek.is_some() {
+            // The server waits for further requests, unless it is told.
+            handle.disconnect();
+        }
         self.end(&handle, driver, asked_to_stop).await;
         let (sent, received) = traffic.totals();
         self.notices.emit(Notice::TotalBytesTransferred {
