@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_obfuscation::Prng;
+use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn::{AckFrequencyConfig, ClientConfig, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use rustls::client::Resumption;
@@ -28,6 +29,8 @@ const SERVER_IDLE: Duration = Duration::from_secs(300);
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(12), Duration::from_secs(18));
 /// What a peer may send ahead of what is read.
 const RECEIVE_WINDOW: u32 = 6 << 20;
+/// Under way before anything is acknowledged: 32 packets.
+const FIRST_WINDOW: u64 = 32 * FIRST as u64;
 /// What is kept of what was written, at first.
 pub(super) const LEAST_SEND_WINDOW: u64 = 512 << 10;
 
@@ -63,12 +66,20 @@ pub(super) fn transport(end: End, hidden: bool, prng: &mut Prng) -> Arc<Transpor
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(LEAST_SEND_WINDOW)
         .allow_spin(false)
+        .congestion_controller_factory(Arc::new(congestion()))
         .ack_frequency_config(Some(ack_frequency()));
     Arc::new(config)
 }
 
 fn size(bytes: usize) -> u16 {
     u16::try_from(bytes).unwrap_or(u16::MAX)
+}
+
+/// As large servers of QUIC begin: with ten packets a key exchange would not always fit, and a tunnel would take a round trip more.
+fn congestion() -> CubicConfig {
+    let mut config = CubicConfig::default();
+    config.initial_window(FIRST_WINDOW);
+    config
 }
 
 /// Between ours: an acknowledgement for ten packets costs less than for two.
