@@ -18,7 +18,7 @@ verbs:
   instructions [--update]      count the instructions of the hot paths and compare them to bench/instructions.txt
   bench [--only ROW] [--runs N] [--quick]
                                measure our programs against others; a whole run writes bench/RESULTS.md
-  detect [--flows N] [--only PROTOCOL] [--ours]
+  detect [--flows N] [--only PROTOCOL] [--ours] [--keep FOLDER]
                                what the detectors of censors make of flows of each protocol";
 
 fn main() -> ExitCode {

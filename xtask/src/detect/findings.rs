@@ -45,13 +45,9 @@ pub(super) struct Size {
 impl Findings {
     /// Asks the program that has the detectors.
     pub(super) fn of(flows: &[Recorded], judge: &Path) -> Outcome<Self> {
-        let mut text = String::new();
-        for flow in flows {
-            flow.write(&mut text);
-        }
         let folder = Folder::new()?;
         let file = folder.path().join("flows");
-        fs::write(&file, text)?;
+        fs::write(&file, written(flows))?;
         let output = Command::new(judge).arg("judge").arg(file).output()?;
         if !output.status.success() {
             return Err(format!("judge: {}", String::from_utf8_lossy(&output.stderr)).into());
@@ -96,6 +92,15 @@ impl Findings {
             more => format!("{words} and {} more", more - 3),
         }
     }
+}
+
+/// Flows as the judge reads them.
+pub(super) fn written(flows: &[Recorded]) -> String {
+    let mut text = String::new();
+    for flow in flows {
+        flow.write(&mut text);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod pages;
 mod socket;
 mod tunnels;
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::bench::carried::CARRIED;
@@ -41,21 +43,24 @@ struct Options {
     flows: usize,
     only: Vec<String>,
     ours: bool,
+    keep: Option<PathBuf>,
 }
 
 impl Options {
     fn parse(words: &[&str]) -> Outcome<Self> {
-        let mut options = Self { flows: FLOWS, only: Vec::new(), ours: false };
+        let mut options = Self { flows: FLOWS, only: Vec::new(), ours: false, keep: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
                 "--flows" => options.flows = words.next().ok_or("--flows wants a number")?.parse()?,
                 "--only" => options.only.extend(words.next().map(|name| (*name).to_owned())),
                 "--ours" => options.ours = true,
+                "--keep" => options.keep = Some(words.next().ok_or("--keep wants a folder")?.into()),
                 other => {
-                    return Err(
-                        format!("unknown option `{other}`: --flows N, --only PROTOCOL, --ours").into()
-                    );
+                    return Err(format!(
+                        "unknown option `{other}`: --flows N, --only PROTOCOL, --ours, --keep FOLDER"
+                    )
+                    .into());
                 }
             }
         }
@@ -92,6 +97,9 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
                     continue;
                 }
             };
+            if let Some(folder) = &options.keep {
+                fs::write(folder.join(&name), findings::written(&flows))?;
+            }
             let findings = Findings::of(&flows, &peers.many)?;
             if is_ours {
                 table.judge_ours(&name, protocol, &findings);
