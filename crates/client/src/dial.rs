@@ -14,6 +14,7 @@ use culvert_ssh::{
 };
 use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
 use culvert_transport::fragmentor::Fragmenting;
+use culvert_transport::tcp::Splitting;
 use culvert_transport::{DialFacts, Network};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinHandle;
@@ -120,10 +121,7 @@ async fn dial_unlimited(
     let started = Instant::now();
     let config = ssh_config(plan, entry, credentials)?;
     let ossh_padding = config.obfuscation.as_ref().map(|obfuscation| obfuscation.preamble.padding_len);
-    let fragmenting: Option<Arc<dyn Network>> = plan.fragmentor.as_ref().map(|(settings, seed)| {
-        Arc::new(Fragmenting::new(network.clone(), *settings, seed.clone())) as Arc<dyn Network>
-    });
-    let dialed = plan.transport.dial(fragmenting.as_ref().unwrap_or(network)).await?;
+    let dialed = plan.transport.dial(&shaped(plan, network)).await?;
     let connection = Connection::client(config, Box::new(FreshKeys)).with_budget(credentials.budget.clone());
     let (mut session, driver) = culvert_ssh_tokio::run(connection, dialed.stream);
     // Dropping the session, as a cancelled attempt does, ends the driver.
@@ -149,6 +147,18 @@ async fn dial_unlimited(
         }
     }
     Err(DialError::Ssh(ended(&handle)))
+}
+
+/// The network as the plan wants what leaves through it to look.
+fn shaped(plan: &DialPlan, network: &Arc<dyn Network>) -> Arc<dyn Network> {
+    let mut network = network.clone();
+    if let Some((seed, first)) = &plan.splitting {
+        network = Arc::new(Splitting::new(network, seed.clone(), *first));
+    }
+    if let Some((settings, seed)) = &plan.fragmentor {
+        network = Arc::new(Fragmenting::new(network, *settings, seed.clone()));
+    }
+    network
 }
 
 fn ssh_config(

@@ -27,6 +27,7 @@ use culvert_protocol::{BaseProtocol, Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::kexinit::{self, OfferPolicy};
 use culvert_ssh::names::CipherName;
 use culvert_ssh::{Negotiated, Role, ServerKind};
+use culvert_transport::tcp::First;
 use culvert_transport::{Endpoint, TransportPlan, fragmentor, shadowsocks, tcp};
 
 /// How one server will be dialed.
@@ -36,6 +37,8 @@ pub(crate) struct DialPlan {
     pub(crate) protocol: TunnelProtocol,
     /// How bytes get there.
     pub(crate) transport: TransportPlan,
+    /// Cuts early writes of the transport's TCP connections into more segments than a handshake inside would take.
+    pub(crate) splitting: Option<(Seed, First)>,
     /// How the first bytes of the transport's TCP connections are cut up.
     pub(crate) fragmentor: Option<(fragmentor::Settings, Seed)>,
     /// The spec of the transport's own prefix, for reports.
@@ -188,6 +191,7 @@ impl Planner<'_> {
         Ok(DialPlan {
             protocol,
             transport,
+            splitting: obfuscated.then(|| (self.seed.derive("splitting"), first_write(protocol))),
             fragmentor: self.fragmentor(protocol, has_prefix),
             transport_prefix,
             obfuscated_ssh,
@@ -280,6 +284,14 @@ impl Planner<'_> {
         let specs = specs(settings, Transform::new)?;
         let chosen = select(settings, &specs, String::new(), &mut choice);
         Ok(chosen.map(|(name, transform)| (name.to_owned(), transform.clone(), seed.derive("spec"))))
+    }
+}
+
+/// What begins like another protocol keeps its beginning.
+fn first_write(protocol: TunnelProtocol) -> First {
+    match protocol.base() {
+        BaseProtocol::Ossh | BaseProtocol::Shadowsocks => First::Any,
+        _ => First::Whole,
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::fragmentor::Fragmented;
+use crate::tcp::Split;
 
 /// What every transport ends in.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
@@ -16,7 +17,9 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for S {
     fn as_tcp(&self) -> Option<&TcpStream> {
         let any = self as &dyn Any;
-        any.downcast_ref().or_else(|| any.downcast_ref::<Fragmented>()?.as_tcp())
+        any.downcast_ref()
+            .or_else(|| any.downcast_ref::<Fragmented>()?.as_tcp())
+            .or_else(|| any.downcast_ref::<Split>()?.as_tcp())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use culvert_obfuscation::Seed;
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::wire::{Flow, MAX_BODY, PaddingReceiver, PaddingSender, PayloadPaddingKey};
 use super::{Keys, Plan, RequestLook, Route, dial};
-use crate::{BoxFuture, DialError, Endpoint, Network, Stream};
+use crate::{BoxFuture, Datagrams, DialError, Endpoint, Network, Stream};
 
 /// Every connection goes to whoever holds the other end.
 struct Wire(UnboundedSender<DuplexStream>);
@@ -25,6 +26,10 @@ impl Network for Wire {
             self.0.send(far).map_err(|_| io::ErrorKind::ConnectionRefused)?;
             Ok(Box::new(near) as Stream)
         })
+    }
+
+    fn datagrams(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 
     fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {

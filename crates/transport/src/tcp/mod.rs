@@ -2,6 +2,9 @@
 
 mod dial;
 mod listen;
+mod split;
 
 pub use dial::{Plan, dial};
 pub use listen::TcpListen;
+pub(crate) use split::Split;
+pub use split::{First, Splitting};
