@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::{BoxFuture, DialError, Endpoint, Network};
+use crate::{BoxFuture, Datagrams, DialError, Endpoint, Network};
 
 /// Gives one stream.
 struct One(Mutex<Option<DuplexStream>>);
@@ -15,6 +15,10 @@ impl Network for One {
     fn connect<'a>(&'a self, _to: &'a Endpoint) -> BoxFuture<'a, io::Result<Stream>> {
         let stream = self.0.lock().unwrap().take().unwrap();
         Box::pin(async move { Ok(Box::new(stream) as Stream) })
+    }
+
+    fn datagrams(&self, _to: std::net::SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 
     fn resolve<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, io::Result<Vec<std::net::IpAddr>>> {
