@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
+use culvert_protocol::TunnelProtocol;
+
 /// The rules for one client. The default is that of a server without a traffic rules file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficRules {
@@ -23,6 +25,17 @@ pub struct TrafficRules {
     pub disallow_ports: PortList,
     pub allow_subnets: Vec<Subnet>,
     pub disallow_subnets: Vec<Subnet>,
+    /// How often an address may begin meek sessions; `None` is as often as it likes.
+    pub meek_sessions: Option<SessionRate>,
+}
+
+/// A bound for beginnings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRate {
+    /// The time between two of one address.
+    pub every: Duration,
+    /// For which protocols; none is all.
+    pub protocols: Vec<TunnelProtocol>,
 }
 
 /// The reference's defaults.
@@ -37,6 +50,7 @@ impl Default for TrafficRules {
             disallow_ports: PortList::default(),
             allow_subnets: Vec::new(),
             disallow_subnets: Vec::new(),
+            meek_sessions: None,
         }
     }
 }

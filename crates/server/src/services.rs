@@ -38,13 +38,14 @@ use crate::session::auth::Login;
 use crate::session::meek::MeekService;
 use crate::session::registry::Sessions;
 use crate::session::report::Irregular;
-use crate::session::tls::TlsService;
+use crate::session::tls::{Strangers, TlsService};
 
 /// The handles. Cheap to share.
 pub(crate) struct Services {
     pub(crate) ssh: SshFactory,
     pub(crate) shadowsocks_key: Option<shadowsocks::Key>,
-    pub(crate) tls: Option<TlsService>,
+    /// Of each protocol inside TLS.
+    pub(crate) tls: BTreeMap<TunnelProtocol, TlsService>,
     pub(crate) quic: Option<QuicService>,
     pub(crate) fragmentation: Fragmentation,
     pub(crate) meek: Option<MeekService>,
@@ -95,10 +96,11 @@ impl Services {
             SystemTime::now(),
             log.clone(),
         );
-        let protocols = config.listeners.iter().map(|listener| listener.protocol);
-        let fronted = protocols.filter(|protocol| protocol.has(Feature::Fronted)).collect();
+        let protocols: Vec<_> = config.listeners.iter().map(|listener| listener.protocol).collect();
+        let fronted = protocols.iter().copied().filter(|protocol| protocol.has(Feature::Fronted)).collect();
         let uses_quic = config.listeners.iter().any(|it| it.protocol == TunnelProtocol::QUIC_OSSH);
         let quic = config.obfuscated_ssh_key.as_ref().filter(|_| uses_quic).map(quic_service);
+        let rate = config.traffic_rules.meek_sessions.clone();
         let login = Login::new(config.ssh.user, config.ssh.password, log);
         Ok(Self {
             ssh: SshFactory {
@@ -113,12 +115,12 @@ impl Services {
             },
             shadowsocks_key: config.shadowsocks_key.map(|key| shadowsocks::Key::from_password(key.expose())),
             quic: quic.transpose()?,
-            tls: config.tls.map(tls_service).transpose()?,
+            tls: tls_services(config.tls.as_ref(), &protocols, &config.sites)?,
             fragmentation: Fragmentation {
                 parameters: config.tactics.parameters.fragmentor,
                 with_prefix: config.tactics.fragment_with_prefix,
             },
-            meek: config.meek.map(|meek| MeekService::new(meek, fronted)).transpose()?,
+            meek: config.meek.map(|meek| MeekService::new(meek, fronted, rate)).transpose()?,
             sites: config.sites,
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
@@ -168,13 +170,40 @@ fn quic_service(key: &config::Secret) -> Result<QuicService, ServicesError> {
     Ok(QuicService { server: QuicServer::new(&certificate_name()?)?, key: KeyText::new(key.expose()) })
 }
 
-fn tls_service(config: config::TlsConfig) -> Result<TlsService, ServicesError> {
-    let name = certificate_name()?;
-    Ok(TlsService {
-        key: PassthroughKey::new(config.key.expose(), !config.legacy_passthrough),
-        server: TlsServer::new(&name)?,
-        site: config.site,
-    })
+/// One for each of the protocols that are inside TLS.
+fn tls_services(
+    config: Option<&config::TlsConfig>,
+    protocols: &[TunnelProtocol],
+    sites: &BTreeMap<TunnelProtocol, String>,
+) -> Result<BTreeMap<TunnelProtocol, TlsService>, ServicesError> {
+    let mut services = BTreeMap::new();
+    let Some(config) = config else { return Ok(services) };
+    for protocol in protocols.iter().copied().filter(|protocol| config::is_inside_tls(*protocol)) {
+        // Seen by nobody but clients, which do not look at it, or by CDNs.
+        let mut name = [0; 6];
+        aws_lc_rs::rand::fill(&mut name).map_err(|_| ServicesError::Random)?;
+        let name = format!("{}.com", data_encoding::BASE32_DNSSEC.encode(&name));
+        let needs_tls13 = protocol == TunnelProtocol::TLS_OSSH;
+        let strangers = match sites.get(&protocol) {
+            Some(address) => {
+                let shares_port = !needs_tls13 && !config.legacy_passthrough;
+                Strangers::Site { address: address.clone(), shares_port }
+            }
+            None if needs_tls13 => Strangers::Silence,
+            None => Strangers::Inside,
+        };
+        let secret = config.ticket_secret.clone().filter(|_| protocol.has(Feature::SessionTicket));
+        let server = if needs_tls13 {
+            TlsServer::new(&name)?
+        } else if protocol.has(Feature::Fronted) {
+            TlsServer::for_meek(&name, None, &[b"h2", b"http/1.1"])?
+        } else {
+            TlsServer::for_meek(&name, secret, &[b"http/1.1"])?
+        };
+        let key = PassthroughKey::new(config.key.expose(), !config.legacy_passthrough);
+        services.insert(protocol, TlsService { key, server, strangers, needs_tls13 });
+    }
+    Ok(services)
 }
 
 /// Makes the SSH side of a connection.

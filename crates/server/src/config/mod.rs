@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
+use culvert_transport::tls::TicketSecret;
 
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
@@ -30,7 +31,7 @@ pub use document::{Loaded, Strictness};
 pub use finding::{ConfigError, Finding, Problem, Severity};
 pub use meek::{MeekConfig, MeekPrivateKey};
 pub use secret::Secret;
-pub(crate) use server::protocol;
+pub(crate) use server::{is_inside_tls, protocol};
 pub use server::{load, parse};
 pub use tactics::Tactics;
 
@@ -44,6 +45,9 @@ pub const SUPPORTED: &[TunnelProtocol] = &[
     TunnelProtocol::SHADOWSOCKS_OSSH,
     TunnelProtocol::TLS_OSSH,
     TunnelProtocol::UNFRONTED_MEEK_OSSH,
+    TunnelProtocol::UNFRONTED_MEEK_HTTPS_OSSH,
+    TunnelProtocol::UNFRONTED_MEEK_SESSION_TICKET_OSSH,
+    TunnelProtocol::FRONTED_MEEK_OSSH,
     TunnelProtocol::QUIC_OSSH,
 ];
 
@@ -60,7 +64,7 @@ pub struct ServerConfig {
     pub obfuscated_ssh_key: Option<Secret>,
     /// The password of Shadowsocks streams; always there when they are listened for.
     pub shadowsocks_key: Option<Secret>,
-    /// Always there when TLS-OSSH is listened for.
+    /// Always there when something inside TLS is listened for.
     pub tls: Option<TlsConfig>,
     pub tactics: Tactics,
     /// Always there when a kind of meek is listened for.
@@ -77,15 +81,15 @@ pub struct ServerConfig {
     pub state_directory: PathBuf,
 }
 
-/// What TLS-OSSH needs.
+/// What protocols inside TLS need.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
     /// What clients prove to have.
     pub key: Secret,
     /// Clients prove it in the older form, which a recorded ClientHello can repeat for ever.
     pub legacy_passthrough: bool,
-    /// Who serves all others, `host:port`.
-    pub site: Option<String>,
+    /// What clients make tickets from, if the key is fit for it.
+    pub ticket_secret: Option<TicketSecret>,
 }
 
 /// One protocol to listen for.

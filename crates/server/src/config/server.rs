@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use culvert_obfuscation::server_identification;
 use culvert_protocol::json_position::{Step, near_name};
-use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
+use culvert_protocol::{BaseProtocol, Feature, MeekKind, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
+use culvert_transport::tls::TicketSecret;
 use serde_json::Value;
 
 use super::document::{self, Document, Loaded, Members, Strictness};
@@ -61,9 +62,9 @@ fn understand(
     let listeners = listeners(&mut document, &members);
     let log = log(&mut document, &members);
     let ssh = ssh(&mut document, &members);
-    let uses_tls = listeners.iter().any(|(protocol, _)| *protocol == TunnelProtocol::TLS_OSSH);
+    let uses_tls = listeners.iter().any(|(protocol, _)| is_inside_tls(*protocol));
     let sites = sites(&mut document, &members);
-    let tls = tls(&members, &sites).filter(|_| uses_tls);
+    let tls = tls(&mut document, &members, &listeners).filter(|_| uses_tls);
     let uses_meek = listeners.iter().any(|(protocol, _)| is_meek(*protocol));
     let meek = meek(&mut document, &members).filter(|_| uses_meek);
     let egress = egress(&mut document, &members);
@@ -251,11 +252,28 @@ fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> 
     })
 }
 
-fn tls(members: &Members<'_>, sites: &BTreeMap<TunnelProtocol, String>) -> Option<TlsConfig> {
+/// Whether a protocol is inside TLS, be it meek or not.
+pub(crate) fn is_inside_tls(protocol: TunnelProtocol) -> bool {
+    protocol.base() == BaseProtocol::TlsOssh || protocol.base().traits().meek == Some(MeekKind::Https)
+}
+
+fn tls(
+    document: &mut Document<'_>,
+    members: &Members<'_>,
+    listeners: &[(TunnelProtocol, u16)],
+) -> Option<TlsConfig> {
+    let key = members.text(&keys::MEEK_OBFUSCATED_KEY)?;
+    let ticket_secret = data_encoding::HEXLOWER_PERMISSIVE.decode(key.as_bytes()).ok();
+    let ticket_secret = ticket_secret.and_then(|bytes| bytes.try_into().ok());
+    let ticket_secret = ticket_secret.map(|bytes| TicketSecret::new(&bytes));
+    let uses_tickets = listeners.iter().any(|(protocol, _)| protocol.has(Feature::SessionTicket));
+    if uses_tickets && ticket_secret.is_none() {
+        document.find_at(&keys::MEEK_OBFUSCATED_KEY, Problem::NotATicketKey);
+    }
     Some(TlsConfig {
-        key: Secret::new(members.text(&keys::MEEK_OBFUSCATED_KEY)?),
+        key: Secret::new(key),
         legacy_passthrough: members.flag(&keys::LEGACY_PASSTHROUGH),
-        site: sites.get(&TunnelProtocol::TLS_OSSH).cloned(),
+        ticket_secret,
     })
 }
 

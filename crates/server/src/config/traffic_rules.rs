@@ -12,20 +12,21 @@ use super::document::{self, Document, Loaded, Members, Strictness};
 use super::finding::{ConfigError, Problem};
 use super::schema::{Key, Kind};
 use crate::generate::json::Json;
-use crate::rules::{PortList, Subnet, TrafficRules};
+use crate::rules::{PortList, SessionRate, Subnet, TrafficRules};
 use Kind::{Flag, Integer, Object, ObjectList, Text, TextList, TextListMap};
 
 const DEFAULT_RULES: Key = Key::applied("DefaultRules", Object(RULES));
 const FILTERED_RULES: Key = Key::later("FilteredRules", ObjectList(FILTERED));
-const METER_HISTORY: Key = Key::later("MeekRateLimiterHistorySize", Integer);
-const METER_WINDOW: Key = Key::later("MeekRateLimiterThresholdSeconds", Integer);
+const METER_HISTORY: Key = Key::applied("MeekRateLimiterHistorySize", Integer);
+const METER_WINDOW: Key = Key::applied("MeekRateLimiterThresholdSeconds", Integer);
+const METER_PROTOCOLS: Key = Key::applied("MeekRateLimiterTunnelProtocols", TextList);
 
 pub(super) const FILE: &[Key] = &[
     DEFAULT_RULES,
     FILTERED_RULES,
     METER_HISTORY,
     METER_WINDOW,
-    Key::later("MeekRateLimiterTunnelProtocols", TextList),
+    METER_PROTOCOLS,
     Key::later("MeekRateLimiterRegions", TextList),
     Key::later("MeekRateLimiterISPs", TextList),
     Key::later("MeekRateLimiterASNs", TextList),
@@ -121,6 +122,7 @@ pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<T
     if let Some(rules) = members.members(&DEFAULT_RULES) {
         default_rules = read_rules(&mut document, rules, &[Step::from(DEFAULT_RULES.name)]);
     }
+    default_rules.meek_sessions = session_rate(&mut document, &members);
     for (index, filtered) in members.list(&FILTERED_RULES).enumerate() {
         let rules =
             filtered.as_object().map(Members::new).and_then(|filtered| filtered.members(&FILTERED_RULE));
@@ -131,6 +133,23 @@ pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<T
         }
     }
     document.finish(Some(default_rules), strictness)
+}
+
+/// So many beginnings in so many seconds, evenly spread.
+fn session_rate(document: &mut Document<'_>, members: &Members<'_>) -> Option<SessionRate> {
+    let mut protocols = Vec::new();
+    for name in members.list(&METER_PROTOCOLS).filter_map(Value::as_str) {
+        match name.parse() {
+            Ok(protocol) => protocols.push(protocol),
+            Err(_) => document.find_at(
+                &METER_PROTOCOLS,
+                Problem::UnknownProtocol { found: name.to_owned(), near: None },
+            ),
+        }
+    }
+    let positive = |key| members.integer(key).and_then(|set| u32::try_from(set).ok()).filter(|set| *set > 0);
+    let (history, window) = (positive(&METER_HISTORY)?, positive(&METER_WINDOW)?);
+    Some(SessionRate { every: Duration::from_secs(window.into()) / history, protocols })
 }
 
 const FILTERED_RULE: Key = Key::applied("Rules", Object(RULES));

@@ -45,7 +45,8 @@ pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
     if arrival.protocol.base().traits().meek.is_some() {
         return Box::pin(meek::serve(stream, arrival, services, stopping)).await;
     }
-    let stream = match (arrival.protocol.base(), &services.shadowsocks_key, &services.tls) {
+    let tls = services.tls.get(&arrival.protocol);
+    let stream = match (arrival.protocol.base(), &services.shadowsocks_key, tls) {
         (BaseProtocol::TlsOssh, _, Some(tls)) => {
             let introduced = tls::introduce(stream, arrival, tls, &services, &mut stopping);
             Box::pin(introduced).await

@@ -26,8 +26,30 @@ const PIECE: usize = 16 * 1024;
 pub(crate) struct TlsService {
     pub(crate) key: PassthroughKey,
     pub(crate) server: TlsServer,
-    /// The site for everybody else, `host:port`.
-    pub(crate) site: Option<String>,
+    pub(crate) strangers: Strangers,
+    /// Whether clients that offer TLS 1.2 alone are none.
+    pub(crate) needs_tls13: bool,
+}
+
+/// What becomes of those without a proof.
+pub(crate) enum Strangers {
+    /// A site serves them, `host:port`.
+    Site {
+        address: String,
+        /// The proof is of the kind that makes it sure enough who is a client for the port to be shared (TRANSPORTS.md 6.3).
+        shares_port: bool,
+    },
+    /// They are kept waiting.
+    Silence,
+    /// No proof is asked for: what is inside TLS tells, and has something to show to others.
+    Inside,
+}
+
+impl TlsService {
+    /// Whether both meek and TLS-OSSH are inside.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.strangers, Strangers::Site { shares_port: true, .. })
+    }
 }
 
 /// What was made of a connection's beginning.
@@ -48,8 +70,8 @@ pub(super) async fn introduce(
     stopping: &mut Stopping,
 ) -> Option<Stream> {
     let mut judge = Judge { reader: HelloReader::default(), tls, services, arrival };
-    let verdict = match &tls.site {
-        None => {
+    let verdict = match &tls.strangers {
+        Strangers::Silence | Strangers::Inside => {
             let mut ticket = services.held.enter();
             let deadline = services.handshakes.probe_hold.map(|limit| arrival.at + limit);
             let verdict = tokio::select! {
@@ -62,6 +84,11 @@ pub(super) async fn introduce(
             if !matches!(verdict, Verdict::Client) {
                 judge.record(&verdict);
                 drop(judge);
+                if matches!(tls.strangers, Strangers::Inside) {
+                    // Not TLS, which web servers end.
+                    hold::close(stream).await;
+                    return None;
+                }
                 // Whoever has ended meanwhile sees our end as late as all others.
                 let not_before = Instant::now() + NOT_BEFORE;
                 hold::drain(stream, not_before, must_leave(&mut ticket, deadline, stopping)).await;
@@ -69,8 +96,8 @@ pub(super) async fn introduce(
             }
             verdict
         }
-        Some(site) => tokio::select! {
-            verdict = judge.beside_site(&mut stream, site) => verdict,
+        Strangers::Site { address, .. } => tokio::select! {
+            verdict = judge.beside_site(&mut stream, address) => verdict,
             () = stopped(stopping) => return None,
         },
     };
@@ -104,9 +131,12 @@ impl Judge<'_> {
     }
 
     fn verdict(&self, hello: &ClientHello) -> Verdict {
+        if matches!(self.tls.strangers, Strangers::Inside) {
+            return Verdict::Client;
+        }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let proved = self.tls.key.verifies(&hello.random, i64::try_from(now).unwrap_or(i64::MAX));
-        if !proved || !hello.offers_tls13 {
+        if !proved || self.tls.needs_tls13 && !hello.offers_tls13 {
             return Verdict::Stranger("invalid TLS client random");
         }
         match self.services.ssh.admit_bytes(&hello.random, self.arrival.peer) {
@@ -210,7 +240,7 @@ impl Judge<'_> {
 }
 
 /// Whichever side was reset, the other is to see the same: its connection ends at once, without waiting for what is on its way.
-fn reset(stranger: &Stream, site: &TcpStream) {
+pub(super) fn reset(stranger: &Stream, site: &TcpStream) {
     for connection in [stranger.as_tcp(), Some(site)].into_iter().flatten() {
         // Fails only for a connection that is gone.
         let _ = connection.set_zero_linger();

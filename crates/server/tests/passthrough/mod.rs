@@ -44,7 +44,9 @@ async fn start(name: &str, site: Option<&Site>) -> (Server, SocketAddr) {
     let server = Server::start(name, |config| {
         let address = SocketAddr::new(config.address, 0);
         config.listeners.push(Listener { protocol: TunnelProtocol::TLS_OSSH, address });
-        config.tls = Some(TlsConfig { key: Secret::new(KEY), legacy_passthrough: false, site });
+        config.tls =
+            Some(TlsConfig { key: Secret::new(KEY), legacy_passthrough: false, ticket_secret: None });
+        config.sites = site.map(|site| (TunnelProtocol::TLS_OSSH, site)).into_iter().collect();
     })
     .await;
     let address = server.address(TunnelProtocol::TLS_OSSH);

@@ -55,7 +55,9 @@ async fn compare(product: Product, program: &std::path::Path) -> Result<(), Fail
         let address = SocketAddr::new(config.address, 0);
         config.listeners.push(Listener { protocol: TunnelProtocol::TLS_OSSH, address });
         let site = Some(site.address.to_string());
-        config.tls = Some(TlsConfig { key: Secret::new("some key"), legacy_passthrough: false, site });
+        config.tls =
+            Some(TlsConfig { key: Secret::new("some key"), legacy_passthrough: false, ticket_secret: None });
+        config.sites = site.map(|site| (TunnelProtocol::TLS_OSSH, site)).into_iter().collect();
     })
     .await;
     let through = server.address(TunnelProtocol::TLS_OSSH);

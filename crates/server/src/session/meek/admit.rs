@@ -59,6 +59,11 @@ impl Visitor<'_> {
             self.record("unsupported meek endpoint");
             return None;
         }
+        let rate = self.meek.rate.as_ref();
+        if rate.is_some_and(|rate| !rate.allows(protocol, self.arrival.peer.ip(), Instant::now())) {
+            self.record("too many new meek sessions");
+            return None;
+        }
         let session = self.begin(cookie, &request, protocol)?;
         Some(Admitted { session, is_new: request.wants_session_id() })
     }

@@ -17,6 +17,7 @@ use super::admit::{Admitted, Visitor};
 use super::{MeekService, decoy};
 use crate::services::Services;
 use crate::session::stranger::must_leave;
+use crate::session::tls::reset;
 use crate::session::{Arrival, Stopping};
 
 /// How long the site is not asked for a peer whose request is not complete. A client's is there by then.
@@ -57,8 +58,14 @@ enum Served {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, arrival: Arrival, services: Arc<Services>, stopping: Stopping) -> Self {
-        let received = BytesMut::new();
+    /// `received` was read from the stream before.
+    pub(super) fn new(
+        stream: Stream,
+        received: BytesMut,
+        arrival: Arrival,
+        services: Arc<Services>,
+        stopping: Stopping,
+    ) -> Self {
         Self { stream, arrival, services, stopping, received, searched: 0, origin: None }
     }
 
@@ -196,7 +203,11 @@ impl Connection {
         self.show_to_site().await?;
         self.received = BytesMut::new();
         if let Some((origin, _)) = &mut self.origin {
-            copy_bidirectional(&mut self.stream, origin).await?;
+            let copied = copy_bidirectional(&mut self.stream, origin).await;
+            if copied.is_err() {
+                reset(&self.stream, origin);
+            }
+            copied?;
         }
         Ok(())
     }

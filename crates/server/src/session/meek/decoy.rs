@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use culvert_transport::Stream;
 use culvert_transport::meek::server::date;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -113,6 +113,28 @@ async fn request(stream: &mut Stream, received: &mut BytesMut) -> io::Result<Opt
     }
 }
 
+fn page_of(method: &str, path: &str) -> Page {
+    let exists = matches!(path, "/" | "/index.html");
+    match method {
+        "GET" | "HEAD" if exists => Page::Welcome,
+        "GET" | "HEAD" => Page::NotFound,
+        "POST" if !exists => Page::NotFound,
+        _ => Page::NotAllowed,
+    }
+}
+
+/// Status and text for a request that was read elsewhere.
+pub(super) fn page(method: &str, path: &str) -> (u16, Bytes) {
+    let page = page_of(method, path);
+    match page {
+        Page::Welcome => (200, Bytes::from_static(WELCOME.as_bytes())),
+        page => {
+            let code = page.status().split(' ').next().and_then(|code| code.parse().ok());
+            (code.unwrap_or(404), page.error().into())
+        }
+    }
+}
+
 /// `None`: it is malformed.
 fn parse(head: &[u8]) -> Option<Request> {
     let text = std::str::from_utf8(head).ok()?;
@@ -143,28 +165,31 @@ fn parse(head: &[u8]) -> Option<Request> {
         return None;
     }
     let path = target.split(['?', '#']).next().unwrap_or_default();
-    let exists = matches!(path, "/" | "/index.html");
-    let page = match method {
-        "GET" | "HEAD" if exists => Page::Welcome,
-        "GET" | "HEAD" => Page::NotFound,
-        "POST" if !exists => Page::NotFound,
-        _ => Page::NotAllowed,
-    };
-    Some(Request { page, is_head: method == "HEAD", closes: close, body })
+    Some(Request { page: page_of(method, path), is_head: method == "HEAD", closes: close, body })
+}
+
+impl Page {
+    fn status(self) -> &'static str {
+        match self {
+            Self::Welcome => "200 OK",
+            Self::BadRequest => "400 Bad Request",
+            Self::NotFound => "404 Not Found",
+            Self::NotAllowed => "405 Not Allowed",
+        }
+    }
+
+    fn error(self) -> String {
+        let status = self.status();
+        format!(
+            "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n\
+             <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+        )
+    }
 }
 
 impl Request {
     fn answer(&self, now: SystemTime) -> String {
-        let status = match self.page {
-            Page::Welcome => "200 OK",
-            Page::BadRequest => "400 Bad Request",
-            Page::NotFound => "404 Not Found",
-            Page::NotAllowed => "405 Not Allowed",
-        };
-        let error = format!(
-            "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n\
-             <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-        );
+        let (status, error) = (self.page.status(), self.page.error());
         let is_welcome = self.page == Page::Welcome;
         let body = if is_welcome { WELCOME } else { &error };
         let connection = if self.closes { "close" } else { "keep-alive" };

@@ -4,18 +4,31 @@
 mod admit;
 mod connection;
 mod decoy;
+mod demux;
+mod fronted;
+mod rate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use culvert_protocol::TunnelProtocol;
+use bytes::BytesMut;
+use culvert_protocol::{Feature, TunnelProtocol};
 use culvert_transport::Stream;
 use culvert_transport::meek::server::Sessions;
 use culvert_transport::meek::wire::{BoxError, CookieOpener};
 
-use super::{Arrival, Stopping, stopped};
+use tokio::time::timeout;
+
+use super::{Arrival, Stopping, serve_inside, stopped, tls};
 use crate::config::MeekConfig;
+use crate::rules::SessionRate;
 use crate::services::Services;
 use connection::Connection;
+use demux::Prepended;
+use rate::RateLimiter;
+
+/// How long the first bytes inside TLS may take, where the configuration sets no limit.
+const FIRST_BYTES: Duration = Duration::from_secs(30);
 
 /// What meek needs.
 pub(crate) struct MeekService {
@@ -24,21 +37,54 @@ pub(crate) struct MeekService {
     config: MeekConfig,
     /// What a fronted listener may be told to be.
     fronted: Vec<TunnelProtocol>,
+    rate: Option<RateLimiter>,
 }
 
 impl MeekService {
-    pub(crate) fn new(config: MeekConfig, fronted: Vec<TunnelProtocol>) -> Result<Self, BoxError> {
+    pub(crate) fn new(
+        config: MeekConfig,
+        fronted: Vec<TunnelProtocol>,
+        rate: Option<SessionRate>,
+    ) -> Result<Self, BoxError> {
         let opener = CookieOpener::new(config.obfuscated_key.expose(), config.private_key.expose())?;
-        Ok(Self { opener, sessions: Sessions::new(config.limits), config, fronted })
+        Ok(Self { opener, sessions: Sessions::new(config.limits), config, fronted, rate: rate.map(RateLimiter::new) })
     }
 }
 
-/// Serves one connection of HTTP/1.1 that comes straight from a client, or from somebody else.
+/// Serves one connection that comes straight from a client, or from somebody else, or from a CDN.
 pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
-    let site = services.sites.get(&arrival.protocol).cloned();
-    let connection = Connection::new(stream, arrival, services, stopping.clone());
+    let Some(tls) = services.tls.get(&arrival.protocol) else {
+        let site = services.sites.get(&arrival.protocol).cloned();
+        let connection = Connection::new(stream, BytesMut::new(), arrival, services, stopping.clone());
+        return until_stopped(connection.serve(site), &mut stopping).await;
+    };
+    let introduced = tls::introduce(stream, arrival, tls, &services, &mut stopping);
+    let Some(mut stream) = Box::pin(introduced).await else { return };
+    if arrival.protocol.has(Feature::Fronted) {
+        let serving = fronted::serve(stream, arrival, services, stopping.clone());
+        return until_stopped(serving, &mut stopping).await;
+    }
+    let mut received = BytesMut::new();
+    if tls.is_shared() {
+        let limit = services.handshakes.duration.unwrap_or(FIRST_BYTES);
+        match timeout(limit, demux::is_request(&mut stream, &mut received)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                let arrival = Arrival { protocol: TunnelProtocol::TLS_OSSH, ..arrival };
+                let stream = Box::new(Prepended::new(received, stream));
+                return serve_inside(stream, arrival, &services, &mut stopping).await;
+            }
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    // Strangers were sent elsewhere before TLS, or see our own site in it.
+    let connection = Connection::new(stream, received, arrival, services, stopping.clone());
+    until_stopped(connection.serve(None), &mut stopping).await;
+}
+
+async fn until_stopped(serving: impl Future<Output = ()>, stopping: &mut Stopping) {
     tokio::select! {
-        () = connection.serve(site) => {}
-        () = stopped(&mut stopping) => {}
+        () = serving => {}
+        () = stopped(stopping) => {}
     }
 }

@@ -1,0 +1,82 @@
+//! How often one address may begin sessions, where the traffic rules say so. Sessions that exist are never affected. Source: TRANSPORTS.md 2.5.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+
+use culvert_protocol::TunnelProtocol;
+use tokio::time::Instant;
+
+use crate::rules::SessionRate;
+
+/// Addresses that are remembered. One that is forgotten may begin a session at once.
+const MOST: usize = 65_536;
+/// Hosts with IPv6 that share a limit: those of one customer.
+const SHARED_BITS: u32 = 56;
+
+/// When each address may begin its next session.
+pub(super) struct RateLimiter {
+    rate: SessionRate,
+    next: Mutex<HashMap<IpAddr, Instant>>,
+}
+
+impl RateLimiter {
+    pub(super) fn new(rate: SessionRate) -> Self {
+        Self { rate, next: Mutex::default() }
+    }
+
+    /// Whether a session may begin now, which then counts.
+    pub(super) fn allows(&self, protocol: TunnelProtocol, address: IpAddr, now: Instant) -> bool {
+        let protocols = &self.rate.protocols;
+        if !protocols.is_empty() && !protocols.contains(&protocol) {
+            return true;
+        }
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.len() >= MOST {
+            next.retain(|_, next| *next > now);
+        }
+        if next.len() >= MOST {
+            next.clear();
+        }
+        let next = next.entry(shared(address)).or_insert(now);
+        if *next > now {
+            return false;
+        }
+        *next = now + self.rate.every;
+        true
+    }
+}
+
+fn shared(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let mask = u128::MAX << (u128::BITS - SHARED_BITS);
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_address_has_its_own_limit() {
+        let every = Duration::from_secs(10);
+        let protocols = vec![TunnelProtocol::UNFRONTED_MEEK_OSSH];
+        let limiter = RateLimiter::new(SessionRate { every, protocols });
+        let now = Instant::now();
+        let allows = |address: &str, seconds| {
+            let now = now + Duration::from_secs(seconds);
+            limiter.allows(TunnelProtocol::UNFRONTED_MEEK_OSSH, address.parse().unwrap(), now)
+        };
+        assert!(allows("192.0.2.1", 0) && !allows("192.0.2.1", 9) && allows("192.0.2.2", 9));
+        assert!(allows("192.0.2.1", 10));
+        assert!(allows("2001:db8::1", 0) && !allows("2001:db8::ff:0:1", 1) && allows("2001:db8:0:100::", 1));
+        let other = TunnelProtocol::FRONTED_MEEK_OSSH;
+        assert!(limiter.allows(other, "192.0.2.1".parse().unwrap(), now));
+    }
+}
