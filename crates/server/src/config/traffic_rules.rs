@@ -141,10 +141,8 @@ fn session_rate(document: &mut Document<'_>, members: &Members<'_>) -> Option<Se
     for name in members.list(&METER_PROTOCOLS).filter_map(Value::as_str) {
         match name.parse() {
             Ok(protocol) => protocols.push(protocol),
-            Err(_) => document.find_at(
-                &METER_PROTOCOLS,
-                Problem::UnknownProtocol { found: name.to_owned(), near: None },
-            ),
+            Err(_) => document
+                .find_at(&METER_PROTOCOLS, Problem::UnknownProtocol { found: name.to_owned(), near: None }),
         }
     }
     let positive = |key| members.integer(key).and_then(|set| u32::try_from(set).ok()).filter(|set| *set > 0);
@@ -182,6 +180,7 @@ fn read_rules(document: &mut Document<'_>, rules: Members<'_>, path: &[Step]) ->
         disallow_ports: ports(document, &rules, path, &DISALLOW_TCP_PORTS),
         allow_subnets: subnets(document, &rules, path, &ALLOW_SUBNETS),
         disallow_subnets: subnets(document, &rules, path, &DISALLOW_SUBNETS),
+        meek_sessions: None,
     }
 }
 

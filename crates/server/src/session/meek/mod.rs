@@ -47,7 +47,13 @@ impl MeekService {
         rate: Option<SessionRate>,
     ) -> Result<Self, BoxError> {
         let opener = CookieOpener::new(config.obfuscated_key.expose(), config.private_key.expose())?;
-        Ok(Self { opener, sessions: Sessions::new(config.limits), config, fronted, rate: rate.map(RateLimiter::new) })
+        Ok(Self {
+            opener,
+            sessions: Sessions::new(config.limits),
+            config,
+            fronted,
+            rate: rate.map(RateLimiter::new),
+        })
     }
 }
 
