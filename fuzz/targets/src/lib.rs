@@ -45,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("meek_bodies", meek::meek_bodies),
     ("meek_cookie", meek::meek_cookie),
     ("meek_head", meek::meek_head),
+    ("meek_response", meek::meek_response),
     ("notice_text", programs::notice_text),
     ("preamble", obfuscation::preamble),
     ("preamble_body", obfuscation::preamble_body),

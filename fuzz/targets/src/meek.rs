@@ -1,10 +1,12 @@
 //! Targets of meek.
 
+use bytes::BytesMut;
 use culvert_transport::meek::server::{HeadRules, head_of};
 use culvert_transport::meek::wire::{
     CookieOpener, CookieRequest, Flow, KEY_LEN, MAX_BODY, PaddingError, PaddingReceiver, PayloadPaddingKey,
     SealedCookie, SessionId,
 };
+use culvert_transport::meek::{BadResponse, Body, Chunk, Piece, ResponseHead};
 
 /// Of the committed inputs, which are the known-answer cases.
 const OBFUSCATED_KEY: &str = "c4f67ab0ffb7d16dcfd820215767e1a41064c0437530ce9c3467ec986744bd4a";
@@ -65,4 +67,43 @@ pub(crate) fn meek_head(data: &[u8]) {
         searched = end;
     }
     assert!(data.is_empty() || whole == Ok(None), "found only at once");
+}
+
+/// What comes back to a client: a response's head and its body, in whatever pieces.
+pub(crate) fn meek_response(data: &[u8]) {
+    let whole = response(data, data.len().max(1));
+    assert_eq!(whole, response(data, 1), "pieces read otherwise than the whole");
+    assert_eq!(whole, response(data, 7), "pieces read otherwise than the whole");
+}
+
+/// Status, cookie, and the body as far as it came; whether it is complete. Where something is wrong, what came before depends on the
+/// pieces.
+type Response = (u16, Option<String>, Vec<u8>, bool);
+
+fn response(data: &[u8], piece: usize) -> Result<Option<Response>, BadResponse> {
+    let (mut input, mut pieces) = (BytesMut::new(), data.chunks(piece));
+    let head = loop {
+        if let Some(head) = ResponseHead::take(&mut input, "id")? {
+            break head;
+        }
+        let Some(piece) = pieces.next() else { return Ok(None) };
+        input.extend_from_slice(piece);
+    };
+    let (mut body, mut read) = (head.body, Vec::new());
+    loop {
+        match body.take(&mut input)? {
+            Piece::Data(bytes) => {
+                assert!(!bytes.is_empty(), "a piece without bytes");
+                read.extend_from_slice(&bytes);
+            }
+            Piece::End => return Ok(Some((head.status, head.cookie, read, true))),
+            Piece::Wanting => match pieces.next() {
+                Some(piece) => input.extend_from_slice(piece),
+                None => break,
+            },
+        }
+    }
+    let ended = matches!(body, Body::Length(0) | Body::UntilEnd | Body::Chunked(Chunk::Done));
+    assert_eq!(ended, body.at_end().is_ok());
+    Ok(Some((head.status, head.cookie, read, ended)))
 }
