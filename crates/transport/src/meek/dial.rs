@@ -74,7 +74,7 @@ pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, Dia
     let head = HeadWriter::new(plan.look.clone()).map_err(SetupError::Head)?;
     let request = CookieRequest::tunnel(plan.protocol, plan.payload_padding);
     let cookie = cookie(plan, &request)?;
-    let connection = plan.route.connect(network).await?;
+    let (connection, tls) = plan.route.connect(network.as_ref()).await?;
     let padding = plan.payload_padding.then(|| {
         let key = |flow| PayloadPaddingKey::derive(&plan.keys.obfuscated_key, &cookie, flow);
         Padding {
@@ -86,10 +86,7 @@ pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, Dia
     // The header of a body is a part of it. TRANSPORTS.md 2.8.
     let header = usize::from(padding.is_some());
     let (stream, depot) = pipe(plan.most_payload.min(MAX_BODY).saturating_sub(header));
-    let facts = DialFacts {
-        meek_cookie_len: Some(plan.look.cookie_name.len() + cookie.len()),
-        ..DialFacts::default()
-    };
+    let facts = DialFacts { meek_cookie_len: Some(plan.look.cookie_name.len() + cookie.len()), tls };
     let session = Session {
         line: Line { network: Arc::clone(network), route: plan.route.clone(), connection: Some(connection) },
         head,

@@ -1,24 +1,39 @@
 //! How a connection for requests comes about.
 
-use std::sync::Arc;
-
 use super::connection::Connection;
+use crate::tls::{self, TlsFacts};
 use crate::{DialError, Endpoint, Network};
+
+/// The name of HTTP/2 in TLS. RFC 9113 section 3.2.
+const HTTP2: &[u8] = b"h2";
 
 /// Where connections go, and what is around HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// HTTP in the clear.
     Http(Endpoint),
+    /// HTTP in TLS: of the version that the server chooses.
+    Https(Box<tls::Plan>),
 }
 
 impl Route {
-    pub(super) async fn connect(&self, network: &Arc<dyn Network>) -> Result<Connection, DialError> {
-        match self {
+    pub(super) async fn connect(
+        &self,
+        network: &dyn Network,
+    ) -> Result<(Connection, Option<TlsFacts>), DialError> {
+        let plan = match self {
             Self::Http(server) => {
                 let stream = network.connect(server).await.map_err(DialError::Connect)?;
-                Ok(Connection::http1(stream))
+                return Ok((Connection::http1(stream), None));
             }
-        }
+            Self::Https(plan) => plan,
+        };
+        let connected = tls::connect(plan, network).await?;
+        let connection = if connected.alpn.as_deref() == Some(HTTP2) {
+            Connection::http2(connected.stream).await.map_err(|error| DialError::Http(Box::new(error)))?
+        } else {
+            Connection::http1(connected.stream)
+        };
+        Ok((connection, Some(connected.facts)))
     }
 }

@@ -231,7 +231,7 @@ impl Line {
         };
         let connection = match kept {
             Some(connection) => connection,
-            None => self.route.connect(&self.network).await?,
+            None => self.route.connect(self.network.as_ref()).await?.0,
         };
         Ok(self.connection.insert(connection))
     }
