@@ -10,6 +10,7 @@
 
 mod cases;
 mod clock;
+mod datagrams;
 mod entry;
 mod failure;
 mod kexinit;

@@ -5,6 +5,7 @@ mod lifecycle;
 mod lost_responses;
 mod prefixes;
 mod probes;
+mod quic;
 mod refusals;
 mod reports;
 mod shaping;
@@ -45,9 +46,13 @@ pub(crate) enum Protocols {
     OnlyShadowsocks,
     /// Only TLS.
     OnlyTls,
+    /// Only QUIC.
+    OnlyQuic,
+    /// Those over TCP.
+    Streams,
     /// Those that are requests and responses.
     OnlyMeek,
-    /// Those that end with their connection.
+    /// Those that end with their TCP connection.
     OneConnection,
     /// Those that begin with a secret, and with nothing before it.
     Obfuscated,
@@ -90,8 +95,12 @@ impl Case {
             Protocols::OnlyShadowsocks => protocol == Protocol::Shadowsocks,
             Protocols::OnlyTls => protocol == Protocol::Tls,
             Protocols::OnlyMeek => protocol.is_meek(),
-            Protocols::OneConnection => !protocol.is_meek(),
-            Protocols::Obfuscated => protocol != Protocol::Ssh && !protocol.is_meek(),
+            Protocols::OneConnection => !protocol.is_meek() && protocol != Protocol::Quic,
+            Protocols::OnlyQuic => protocol == Protocol::Quic,
+            Protocols::Streams => protocol != Protocol::Quic,
+            Protocols::Obfuscated => {
+                !matches!(protocol, Protocol::Ssh | Protocol::Quic) && !protocol.is_meek()
+            }
             Protocols::Silent => matches!(protocol, Protocol::Ossh | Protocol::Shadowsocks),
             Protocols::Readable => matches!(protocol, Protocol::Ossh | Protocol::Ssh),
         };
@@ -111,6 +120,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         prefixes::CASES,
         shaping::CASES,
         probes::CASES,
+        quic::CASES,
         algorithms::CASES,
     ]
     .into_iter()

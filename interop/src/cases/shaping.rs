@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::traffic::{download, upload};
-use super::{Case, Note, case};
+use super::{Case, Note, Protocols, case};
 use crate::failure::{Doing, Failure};
 use crate::proxies::{self, Target};
 use crate::relay::Relay;
 use crate::scenario::{ServerEdits, Setting, members};
 
-pub(super) const CASES: &[Case] = &[case("fragmented", fragmented)];
+pub(super) const CASES: &[Case] = &[case("fragmented", fragmented).over(Protocols::Streams)];
 
 /// The largest piece.
 const MOST: usize = 90;
