@@ -1,7 +1,7 @@
 //! A server and its clients in fresh folders, made the way a user makes them: `generate`, edit, `run`, and a client config.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,6 +36,8 @@ pub(crate) enum Protocol {
     Shadowsocks,
     /// Obfuscated SSH in TLS.
     Tls,
+    /// Obfuscated SSH over QUIC.
+    Quic,
     /// Obfuscated SSH in HTTP.
     Meek,
     /// Obfuscated SSH in HTTPS.
@@ -46,8 +48,16 @@ pub(crate) enum Protocol {
 
 impl Protocol {
     /// All.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Ossh, Self::Ssh, Self::Shadowsocks, Self::Tls, Self::Meek, Self::MeekHttps, Self::MeekTicket];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ossh,
+        Self::Ssh,
+        Self::Shadowsocks,
+        Self::Tls,
+        Self::Quic,
+        Self::Meek,
+        Self::MeekHttps,
+        Self::MeekTicket,
+    ];
 
     /// Its name in configs and entries.
     pub(crate) fn name(self) -> &'static str {
@@ -56,6 +66,7 @@ impl Protocol {
             Self::Ossh => "OSSH",
             Self::Shadowsocks => "SHADOWSOCKS-OSSH",
             Self::Tls => "TLS-OSSH",
+            Self::Quic => "QUIC-OSSH",
             Self::Meek => "UNFRONTED-MEEK-OSSH",
             Self::MeekHttps => "UNFRONTED-MEEK-HTTPS-OSSH",
             Self::MeekTicket => "UNFRONTED-MEEK-SESSION-TICKET-OSSH",
@@ -77,12 +88,13 @@ impl Protocol {
         maker == Maker::Reference || !matches!(self, Self::MeekHttps | Self::MeekTicket)
     }
 
-    fn port_field(self) -> &'static str {
+    pub(crate) fn port_field(self) -> &'static str {
         match self {
             Self::Ssh => "sshPort",
             Self::Ossh => "sshObfuscatedPort",
             Self::Shadowsocks => "sshShadowsocksPort",
             Self::Tls => "tlsOSSHPort",
+            Self::Quic => "sshObfuscatedQUICPort",
             Self::Meek | Self::MeekHttps | Self::MeekTicket => "meekServerPort",
         }
     }
@@ -225,14 +237,18 @@ impl Server {
         command.current_dir(&self.folder.0).arg("run");
         let mut process = Process::start(&self.journal, "psiphond run", &mut command)?;
         let deadline = Deadline::after(START);
-        for (_, port) in self.ports.clone() {
+        for (protocol, port) in self.ports.clone() {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let awaited = format!("listener on port {port}");
             let listening = poll(deadline.left().unwrap_or_default(), || {
                 if !process.is_running() {
                     return Some(false);
                 }
-                TcpStream::connect(address).ok().map(|_| true)
+                match protocol {
+                    // Whoever cannot have the port finds it taken.
+                    Protocol::Quic => UdpSocket::bind(address).err().map(|_| true),
+                    _ => TcpStream::connect(address).ok().map(|_| true),
+                }
             });
             match listening {
                 Some(true) => {}

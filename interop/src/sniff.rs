@@ -14,6 +14,7 @@ pub(crate) fn negotiated(protocol: Protocol, keyword: &str, seen: &Seen) -> Resu
         Protocol::Ssh => kexinit::negotiate(&seen.upstream, &seen.downstream),
         Protocol::Shadowsocks
         | Protocol::Tls
+        | Protocol::Quic
         | Protocol::Meek
         | Protocol::MeekHttps
         | Protocol::MeekTicket => Err(Failure::mismatch("protocol", "one that can be read", protocol.name())),

@@ -12,7 +12,7 @@ use crate::process::Signal;
 use crate::programs::Maker;
 use crate::proxies::{self, Answer, Target};
 use crate::relay::Relay;
-use crate::scenario::{Client, Server, ServerEdits, Setting, TUNNEL};
+use crate::scenario::{Client, Protocol, Server, ServerEdits, Setting, TUNNEL};
 
 pub(super) const CASES: &[Case] = &[
     case("server_restart", server_restart),
@@ -101,9 +101,10 @@ fn flow_without_tunnel(setting: &Setting) -> Result<Note, Failure> {
 }
 
 /// Waits for `Tunnels 0`. Ours notices by itself; the reference's has to be used, or it takes up to two minutes. So has a session
-/// of requests that the reference's server has ended and still answers.
+/// of requests that the reference's server has ended and still answers, and a QUIC connection of which it does not say that it ends.
 pub(super) fn notice_loss(setting: &Setting, client: &mut Client) -> Result<(), Failure> {
-    let silent = setting.protocol.is_meek() && setting.pairing.server == Maker::Reference;
+    let silent = matches!(setting.pairing.server, Maker::Reference)
+        && (setting.protocol.is_meek() || setting.protocol == Protocol::Quic);
     if setting.pairing.client == Maker::Ours && !silent {
         // What is polled is noticed with the next poll, and after retries.
         let limit = if setting.protocol.is_meek() { 15 } else { 5 };

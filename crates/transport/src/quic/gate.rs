@@ -62,6 +62,8 @@ struct Tables {
     flows: HashMap<SocketAddr, Known>,
     admitted: Admitted,
     partial: VecDeque<Partial>,
+    /// Nobody is let in any more.
+    closed: bool,
 }
 
 struct Known {
@@ -101,6 +103,11 @@ impl Gate {
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets nobody in any more who is not in yet. A proof that comes now may be used at the next server in this place.
+    pub(super) fn close(&self) {
+        self.tables().closed = true;
     }
 
     /// How packets to this address leave; `None`: not at all.
@@ -172,6 +179,9 @@ impl Gate {
         let to = initial.destination;
         if tables.admitted.flows.contains_key(&(from, to)) || self.cids.is_own(to.as_bytes()) {
             return Ok(true);
+        }
+        if tables.closed {
+            return Ok(false);
         }
         let at = tables.partial.iter().position(|partial| partial.from == from && partial.to == to);
         let mut hello =

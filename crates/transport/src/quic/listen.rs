@@ -53,6 +53,7 @@ impl std::fmt::Debug for QuicServer {
 /// A UDP port of QUIC-OSSH.
 pub struct QuicListen {
     endpoint: Endpoint,
+    gate: Arc<Gate>,
     ready: mpsc::Receiver<Accepted>,
 }
 
@@ -84,8 +85,8 @@ impl QuicListen {
             Arc::new(TokioRuntime),
         )?;
         let (handed, ready) = mpsc::channel(READY);
-        tokio::spawn(accept_all(endpoint.clone(), gate, accepting, handed));
-        Ok(Self { endpoint, ready })
+        tokio::spawn(accept_all(endpoint.clone(), gate.clone(), accepting, handed));
+        Ok(Self { endpoint, gate, ready })
     }
 
     /// The address bound.
@@ -95,6 +96,7 @@ impl QuicListen {
 
     /// Takes no more connections, and returns when all that there are have ended and their peers have been told.
     pub async fn finish(self) {
+        self.gate.close();
         drop(self.ready);
         self.endpoint.wait_idle().await;
     }

@@ -27,6 +27,8 @@ const CLIENT_IDLE: Duration = Duration::from_secs(30);
 const SERVER_IDLE: Duration = Duration::from_secs(300);
 /// Keep-alives come 12 to 18 s after the last packet: the reference's 15 s on average.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(12), Duration::from_secs(18));
+/// What is assumed of the path at first: what is lost is sent again after three times as much.
+const INITIAL_RTT: Duration = Duration::from_millis(150);
 /// What a peer may send ahead of what is read.
 const RECEIVE_WINDOW: u32 = 6 << 20;
 /// Under way before anything is acknowledged: 32 packets.
@@ -56,6 +58,7 @@ pub(super) fn transport(end: End, hidden: bool, prng: &mut Prng) -> Arc<Transpor
     config
         .max_idle_timeout(idle.try_into().ok())
         .keep_alive_interval(Some(prng.period(KEEP_ALIVE.0, KEEP_ALIVE.1)))
+        .initial_rtt(INITIAL_RTT)
         .initial_mtu(first)
         .min_mtu(first)
         .mtu_discovery_config(Some(mtu))
