@@ -151,14 +151,12 @@ async fn dial_unlimited(
 
 /// The network as the plan wants what leaves through it to look.
 fn shaped(plan: &DialPlan, network: &Arc<dyn Network>) -> Arc<dyn Network> {
-    let mut network = network.clone();
-    if let Some((seed, first)) = &plan.splitting {
-        network = Arc::new(Splitting::new(network, seed.clone(), *first));
+    let (seed, first) = &plan.splitting;
+    let splitting = Arc::new(Splitting::new(network.clone(), seed.clone(), *first));
+    match &plan.fragmentor {
+        Some((settings, seed)) => Arc::new(Fragmenting::new(splitting, *settings, seed.clone())),
+        None => splitting,
     }
-    if let Some((settings, seed)) = &plan.fragmentor {
-        network = Arc::new(Fragmenting::new(network, *settings, seed.clone()));
-    }
-    network
 }
 
 fn ssh_config(

@@ -38,7 +38,7 @@ pub(crate) struct DialPlan {
     /// How bytes get there.
     pub(crate) transport: TransportPlan,
     /// Cuts early writes of the transport's TCP connections into more segments than a handshake inside would take.
-    pub(crate) splitting: Option<(Seed, First)>,
+    pub(crate) splitting: (Seed, First),
     /// How the first bytes of the transport's TCP connections are cut up.
     pub(crate) fragmentor: Option<(fragmentor::Settings, Seed)>,
     /// The spec of the transport's own prefix, for reports.
@@ -191,7 +191,7 @@ impl Planner<'_> {
         Ok(DialPlan {
             protocol,
             transport,
-            splitting: obfuscated.then(|| (self.seed.derive("splitting"), first_write(protocol))),
+            splitting: (self.seed.derive("splitting"), first_write(protocol)),
             fragmentor: self.fragmentor(protocol, has_prefix),
             transport_prefix,
             obfuscated_ssh,
@@ -290,7 +290,7 @@ impl Planner<'_> {
 /// What begins like another protocol keeps its beginning.
 fn first_write(protocol: TunnelProtocol) -> First {
     match protocol.base() {
-        BaseProtocol::Ossh | BaseProtocol::Shadowsocks => First::Any,
+        BaseProtocol::Ssh | BaseProtocol::Ossh | BaseProtocol::Shadowsocks => First::Any,
         _ => First::Whole,
     }
 }

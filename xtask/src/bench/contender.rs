@@ -159,13 +159,18 @@ impl Server {
 
     /// Starts a client that reaches the server at `at`, which may be a relay's address.
     pub(crate) fn client(&self, peers: &Peers, at: SocketAddr) -> Outcome<Client> {
+        self.client_that(Dial::AsUsual, peers, at)
+    }
+
+    /// The same, dialing in a certain way where it is a tunnel's.
+    pub(crate) fn client_that(&self, dial: Dial, peers: &Peers, at: SocketAddr) -> Outcome<Client> {
         match &self.kind {
             Kind::Psiphon(generated) => {
                 let program = match self.contender {
                     Contender::Reference | Contender::ReferenceToOurs => &there(&peers.reference)?.client,
                     _ => &peers.ours.client,
                 };
-                Ok(psiphon::connect(program, &generated.entry(at), generated.protocol, Dial::AsUsual)?.into())
+                Ok(psiphon::connect(program, &generated.entry(at), generated.protocol, dial)?.into())
             }
             Kind::Plain(..) => self.plain_client(peers, at),
         }

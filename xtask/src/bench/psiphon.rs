@@ -116,6 +116,8 @@ pub(crate) enum Dial {
     AsUsual,
     /// With whatever cipher is drawn, and no prefix, so that the draw can be read on the way.
     AnyCipher,
+    /// With a member of its config set to a list of one text.
+    Only(&'static str, &'static str),
 }
 
 /// Starts a client and waits for its tunnel.
@@ -134,10 +136,14 @@ pub(crate) fn connect(program: &Path, entry: &str, protocol: Protocol, dial: Dia
         "TargetServerEntry": entry,
         "DataRootDirectory": folder.path().to_string_lossy(),
     });
-    if dial == Dial::AnyCipher {
-        config["OSSHPrefixProbability"] = 0.0.into();
-        // Ours prefers AES-GCM otherwise; the reference ignores the key.
-        config["SSHAnyCipher"] = true.into();
+    match dial {
+        Dial::AsUsual => {}
+        Dial::AnyCipher => {
+            config["OSSHPrefixProbability"] = 0.0.into();
+            // Ours prefers AES-GCM otherwise; the reference ignores the key.
+            config["SSHAnyCipher"] = true.into();
+        }
+        Dial::Only(key, value) => config[key] = json!([value]),
     }
     fs::write(folder.path().join("client.config"), config.to_string())?;
     let mut command = Command::new(program);

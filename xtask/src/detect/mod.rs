@@ -17,10 +17,11 @@ use std::process::ExitCode;
 use crate::bench::carried::CARRIED;
 use crate::bench::contender::Contender;
 use crate::bench::peers::{Peers, Profile};
-use crate::bench::psiphon::Protocol;
+use crate::bench::psiphon::{Dial, Protocol};
 use crate::bench::{Outcome, sys};
 use controls::CONTROLS;
 use findings::Findings;
+use tunnels::Look;
 
 /// Flows of each protocol unless told otherwise.
 const FLOWS: usize = 300;
@@ -36,8 +37,33 @@ const MOST_INSIDE_60: f64 = 0.10;
 const CONTENDERS: [Contender; 4] =
     [Contender::Ours, Contender::OursToReference, Contender::ReferenceToOurs, Contender::Reference];
 
-/// SSH without anything around it, whose sizes are its own.
 const SSH: Protocol = Protocol { name: "SSH", port: "sshPort", datagrams: false };
+/// Those that look like QUIC itself, whose first datagrams all are of a size; and those that must not.
+const QUIC: [(&str, bool); 4] =
+    [("QUICv1", true), ("RANDOMIZED-QUICv1", true), ("OBFUSCATED-QUICv1", false), ("DECOY-QUICv1", false)];
+
+/// Every protocol in each of its looks.
+fn looks() -> Vec<Look> {
+    let mut looks = vec![Look { protocol: SSH, dial: Dial::AsUsual, own_sizes: true }];
+    for protocol in CARRIED.map(|carried| carried.protocol) {
+        if protocol.datagrams {
+            let quic = |(version, own_sizes)| Look {
+                protocol,
+                dial: Dial::Only("LimitQUICVersions", version),
+                own_sizes,
+            };
+            looks.extend(QUIC.map(quic));
+        } else {
+            looks.push(Look { protocol, dial: Dial::AsUsual, own_sizes: false });
+        }
+    }
+    looks
+}
+
+/// Whether a program said that it does not have the protocol at all.
+fn is_absent(error: &str) -> bool {
+    error.contains("this build cannot run") || error.contains("allowed and supported here: nothing")
+}
 
 struct Options {
     flows: usize,
@@ -77,21 +103,23 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
     let mut table = Table::default();
     controls(&mut table, &peers, (options.flows / CONTROL_PART).max(20))?;
     let site = pages::start_site()?;
-    let protocols = CARRIED.map(|carried| carried.protocol).into_iter().chain([SSH]);
-    for protocol in protocols.filter(|p| options.only.is_empty() || options.only.iter().any(|o| o == p.name))
-    {
+    for look in looks() {
+        let name = look.protocol.name;
+        if !options.only.is_empty() && !options.only.iter().any(|only| only == name) {
+            continue;
+        }
         for contender in CONTENDERS.into_iter().filter(|contender| contender.is_there(&peers)) {
             let is_ours = contender == Contender::Ours;
             if options.ours && !is_ours {
                 continue;
             }
             let count = if is_ours { options.flows } else { (options.flows / REFERENCE_PART).max(10) };
-            let name = format!("{}, {}", protocol.name, contender.name());
+            let name = format!("{}, {}", look.name(), contender.name());
             eprintln!("   {name}");
-            let flows = match tunnels::raise(contender, protocol, &peers, count, site) {
+            let flows = match tunnels::raise(contender, look, &peers, count, site) {
                 Ok(flows) => flows,
                 // Other builds carry other protocols.
-                Err(error) if error.to_string().contains("this build cannot run") => continue,
+                Err(error) if is_absent(&error.to_string()) => continue,
                 Err(error) => {
                     table.failures.push(format!("{name}: {error}"));
                     continue;
@@ -102,7 +130,7 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
             }
             let findings = Findings::of(&flows, &peers.many)?;
             if is_ours {
-                table.judge_ours(&name, protocol, &findings);
+                table.judge_ours(&name, look, &findings);
             }
             table.row(&name, &findings);
         }
@@ -160,7 +188,7 @@ impl Table {
         ));
     }
 
-    fn judge_ours(&mut self, name: &str, protocol: Protocol, findings: &Findings) {
+    fn judge_ours(&mut self, name: &str, look: Look, findings: &Findings) {
         let limits = [
             ("fully encrypted", findings.fully_encrypted, MOST_ENCRYPTED),
             ("TLS inside by 25 segments", findings.inside_25, MOST_INSIDE_25),
@@ -174,7 +202,7 @@ impl Table {
                     .push(format!("{name}: {what} in {share:.1} % of the flows; at most {most:.0} % may be"));
             }
         }
-        if protocol != SSH && !findings.sizes.is_empty() {
+        if !look.own_sizes && !findings.sizes.is_empty() {
             self.failures.push(format!("{name}: sizes that tell: {}", findings.sizes_in_words()));
         }
         if findings.flows == 0 {

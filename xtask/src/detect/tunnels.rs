@@ -14,7 +14,7 @@ use crate::bench::Outcome;
 use crate::bench::contender::{Contender, Server};
 use crate::bench::load::{Front, flow};
 use crate::bench::peers::Peers;
-use crate::bench::psiphon::Protocol;
+use crate::bench::psiphon::{Dial, Protocol};
 
 /// Clients at a time.
 const AT_ONCE: usize = 4;
@@ -24,15 +24,36 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// So many failures in one run are more than chance.
 const MOST_FAILURES: usize = 5;
 
+/// A look that a protocol can have.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    /// Which.
+    pub(super) protocol: Protocol,
+    /// How clients come to it.
+    pub(super) dial: Dial,
+    /// Whether its sizes are those of another protocol, which it is or imitates.
+    pub(super) own_sizes: bool,
+}
+
+impl Look {
+    /// For people.
+    pub(super) fn name(&self) -> String {
+        match self.dial {
+            Dial::Only(_, value) => format!("{} {value}", self.protocol.name),
+            Dial::AsUsual | Dial::AnyCipher => self.protocol.name.to_owned(),
+        }
+    }
+}
+
 /// Raises so many tunnels to one server; what an observer saw of them.
 pub(super) fn raise(
     contender: Contender,
-    protocol: Protocol,
+    look: Look,
     peers: &Peers,
     count: usize,
     site: SocketAddr,
 ) -> Outcome<Vec<Recorded>> {
-    let server = Server::tunnel(contender, peers, protocol)?;
+    let server = Server::tunnel(contender, peers, look.protocol)?;
     let capture = Capture::start(server.address().port())?;
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
@@ -45,7 +66,7 @@ pub(super) fn raise(
                     {
                         return;
                     }
-                    if let Err(error) = one(&server, peers, site, number)
+                    if let Err(error) = one(&server, look.dial, peers, (site, number))
                         && let Ok(mut failures) = failures.lock()
                     {
                         failures.push(error.to_string());
@@ -62,8 +83,8 @@ pub(super) fn raise(
     }
 }
 
-fn one(server: &Server, peers: &Peers, site: SocketAddr, number: usize) -> Outcome<()> {
-    let client = server.client(peers, server.address())?;
+fn one(server: &Server, dial: Dial, peers: &Peers, (site, number): (SocketAddr, usize)) -> Outcome<()> {
+    let client = server.client_that(dial, peers, server.address())?;
     let mut chance = Chance::from(number as u64);
     for _ in 0..PAGES {
         visit(client.front, site, &mut chance)?;
