@@ -206,20 +206,13 @@ impl<'b> Fields<'b> {
     }
 }
 
+/// Initial packets as clients make them.
 #[cfg(test)]
-mod tests {
+pub(super) mod test_packets {
     use super::*;
 
-    /// RFC 9001 appendix A.2: the client's Initial, as frames.
-    const FRAME_START: &str =
-        "060040f1010000ed0303ebf8fa56f12939b9584a3896472ec40bb863cfd3e86804fe3a47f06a2b69484c";
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-    }
-
     /// An Initial that carries these frames, of so many bytes.
-    fn initial(frames: &[u8], destination: &[u8], size: usize) -> Vec<u8> {
+    pub(crate) fn initial(frames: &[u8], destination: &[u8], size: usize) -> Vec<u8> {
         let suite = TLS13_AES_128_GCM_SHA256.tls13().unwrap();
         let keys = Keys::initial(Version::V1, suite, suite.quic.unwrap(), destination, Side::Client).local;
         let mut header = vec![0xC0, 0, 0, 0, 1, u8::try_from(destination.len()).unwrap()];
@@ -239,13 +232,20 @@ mod tests {
         packet
     }
 
-    fn crypto(offset: u8, data: &[u8]) -> Vec<u8> {
+    pub(crate) fn crypto(offset: u8, data: &[u8]) -> Vec<u8> {
         [&[6, offset, u8::try_from(data.len()).unwrap()], data].concat()
     }
 
-    fn hello_bytes() -> Vec<u8> {
-        bytes(FRAME_START).split_off(4)
+    /// A ClientHello up to the end of its random.
+    pub(crate) fn hello_start(random: [u8; RANDOM]) -> Vec<u8> {
+        [&[CLIENT_HELLO, 0, 0, 0xED, 3, 3][..], &random].concat()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_packets::{crypto, hello_start, initial};
+    use super::*;
 
     fn read(packets: &[Vec<u8>]) -> Option<Progress> {
         let mut hello = HelloStart::default();
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_random_is_read_whatever_its_pieces() {
-        let hello = hello_bytes();
+        let hello = hello_start([0x5A; RANDOM]);
         let random = Progress::Random(*hello.last_chunk().unwrap());
         let destination = [0x83, 0x94, 0xC8, 0xF0, 0x3E, 0x51, 0x57, 0x08];
         let make = |frames: &[Vec<u8>]| initial(&frames.concat(), &destination, MIN_INITIAL);
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        let packet = initial(&crypto(0, &hello_bytes()), &[1; 8], MIN_INITIAL);
+        let packet = initial(&crypto(0, &hello_start([0x5A; RANDOM])), &[1; 8], MIN_INITIAL);
         let mut hello = HelloStart::default();
         for at in 0..packet.len() {
             let mut changed = packet.clone();

@@ -10,6 +10,8 @@ mod listen;
 mod settings;
 mod socket;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use dial::{KeyText, Plan, QuicError, Version, dial};
