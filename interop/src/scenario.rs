@@ -80,7 +80,7 @@ impl Protocol {
 
     /// Whether a maker's client dials it.
     pub(crate) fn is_dialed_by(self, maker: Maker) -> bool {
-        maker == Maker::Reference || !matches!(self, Self::Tls | Self::MeekHttps | Self::MeekTicket)
+        maker == Maker::Reference || !matches!(self, Self::MeekHttps | Self::MeekTicket)
     }
 
     /// Whether a maker's server listens for it.

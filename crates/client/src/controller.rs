@@ -221,9 +221,10 @@ fn session_id(config: &Config) -> SessionId {
 }
 
 /// The tunnel protocols that this build can dial, the one to be tried first in front.
-pub const SPOKEN: [TunnelProtocol; 5] = [
+pub const SPOKEN: [TunnelProtocol; 6] = [
     TunnelProtocol::OSSH,
     TunnelProtocol::SHADOWSOCKS_OSSH,
+    TunnelProtocol::TLS_OSSH,
     TunnelProtocol::QUIC_OSSH,
     TunnelProtocol::UNFRONTED_MEEK_OSSH,
     TunnelProtocol::SSH,

@@ -8,10 +8,12 @@ mod host_name;
 mod meek;
 mod quic;
 mod salt_prefix;
+mod tls;
 mod user_agent;
 
 pub(crate) use meek::report as meek_report;
 pub(crate) use quic::look as quic_look;
+pub(crate) use tls::report as tls_report;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -102,6 +104,9 @@ pub enum PlanError {
         "no QUIC version that this program speaks is allowed by both the server entry and LimitQUICVersions"
     )]
     NoQuicVersion,
+    /// The parameters leave no profile.
+    #[error("no TLS profile that fits is allowed by LimitTLSProfiles and UseOnlyCustomTLSProfiles")]
+    NoTlsProfile,
     /// The same of a Shadowsocks prefix.
     #[error(transparent)]
     SaltPrefix(#[from] shadowsocks::PrefixTooLong),
@@ -180,6 +185,7 @@ impl Planner<'_> {
                 (TransportPlan::Shadowsocks(plan), prefix)
             }
             BaseProtocol::UnfrontedMeek => (self.unfronted_meek(protocol, port)?, None),
+            BaseProtocol::TlsOssh => (TransportPlan::Tls(Box::new(self.tls(server)?)), None),
             BaseProtocol::Quic => (TransportPlan::Quic(self.quic(server)?), None),
             _ => return Err(PlanError::Unsupported(protocol)),
         };

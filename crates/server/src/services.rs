@@ -194,7 +194,7 @@ fn tls_services(
         };
         let secret = config.ticket_secret.clone().filter(|_| protocol.has(Feature::SessionTicket));
         let server = if needs_tls13 {
-            TlsServer::new(&name)?
+            TlsServer::new(&name, config.ticket_secret.clone())?
         } else if protocol.has(Feature::Fronted) {
             TlsServer::for_meek(&name, None, &[b"h2", b"http/1.1"])?
         } else {

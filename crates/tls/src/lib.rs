@@ -5,6 +5,7 @@
 //! No sockets, runtime, files or clock: bytes, the time and seeds are arguments. Key material comes from aws-lc-rs, through rustls.
 
 mod client;
+mod drawn;
 mod handshake;
 mod hello;
 mod hooks;

@@ -4,9 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use crate::hello::Profile;
 
+pub use crate::drawn::drawn;
+
 const CHROME: &str = include_str!("profiles/chrome.txt");
 const FIREFOX: &str = include_str!("profiles/firefox.txt");
 const SAFARI: &str = include_str!("profiles/safari.txt");
+
+/// The name of a profile that is drawn, whatever was drawn.
+pub const DRAWN: &str = "Randomized-v2";
 
 /// All of them, in the order of their browsers' releases within each family.
 #[must_use]

@@ -149,3 +149,17 @@ fn a_hello_is_cut_at_the_name() {
     assert_eq!(hello.len(), 2);
     assert!(hello[1][5..].starts_with(b"www.example.org"));
 }
+
+#[test]
+fn drawn_profiles_connect() {
+    let server = server(Versions::From12, None);
+    let mut tls13 = 0;
+    for seed in 0..40 {
+        let seed = Seed::from_bytes([seed; 32]);
+        let profile = profiles::drawn(&seed, false);
+        assert_eq!(profile, profiles::drawn(&seed, false));
+        tls13 += usize::from(connect(&settings(&Arc::new(profile)), &server).0.is_tls13);
+        assert!(profiles::drawn(&seed, true).offers_tls13());
+    }
+    assert!((10..30).contains(&tls13), "{tls13}");
+}

@@ -82,6 +82,16 @@ impl TicketSecret {
         Self { cipher_key: part(16), mac_key: part(32) }
     }
 
+    /// The same from the form in which configs and entries have them. `None`: not hexadecimal, or of another length; then there are no such tickets.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+        let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+        let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(bytes.collect::<Option<_>>()?);
+        bytes.as_slice().try_into().ok().map(Self::new)
+    }
+
     /// A ticket with this state and `padding` zeros behind it. `None` for a secret of more than 255 bytes.
     #[must_use]
     pub fn seal(&self, iv: [u8; IV], state: &TicketState, padding: usize) -> Option<Vec<u8>> {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Controller, FIRST_PAUSE, LONGEST_PAUSE, RunError};
 use crate::dial::{self, Connected, DialError};
 use crate::notice::{DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin, Notice};
-use crate::plan::{DialPlan, PlanError, Planner, Wanted, meek_report, quic_look};
+use crate::plan::{DialPlan, PlanError, Planner, Wanted, meek_report, quic_look, tls_report};
 use crate::randomness::random;
 use crate::tunnel::{ApiClient, ApiError};
 
@@ -160,12 +160,15 @@ impl Controller {
         let cookie = connected.facts.meek_cookie_len.and_then(|len| i64::try_from(len).ok());
         numbers.extend(cookie.map(|len| ("meek_cookie_size", len)));
         let quic = quic_look(&plan.transport);
+        let tls = tls_report(&plan.transport);
         let texts = [
             ("ssh_client_version", Some(plan.ssh.ident.as_str())),
             ("server_entry_source", Some("TARGET")),
             ("server_entry_region", self.server.region()),
             ("ossh_prefix", prefix_name(plan)),
             ("shadowsocks_prefix", plan.transport_prefix.as_deref()),
+            ("tls_profile", tls.map(|(profile, _)| profile)),
+            ("meek_sni_server_name", tls.and_then(|(_, name)| name)),
             ("quic_version", quic.map(|(version, _)| version.name())),
             ("quic_dial_sni_address", quic.map(|(_, name)| name)),
         ];

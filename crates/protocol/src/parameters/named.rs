@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 pub struct TlsProfileName(String);
 
 impl TlsProfileName {
-    /// The profiles that the reference has. TRANSPORTS.md 1.4.
-    pub const KNOWN: [&'static str; 24] = [
+    /// The profiles that the reference has, and those of newer browsers behind them. TRANSPORTS.md 1.4.
+    pub const KNOWN: [&'static str; 28] = [
         "iOS-11.1",
         "iOS-12.1",
         "iOS-13",
@@ -37,6 +37,10 @@ impl TlsProfileName {
         "Firefox-99",
         "Firefox-105",
         "Randomized-v2",
+        "Safari-18",
+        "Safari-26",
+        "Chrome-156",
+        "Firefox-153",
     ];
 
     /// A name, known or not.

@@ -10,7 +10,7 @@
 //! raw 0017
 //! groups grease 001d
 //! ```
-//! Extensions stand in the order in which they are sent; `shuffled` says that the browser draws an order for each connection, in which GREASE,
+//! `current` marks what browsers in wide use send. Extensions stand in the order in which they are sent; `shuffled` says that the browser draws an order for each connection, in which GREASE,
 //! padding and a pre-shared key keep their places. Numbers are hexadecimal. Source: TRANSPORTS.md 1.4, RFC 8701.
 
 use super::number;
@@ -73,9 +73,21 @@ pub struct EchGrease {
 pub struct Profile {
     name: String,
     about: String,
+    origin: Origin,
     pub(crate) suites: Vec<Value>,
     pub(crate) shuffled: bool,
     pub(crate) extensions: Vec<Extension>,
+}
+
+/// Whose hello it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Of a browser that few people still use.
+    Older,
+    /// Of a browser as people use it now.
+    Current,
+    /// Nobody's.
+    Drawn,
 }
 
 /// The text is not a profile. Whoever wrote it is at fault.
@@ -114,6 +126,7 @@ impl Profile {
         let mut profile = Self {
             name: String::new(),
             about: String::new(),
+            origin: Origin::Older,
             suites: Vec::new(),
             shuffled: false,
             extensions: Vec::new(),
@@ -129,7 +142,7 @@ impl Profile {
     /// A profile that was drawn and not read.
     pub(crate) fn made(name: &str, suites: Vec<Value>, extensions: Vec<Extension>) -> Self {
         let about = "drawn".to_owned();
-        Self { name: name.to_owned(), about, suites, shuffled: false, extensions }
+        Self { name: name.to_owned(), about, origin: Origin::Drawn, suites, shuffled: false, extensions }
     }
 
     /// Its name.
@@ -142,6 +155,18 @@ impl Profile {
     #[must_use]
     pub fn about(&self) -> &str {
         &self.about
+    }
+
+    /// Whether a browser sends it that is in wide use now.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.origin == Origin::Current
+    }
+
+    /// Whether it is no browser's.
+    #[must_use]
+    pub fn is_drawn(&self) -> bool {
+        self.origin == Origin::Drawn
     }
 
     /// Whether the order of extensions is drawn for each connection.
@@ -216,6 +241,10 @@ impl Profile {
             }
             "shuffled" => {
                 self.shuffled = true;
+                return Some(());
+            }
+            "current" => {
+                self.origin = Origin::Current;
                 return Some(());
             }
             "grease" => Extension::Grease(bytes(rest)?),

@@ -24,12 +24,12 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 pub struct TlsServer(Server);
 
 impl TlsServer {
-    /// For TLS-OSSH alone: TLS 1.3, with a fresh certificate for `name`.
+    /// For TLS-OSSH alone: TLS 1.3, with a fresh certificate for `name`, and tickets that clients make from `secret`.
     ///
     /// # Errors
     /// See [`ServerError`].
-    pub fn new(name: &str) -> Result<Self, ServerError> {
-        Self::with(name, Versions::Only13, None, &[HTTP_1_1])
+    pub fn new(name: &str, secret: Option<TicketSecret>) -> Result<Self, ServerError> {
+        Self::with(name, Versions::Only13, secret, &[HTTP_1_1])
     }
 
     /// For meek over HTTPS, and what shares its port: TLS 1.2, too, and tickets that clients make from a secret. `alpn` has the application
