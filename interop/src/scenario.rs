@@ -83,12 +83,7 @@ impl Protocol {
         maker == Maker::Reference || !matches!(self, Self::MeekHttps | Self::MeekTicket)
     }
 
-    /// Whether a maker's server listens for it.
-    pub(crate) fn is_served_by(self, maker: Maker) -> bool {
-        maker == Maker::Reference || !matches!(self, Self::MeekHttps | Self::MeekTicket)
-    }
-
-    pub(crate) fn port_field(self) -> &'static str {
+    pub(crate) fn port_field(self) -> &\'static str {
         match self {
             Self::Ssh => "sshPort",
             Self::Ossh => "sshObfuscatedPort",
@@ -140,9 +135,7 @@ impl Setting {
     pub(crate) fn server(&self, edits: ServerEdits) -> Result<Server, Failure> {
         let program = self.programs.server(self.pairing.server).to_owned();
         let folder = Folder::new()?;
-        let fits = |protocol: &Protocol| {
-            protocol.is_served_by(self.pairing.server) && (!protocol.is_meek() || *protocol == self.protocol)
-        };
+        let fits = |protocol: &Protocol| !protocol.is_meek() || *protocol == self.protocol;
         let ports: Vec<_> =
             Protocol::ALL.into_iter().filter(fits).map(|protocol| (protocol, ports::free())).collect();
         let mut generate = Command::new(&program);

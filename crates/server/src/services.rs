@@ -97,7 +97,6 @@ impl Services {
             log.clone(),
         );
         let protocols: Vec<_> = config.listeners.iter().map(|listener| listener.protocol).collect();
-        let fronted = protocols.iter().copied().filter(|protocol| protocol.has(Feature::Fronted)).collect();
         let uses_quic = config.listeners.iter().any(|it| it.protocol == TunnelProtocol::QUIC_OSSH);
         let quic = config.obfuscated_ssh_key.as_ref().filter(|_| uses_quic).map(quic_service);
         let rate = config.traffic_rules.meek_sessions.clone();
@@ -120,7 +119,7 @@ impl Services {
                 parameters: config.tactics.parameters.fragmentor,
                 with_prefix: config.tactics.fragment_with_prefix,
             },
-            meek: config.meek.map(|meek| MeekService::new(meek, fronted, rate)).transpose()?,
+            meek: config.meek.map(|meek| MeekService::new(meek, rate)).transpose()?,
             sites: config.sites,
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),

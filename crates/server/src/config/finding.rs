@@ -75,6 +75,8 @@ pub enum Problem {
     NotAPortRange,
     #[error("must be positive when {other} is set")]
     NeededPositive { other: &'static str },
+    #[error("CDNs carry it to the port of {}, which must be given too", TunnelProtocol::FRONTED_MEEK_OSSH)]
+    NeedsFronted,
     #[error("must be 64 hexadecimal digits where session tickets are made from it, as generate writes them")]
     NotATicketKey,
     #[error("must be 32 bytes in base64, as generate writes them")]

@@ -37,6 +37,8 @@ pub struct MeekConfig {
     pub rules: HeadRules,
     /// A request without the required headers is served, but what it says of the client's address is not believed.
     pub rules_are_hints: bool,
+    /// What clients behind a CDN may say that they use.
+    pub fronted: Vec<TunnelProtocol>,
     /// Headers that hold the client's address behind a CDN, the most trusted first.
     pub forwarded_for: Vec<String>,
     /// How long reading or writing may take, straight and through a CDN.
@@ -49,9 +51,13 @@ pub struct MeekConfig {
 pub struct MeekPrivateKey(Zeroizing<[u8; KEY_LEN]>);
 
 impl MeekPrivateKey {
+    pub fn new(bytes: [u8; KEY_LEN]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(BASE64.decode(text.as_bytes()).ok()?);
-        Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+        bytes.as_slice().try_into().ok().map(Self::new)
     }
 
     pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
@@ -66,7 +72,11 @@ impl std::fmt::Debug for MeekPrivateKey {
 }
 
 /// The settings, if the keys are there.
-pub(super) fn meek(document: &mut Document<'_>, members: &Members<'_>) -> Option<MeekConfig> {
+pub(super) fn meek(
+    document: &mut Document<'_>,
+    members: &Members<'_>,
+    listeners: &[(TunnelProtocol, u16)],
+) -> Option<MeekConfig> {
     let limits = limits(document, members);
     let mut time = |key: &Key, default: Duration| {
         let set = within(document, members, key, MOST_MILLISECONDS).filter(|set| *set > 0);
@@ -91,6 +101,11 @@ pub(super) fn meek(document: &mut Document<'_>, members: &Members<'_>) -> Option
         limits,
         rules,
         rules_are_hints: members.flag(&keys::MEEK_REQUIRED_HEADERS_NON_STRICT),
+        fronted: listeners
+            .iter()
+            .map(|(protocol, _)| *protocol)
+            .filter(|it| it.has(Feature::Fronted))
+            .collect(),
         forwarded_for: texts(&keys::MEEK_PROXY_FORWARDED_FOR_HEADERS),
         patience,
         fronted_patience,

@@ -66,7 +66,7 @@ fn understand(
     let sites = sites(&mut document, &members);
     let tls = tls(&mut document, &members, &listeners).filter(|_| uses_tls);
     let uses_meek = listeners.iter().any(|(protocol, _)| is_meek(*protocol));
-    let meek = meek(&mut document, &members).filter(|_| uses_meek);
+    let meek = meek(&mut document, &members, &listeners).filter(|_| uses_meek);
     let egress = egress(&mut document, &members);
     let (traffic_rules, tactics) = match read_data {
         Some(read) => read(&mut document, &members, strictness),
@@ -76,7 +76,7 @@ fn understand(
     require_keys(&mut document, &members, &listeners);
     let bound = |address: IpAddr| {
         let at = |(protocol, port)| Listener { protocol, address: SocketAddr::new(address, port) };
-        listeners.into_iter().map(at).collect()
+        listeners.into_iter().filter(|(protocol, _)| has_port(*protocol)).map(at).collect()
     };
     let config = address.zip(ssh).map(|(address, ssh)| ServerConfig {
         address,
@@ -125,8 +125,9 @@ fn listeners(document: &mut Document<'_>, members: &Members<'_>) -> Vec<(TunnelP
             }
         };
         let carrier = |protocol: TunnelProtocol| protocol.base().traits().carrier;
-        let clashes =
-            |(other, taken): &&(TunnelProtocol, u16)| *taken == port && carrier(*other) == carrier(protocol);
+        let clashes = |(other, taken): &&(TunnelProtocol, u16)| {
+            *taken == port && carrier(*other) == carrier(protocol) && has_port(protocol) && has_port(*other)
+        };
         if let Some(other) = listeners.iter().find(clashes) {
             document.find(&path, Problem::PortTaken { port, by: other.0 });
         }
@@ -135,8 +136,21 @@ fn listeners(document: &mut Document<'_>, members: &Members<'_>) -> Vec<(TunnelP
     if !any {
         document.find_at(key, Problem::Missing { needed_by: None });
     }
+    let is_fronted = |it: &TunnelProtocol| it.has(Feature::Fronted);
+    let has = |wanted: fn(TunnelProtocol) -> bool| {
+        listeners.iter().map(|(protocol, _)| *protocol).filter(is_fronted).find(|it| wanted(*it))
+    };
+    if let (Some(protocol), None) = (has(|it| !has_port(it)), has(has_port)) {
+        let path = [Step::from(key.name), Step::Key(protocol.name().to_owned())];
+        document.find(&path, Problem::NeedsFronted);
+    }
     listeners.sort_unstable();
     listeners
+}
+
+/// Whether connections come to a port of the protocol's own. Behind a CDN all protocols come to the one that is inside TLS (TRANSPORTS.md 2.2).
+fn has_port(protocol: TunnelProtocol) -> bool {
+    !protocol.has(Feature::Fronted) || protocol.base().traits().meek == Some(MeekKind::Https)
 }
 
 /// The protocol of this name, if this build can listen for it.

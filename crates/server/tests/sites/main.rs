@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_protocol::TunnelProtocol;
-use culvert_server::config::{Listener, Secret, TlsConfig};
+use culvert_server::config::{Listener, MeekConfig, MeekPrivateKey, Secret, TlsConfig};
+use culvert_transport::meek::server::{HeadRules, SessionLimits};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -30,15 +31,22 @@ use site::{Product, Site};
 
 /// Probes under way at once: more would make the times depend on each other.
 const AT_ONCE: usize = 24;
+/// Those that send strangers to a site; what is no TLS to them is none to the site either.
+const PROTOCOLS: [TunnelProtocol; 3] = [
+    TunnelProtocol::TLS_OSSH,
+    TunnelProtocol::UNFRONTED_MEEK_OSSH,
+    TunnelProtocol::UNFRONTED_MEEK_HTTPS_OSSH,
+];
 /// Whole hello of a scanner, TLS 1.2 and 1.3, without a proof.
 const HELLO: &str = include_str!("hello.hex");
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = Product::ALL.into_iter().map(|product| {
-        let name = format!("passthrough_is_{}", product.name());
+    let pairs = PROTOCOLS.into_iter().flat_map(|protocol| Product::ALL.map(|product| (protocol, product)));
+    let trials = pairs.map(|(protocol, product)| {
+        let name = format!("passthrough_of_{}_is_{}", protocol.name(), product.name());
         match product.program() {
-            Some(program) => Trial::test(name, move || compare(product, &program)),
+            Some(program) => Trial::test(name, move || compare(protocol, product, &program)),
             None => {
                 let reason = format!("{} is not installed", product.name());
                 Trial::test(format!("{name} ({reason})"), || Ok(())).with_ignored_flag(true)
@@ -48,19 +56,38 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
+fn meek() -> MeekConfig {
+    MeekConfig {
+        obfuscated_key: Secret::new("some key"),
+        private_key: MeekPrivateKey::new([7; 32]),
+        limits: SessionLimits::default(),
+        rules: HeadRules::default(),
+        rules_are_hints: false,
+        fronted: Vec::new(),
+        forwarded_for: Vec::new(),
+        patience: Duration::from_secs(45),
+        fronted_patience: Duration::from_secs(360),
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn compare(product: Product, program: &std::path::Path) -> Result<(), Failed> {
+async fn compare(
+    protocol: TunnelProtocol,
+    product: Product,
+    program: &std::path::Path,
+) -> Result<(), Failed> {
     let site = Site::start(product, program)?;
-    let server = Server::start(&format!("beside-{}", product.name()), |config| {
+    let server = Server::start(&format!("beside-{protocol}-{}", product.name()), |config| {
         let address = SocketAddr::new(config.address, 0);
-        config.listeners.push(Listener { protocol: TunnelProtocol::TLS_OSSH, address });
+        config.listeners.push(Listener { protocol, address });
         let site = Some(site.address.to_string());
         config.tls =
             Some(TlsConfig { key: Secret::new("some key"), legacy_passthrough: false, ticket_secret: None });
-        config.sites = site.map(|site| (TunnelProtocol::TLS_OSSH, site)).into_iter().collect();
+        config.meek = Some(meek());
+        config.sites = site.map(|site| (protocol, site)).into_iter().collect();
     })
     .await;
-    let through = server.address(TunnelProtocol::TLS_OSSH);
+    let through = server.address(protocol);
     let mut differing = Vec::new();
     let mut delays = Vec::new();
     let turns = Arc::new(Semaphore::new(AT_ONCE));

@@ -4,11 +4,15 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
 use tokio::time::Instant;
+
+/// Tells folders apart.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A program that serves sites.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +93,12 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start(product: Product, program: &Path) -> Result<Self, Failed> {
-        let folder =
-            std::env::temp_dir().join(format!("culvert-site-{}-{}", product.name(), std::process::id()));
+        let folder = std::env::temp_dir().join(format!(
+            "culvert-site-{}-{}-{}",
+            product.name(),
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
         fs::create_dir_all(folder.join("pages"))?;
         fs::write(folder.join("pages/index.html"), "<!doctype html><title>A page</title>")?;
         // Signatures of one length.

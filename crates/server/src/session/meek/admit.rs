@@ -99,7 +99,7 @@ impl Visitor<'_> {
         let listener = self.arrival.protocol;
         let believed = request.protocol.unwrap_or(listener);
         let is_right = believed == listener
-            || self.meek.fronted.contains(&listener) && self.meek.fronted.contains(&believed);
+            || [listener, believed].iter().all(|protocol| self.meek.config.fronted.contains(protocol));
         if !is_right {
             self.record("unexpected protocol in meek cookie");
         }

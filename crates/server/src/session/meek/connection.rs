@@ -168,7 +168,9 @@ impl Connection {
             let waits_for_site = self.origin.is_none() && site.is_some();
             tokio::select! {
                 read = self.stream.read_buf(&mut self.received) => if read? == 0 {
-                    return Ok(Came::End);
+                    // The site may have something to say to half a request.
+                    let is_half = site.is_some() && !self.received.is_empty();
+                    return Ok(if is_half { Came::Other } else { Came::End });
                 },
                 answered = answer_of(&mut self.origin) => {
                     answered?;

@@ -35,25 +35,13 @@ pub(crate) struct MeekService {
     opener: CookieOpener,
     sessions: Sessions,
     config: MeekConfig,
-    /// What a fronted listener may be told to be.
-    fronted: Vec<TunnelProtocol>,
     rate: Option<RateLimiter>,
 }
 
 impl MeekService {
-    pub(crate) fn new(
-        config: MeekConfig,
-        fronted: Vec<TunnelProtocol>,
-        rate: Option<SessionRate>,
-    ) -> Result<Self, BoxError> {
+    pub(crate) fn new(config: MeekConfig, rate: Option<SessionRate>) -> Result<Self, BoxError> {
         let opener = CookieOpener::new(config.obfuscated_key.expose(), config.private_key.expose())?;
-        Ok(Self {
-            opener,
-            sessions: Sessions::new(config.limits),
-            config,
-            fronted,
-            rate: rate.map(RateLimiter::new),
-        })
+        Ok(Self { opener, sessions: Sessions::new(config.limits), config, rate: rate.map(RateLimiter::new) })
     }
 }
 
