@@ -83,7 +83,7 @@ impl Protocol {
         maker == Maker::Reference || !matches!(self, Self::MeekHttps | Self::MeekTicket)
     }
 
-    pub(crate) fn port_field(self) -> &\'static str {
+    pub(crate) fn port_field(self) -> &'static str {
         match self {
             Self::Ssh => "sshPort",
             Self::Ossh => "sshObfuscatedPort",
