@@ -3,6 +3,7 @@
 mod meek;
 mod meek_heads;
 mod quic;
+mod tls;
 
 use std::time::Duration;
 
@@ -29,7 +30,10 @@ pub const FILES: &[(&str, Runner)] = &[
     ("transport-quic-obfuscation", Runner::WholeFile(quic::obfuscation)),
     ("transport-fragmentor", Runner::WholeFile(fragmentor)),
     ("transport-shadowsocks", Runner::WholeFile(shadowsocks)),
+    ("transport-tls-clienthello", Runner::WholeFile(tls::client_hello)),
+    ("transport-tls-fragment-offset", Runner::WholeFile(tls::fragment_offset)),
     ("transport-tls-passthrough", Runner::WholeFile(tls_passthrough)),
+    ("transport-tls-session-ticket", Runner::WholeFile(tls::session_ticket)),
     ("transport-values", Runner::WholeFile(meek::values)),
     ("tls_passthrough", Runner::PerCase(tls_passthrough_case)),
 ];

@@ -23,6 +23,8 @@ use crate::ticket::{PADDINGS, TicketSecret, TicketState};
 use crate::verify::Verifier;
 
 const LIFETIME: u32 = 7 * 24 * 3600;
+/// Bytes of the secret in the reference's tickets.
+const SECRET_IN_TICKET: usize = 48;
 /// Flights that a handshake can have, and some more.
 const FLIGHTS: usize = 6;
 
@@ -135,7 +137,8 @@ impl ProducesTickets for Forger {
         let mut prng = self.prng.lock().unwrap_or_else(PoisonError::into_inner);
         let mut iv = [0; 16];
         prng.fill(&mut iv);
-        let padding = *prng.pick(&PADDINGS)?;
+        // As long as tickets of the reference, whose secrets always have so many bytes.
+        let padding = *prng.pick(&PADDINGS)? + SECRET_IN_TICKET.saturating_sub(state.secret.len());
         self.secret.seal(iv, &state, padding)
     }
 
