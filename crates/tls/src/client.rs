@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
 
 use crate::handshake::{HandshakeError, Progress, advance};
-use crate::hello::{HelloEdits, HelloWriter, Profile, server_name_offset};
+use crate::hello::{HelloEdits, HelloMessage, HelloWriter, Profile, server_name_offset};
 use crate::hooks::{Hooks, provider};
 use crate::records::{HEADER, Records, Rekeying};
 use crate::sessions::{NoSessions, Sessions};
@@ -21,7 +21,6 @@ use crate::verify::{Verifier, Verify};
 use crate::{mint, random};
 
 const HANDSHAKE_RECORD: u8 = 22;
-const CLIENT_HELLO: u8 = 1;
 /// The name that rustls is told, which nobody sees: the hello says another, and certificates are compared with another.
 const INNER_NAME: &str = "server.invalid";
 
@@ -69,8 +68,8 @@ pub struct ClientHandshake {
     /// `None` only inside a call.
     hooks: Option<Hooks>,
     split: Split,
-    /// Sent so far: hellos.
-    hellos: usize,
+    /// By which a hello is known.
+    random: [u8; random::LEN],
 }
 
 /// A connection that is up.
@@ -97,7 +96,7 @@ impl ClientHandshake {
         let hooks = Hooks::new(writer, &settings.profile.key_share_groups());
         let make = || UnbufferedClientConnection::new(config, inner_name());
         let (hooks, made) = hooks.during(|| random::with_client_random(fresh.random, make));
-        Ok(Self { connection: made??, hooks, split: settings.split, hellos: 0 })
+        Ok(Self { connection: made??, hooks, split: settings.split, random: fresh.random })
     }
 
     /// Takes what belongs to the handshake from the beginning of `incoming`. What is to be sent, each piece by itself, is handed to `send`.
@@ -135,14 +134,14 @@ impl ClientHandshake {
     }
 
     fn send(&mut self, record: Vec<u8>, send: &mut impl FnMut(Vec<u8>)) -> Result<(), HandshakeError> {
-        let is_hello = record.first() == Some(&HANDSHAKE_RECORD) && record.get(HEADER) == Some(&CLIENT_HELLO);
-        // After two hellos rustls sends nothing like one; what is encrypted has another type of record.
-        if !is_hello || self.hellos == 2 {
+        let (header, original) = record.split_at_checked(HEADER).ok_or(HandshakeError::NotChosen)?;
+        // What is encrypted may begin like one.
+        let is_hello = header.first() == Some(&HANDSHAKE_RECORD)
+            && HelloMessage::read(original).is_ok_and(|hello| hello.random == &self.random);
+        if !is_hello {
             send(record);
             return Ok(());
         }
-        self.hellos += 1;
-        let (header, original) = record.split_at_checked(HEADER).ok_or(HandshakeError::NotChosen)?;
         let hooks = self.hooks.as_mut().ok_or(HandshakeError::NotChosen)?;
         let hello = hooks.for_wire(original).ok_or(HandshakeError::NotChosen)?;
         let cut = match self.split {

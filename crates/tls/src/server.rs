@@ -88,6 +88,16 @@ impl Server {
         })
     }
 
+    /// One that knows no other groups.
+    #[cfg(test)]
+    pub(crate) fn with_groups(
+        mut self,
+        kx_groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>,
+    ) -> Self {
+        self.provider = Arc::new(CryptoProvider { kx_groups, ..(*self.provider).clone() });
+        self
+    }
+
     /// Prepares the answer to a client whose ClientHello is `hello`; its bytes are still to be handed to [`ServerHandshake::advance`].
     /// `now` is the time since 1970.
     ///
@@ -101,7 +111,10 @@ impl Server {
             (None, Versions::Only13) => &[&TLS13],
             (None, Versions::From12) => &[&TLS13, &TLS12],
         };
-        let provider = forged.as_ref().map_or_else(|| Arc::clone(&self.provider), Forged::provider);
+        let provider = match &forged {
+            Some(forged) => forged.provider(&self.provider),
+            None => Arc::clone(&self.provider),
+        };
         let mut config = ServerConfig::builder_with_details(provider, Arc::new(At(now)))
             .with_protocol_versions(versions)?
             .with_no_client_auth()

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_obfuscation::{Prng, Seed};
+use rustls::crypto::SupportedKxGroup;
+use rustls::crypto::aws_lc_rs::kx_group;
 
 use crate::hello::number;
 use crate::{
@@ -162,4 +164,45 @@ fn drawn_profiles_connect() {
         assert!(profiles::drawn(&seed, true).offers_tls13());
     }
     assert!((10..30).contains(&tls13), "{tls13}");
+}
+
+#[test]
+fn a_second_hello_agrees_with_the_first() {
+    let secret = TicketSecret::new(&[3; 32]);
+    let server = server(Versions::From12, Some(secret.clone())).with_groups(vec![kx_group::SECP384R1]);
+    for profile in profiles::all().iter().filter(|profile| profile.offers_tls13()) {
+        let mut settings = settings(profile);
+        settings.split = Split::AtServerName;
+        for ticket_secret in [None, Some(secret.clone())] {
+            let resumes = ticket_secret.is_some() && profile.takes_pre_shared_key();
+            settings.ticket_secret = ticket_secret;
+            let (client, _, _) = connect(&settings, &server);
+            assert_eq!(client.resumed, resumes, "{}", profile.name());
+        }
+    }
+}
+
+#[test]
+fn any_share_of_a_profile_is_answered() {
+    let groups: [&'static dyn SupportedKxGroup; 3] =
+        [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1];
+    for group in groups {
+        let server = server(Versions::Only13, None).with_groups(vec![group]);
+        connect(&settings(&profiles::named("Firefox-153").unwrap()), &server);
+    }
+}
+
+#[test]
+fn records_that_were_changed_do_not_open() {
+    let server = server(Versions::From12, None);
+    for name in ["Chrome-133", "Firefox-56"] {
+        for at in [0, 1, 3, 5, 13, 30] {
+            let (mut client, mut other, _) = connect(&settings(&profiles::named(name).unwrap()), &server);
+            let mut wire = Vec::new();
+            client.records.seal(b"some bytes to be sent", &mut wire).unwrap();
+            wire[at] ^= 0x40;
+            // A longer record is waited for.
+            assert!(!matches!(other.records.open(&mut wire), Ok(Some(_))), "{name} {at}");
+        }
+    }
 }

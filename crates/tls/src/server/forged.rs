@@ -1,13 +1,13 @@
 //! A ticket that a client has made, as rustls must see it. Source: TRANSPORTS.md 1.7.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::DnsName;
 use rustls::server::ProducesTickets;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{CipherSuite, SupportedProtocolVersion};
 use zeroize::Zeroizing;
 
 use crate::hello::{Fields, HelloMessage, number};
@@ -50,11 +50,13 @@ impl Forged {
     }
 
     /// With no suite but the ticket's.
-    pub(super) fn provider(&self) -> Arc<CryptoProvider> {
-        static TLS13_ONLY: LazyLock<Arc<CryptoProvider>> =
-            LazyLock::new(|| with_suite(Some(crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256)));
-        static TLS12_ONLY: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| with_suite(mint::tls12_suite()));
-        Arc::clone(if self.state.is_tls13 { &TLS13_ONLY } else { &TLS12_ONLY })
+    pub(super) fn provider(&self, usual: &CryptoProvider) -> Arc<CryptoProvider> {
+        let suite = if self.state.is_tls13 {
+            Some(crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256)
+        } else {
+            mint::tls12_suite()
+        };
+        Arc::new(CryptoProvider { cipher_suites: suite.into_iter().collect(), ..usual.clone() })
     }
 
     pub(super) fn beside(self, own: Arc<dyn ProducesTickets>) -> ForgedTicket {
@@ -114,11 +116,6 @@ impl ProducesTickets for ForgedTicket {
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         if cipher == self.ticket { Some(self.plain.to_vec()) } else { self.own.decrypt(cipher) }
     }
-}
-
-fn with_suite(suite: Option<SupportedCipherSuite>) -> Arc<CryptoProvider> {
-    let cipher_suites = suite.into_iter().collect();
-    Arc::new(CryptoProvider { cipher_suites, ..crypto::aws_lc_rs::default_provider() })
 }
 
 /// RFC 8446 section 4.2.11.
