@@ -301,6 +301,12 @@ impl TunnelProtocol {
         }
     }
 
+    /// The IP protocol that reaches the server itself: a front passes what it gets on over TCP.
+    #[must_use]
+    pub fn carrier_at_server(self) -> Carrier {
+        if self.has(Fronted) { Carrier::Tcp } else { self.base.traits().carrier }
+    }
+
     /// True if the protocol has the property. An in-proxy hop takes the user's proxy away, costs much, and is dialled
     /// only if named.
     #[must_use]

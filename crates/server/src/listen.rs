@@ -58,7 +58,7 @@ pub(crate) fn bind_all(listeners: &[Listener]) -> Result<Vec<Bound>, BindError> 
 }
 
 fn bind(listener: Listener) -> io::Result<Bound> {
-    let (address, socket) = match listener.protocol.base().traits().carrier {
+    let (address, socket) = match listener.protocol.carrier_at_server() {
         Carrier::Tcp => bind_streams(listener.address)?,
         Carrier::Udp => bind_datagrams(listener.address)?,
     };

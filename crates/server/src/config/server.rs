@@ -124,7 +124,7 @@ fn listeners(document: &mut Document<'_>, members: &Members<'_>) -> Vec<(TunnelP
                 continue;
             }
         };
-        let carrier = |protocol: TunnelProtocol| protocol.base().traits().carrier;
+        let carrier = TunnelProtocol::carrier_at_server;
         let clashes = |(other, taken): &&(TunnelProtocol, u16)| {
             *taken == port && carrier(*other) == carrier(protocol) && has_port(protocol) && has_port(*other)
         };

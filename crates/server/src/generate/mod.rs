@@ -120,8 +120,7 @@ impl Listeners {
                 if is_field && protocol.port_source() == other.port_source() {
                     return Err(GenerateError::OneFieldForBoth { given: given(), other: *other });
                 }
-                let carrier = |protocol: TunnelProtocol| protocol.base().traits().carrier;
-                if *taken == port && carrier(*other) == carrier(protocol) {
+                if *taken == port && other.carrier_at_server() == protocol.carrier_at_server() {
                     return Err(GenerateError::PortTwice { given: given(), by: *other });
                 }
             }

@@ -98,6 +98,9 @@ pub enum QuicError {
     /// The peer, the network, or something in between.
     #[error("the connection ended: {0}")]
     Connection(#[from] ConnectionError),
+    /// The same, of HTTP/3.
+    #[error(transparent)]
+    Http3(#[from] super::Http3Error),
 }
 
 /// Connects. The stream shows at the server with the first bytes that are written.
@@ -111,7 +114,7 @@ pub async fn dial(plan: &Plan, network: &dyn Network) -> Result<Dialed, DialErro
     Ok(Dialed { stream: Box::new(stream), facts: DialFacts::default() })
 }
 
-async fn address(server: &Endpoint, network: &dyn Network) -> Result<SocketAddr, DialError> {
+pub(super) async fn address(server: &Endpoint, network: &dyn Network) -> Result<SocketAddr, DialError> {
     match server {
         Endpoint::Address(address) => Ok(*address),
         Endpoint::Name(name, port) => {

@@ -29,6 +29,8 @@ const SERVER_IDLE: Duration = Duration::from_secs(300);
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(12), Duration::from_secs(18));
 /// What is assumed of the path at first: what is lost is sent again after three times as much.
 const INITIAL_RTT: Duration = Duration::from_millis(150);
+/// One-way streams of a server of HTTP/3: it needs three, and others are to be ignored. RFC 9114 section 6.2.
+const FRONT_STREAMS: u32 = 16;
 /// What a peer may send ahead of what is read.
 const RECEIVE_WINDOW: u32 = 6 << 20;
 /// Under way before anything is acknowledged: 32 packets.
@@ -39,8 +41,12 @@ pub(super) const LEAST_SEND_WINDOW: u64 = 512 << 10;
 /// Which end of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
+    /// A client of QUIC-OSSH.
     Client,
+    /// Its server.
     Server,
+    /// A client of HTTP/3, whose server opens streams.
+    Front,
 }
 
 /// The settings of one connection.
@@ -51,9 +57,10 @@ pub(super) fn transport(end: End, hidden: bool, prng: &mut Prng) -> Arc<Transpor
     let most = prng.range(i64::from(size(LEAST_FULL)), i64::from(size(MAX_DATAGRAM)));
     mtu.upper_bound(size(usize::try_from(most).unwrap_or(MAX_DATAGRAM) - overhead));
     let mut config = TransportConfig::default();
-    let (idle, streams) = match end {
-        End::Client => (CLIENT_IDLE, 0),
-        End::Server => (SERVER_IDLE, 1),
+    let (idle, both_ways, one_way) = match end {
+        End::Client => (CLIENT_IDLE, 0, 0),
+        End::Server => (SERVER_IDLE, 1, 0),
+        End::Front => (CLIENT_IDLE, 0, FRONT_STREAMS),
     };
     config
         .max_idle_timeout(idle.try_into().ok())
@@ -62,8 +69,8 @@ pub(super) fn transport(end: End, hidden: bool, prng: &mut Prng) -> Arc<Transpor
         .initial_mtu(first)
         .min_mtu(first)
         .mtu_discovery_config(Some(mtu))
-        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_bidi_streams(VarInt::from_u32(both_ways))
+        .max_concurrent_uni_streams(VarInt::from_u32(one_way))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
