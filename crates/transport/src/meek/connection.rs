@@ -16,9 +16,10 @@ use thiserror::Error;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::task::JoinHandle;
 
-use super::request::{BadHead, HeadWriter, RequestPart};
+use super::request::{BadHead, HeadWriter, RequestLook, RequestPart};
 use super::response::{BadResponse, Body, Piece, ResponseHead, cookie_value};
 use crate::Stream;
+use crate::quic::{Http3, Http3Error};
 
 /// Room for one read.
 const READ: usize = 64 * 1024;
@@ -35,6 +36,9 @@ pub enum ExchangeError {
     /// HTTP/2.
     #[error("HTTP/2: {0}")]
     Http2(#[from] hyper::Error),
+    /// HTTP/3.
+    #[error(transparent)]
+    Http3(#[from] Http3Error),
     /// What was to be sent.
     #[error(transparent)]
     Head(#[from] BadHead),
@@ -54,6 +58,7 @@ pub(super) struct Answer {
 pub(super) enum Connection {
     Http1(Http1),
     Http2(Box<Http2>),
+    Http3(Box<Http3>),
 }
 
 /// HTTP/1.1, as bytes.
@@ -94,6 +99,7 @@ impl Connection {
         match self {
             Self::Http1(http1) => http1.is_usable().await,
             Self::Http2(http2) => !http2.sender.is_closed(),
+            Self::Http3(http3) => http3.is_usable(),
         }
     }
 
@@ -107,6 +113,11 @@ impl Connection {
         match self {
             Self::Http1(http1) => http1.ask(head, part, &body).await,
             Self::Http2(http2) => http2.ask(head, part, body).await,
+            Self::Http3(http3) => {
+                let request = request(head.look(), part).body(())?;
+                let response = http3.ask(request, body).await?;
+                Ok(answer(&response, head.look()))
+            }
         }
     }
 
@@ -115,6 +126,7 @@ impl Connection {
         match self {
             Self::Http1(http1) => http1.piece().await,
             Self::Http2(http2) => http2.piece().await,
+            Self::Http3(http3) => Ok(http3.piece().await?),
         }
     }
 
@@ -201,20 +213,14 @@ impl Http2 {
         part: RequestPart<'_>,
         body: Bytes,
     ) -> Result<Answer, ExchangeError> {
-        let look = head.look();
-        let mut request = hyper::Request::post(format!("https://{}/", look.host));
-        for (name, value) in look.headers(part) {
-            request = request.header(name, value);
-        }
+        let request = request(head.look(), part);
         // A response that was given up is reset.
         self.response = None;
         self.sender.ready().await?;
         let response = self.sender.send_request(request.body(Full::new(body))?).await?;
-        let cookies = response.headers().get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let cookie = cookies.filter_map(|text| cookie_value(text, &look.cookie_name)).next();
-        let status = response.status().as_u16();
+        let answer = answer(&response, head.look());
         self.response = Some(response.into_body());
-        Ok(Answer { status, cookie })
+        Ok(answer)
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, ExchangeError> {
@@ -227,6 +233,22 @@ impl Http2 {
         self.response = None;
         Ok(None)
     }
+}
+
+/// The head of a request, for the libraries.
+fn request(look: &RequestLook, part: RequestPart<'_>) -> hyper::http::request::Builder {
+    let mut request = hyper::Request::post(format!("https://{}/", look.host));
+    for (name, value) in look.headers(part) {
+        request = request.header(name, value);
+    }
+    request
+}
+
+/// What a head of a response from the libraries says.
+fn answer<B>(response: &hyper::Response<B>, look: &RequestLook) -> Answer {
+    let cookies = response.headers().get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let cookie = cookies.filter_map(|text| cookie_value(text, &look.cookie_name)).next();
+    Answer { status: response.status().as_u16(), cookie }
 }
 
 impl Drop for Http2 {

@@ -1,6 +1,7 @@
 //! How a connection for requests comes about.
 
 use super::connection::Connection;
+use crate::quic::{FrontPlan, Http3};
 use crate::tls::{self, TlsFacts};
 use crate::{DialError, Endpoint, Network};
 
@@ -14,6 +15,8 @@ pub enum Route {
     Http(Endpoint),
     /// HTTP in TLS: of the version that the server chooses.
     Https(Box<tls::Plan>),
+    /// HTTP/3.
+    Http3(Box<FrontPlan>),
 }
 
 impl Route {
@@ -27,6 +30,10 @@ impl Route {
                 return Ok((Connection::http1(stream), None));
             }
             Self::Https(plan) => plan,
+            Self::Http3(plan) => {
+                let http3 = Http3::connect(plan, network).await?;
+                return Ok((Connection::Http3(Box::new(http3)), None));
+            }
         };
         let connected = tls::connect(plan, network).await?;
         let connection = if connected.alpn.as_deref() == Some(HTTP2) {
