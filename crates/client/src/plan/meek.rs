@@ -1,23 +1,126 @@
 //! The plan of a meek session: where its connections go, and how its requests look. Source: TRANSPORTS.md 2.3.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use culvert_obfuscation::{Prng, Seed, Transform};
-use culvert_protocol::TunnelProtocol;
+use culvert_obfuscation::{Pattern, PatternKind, Prng, Seed, Transform, TransformError};
+
+use culvert_protocol::{Feature, TunnelProtocol};
 use culvert_protocol::parameters::Transforms;
 use culvert_transport::meek::wire::{KEY_LEN, MAX_BODY, names};
 use culvert_transport::meek::{self, HeadTransform, Keys, RequestLook, Route};
+use culvert_transport::tls::{self, ClientSettings, TicketSecret, Verify};
 use culvert_transport::{Endpoint, TransportPlan};
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
+use super::tls::HelloWishes;
 use super::{DialPlan, PlanError, Planner, host_name, select, specs, user_agent};
 
-/// The port that a `Host` header leaves out.
+/// The ports that a `Host` header leaves out.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 impl Planner<'_> {
+    /// HTTPS to the server itself, which does not show who it is before it is inside.
+    pub(super) fn unfronted_meek_https(
+        &self,
+        protocol: TunnelProtocol,
+        port: u16,
+    ) -> Result<TransportPlan, PlanError> {
+        let seed = self.seed.derive("meek");
+        let server = Endpoint::Address(SocketAddr::new(self.entry.address(), port));
+        let key = self.entry.required_text("meekObfuscatedKey")?;
+        let has_ticket = protocol.has(Feature::SessionTicket);
+        let server_name = self.server_name(protocol, &seed);
+        // Inside TLS the server's address would be of use to nobody: some name is sent in any case.
+        let host = server_name.clone().unwrap_or_else(|| {
+            host_name::select(&self.parameters.host_names, protocol, &mut Prng::derived(&seed, "host-name"))
+        });
+        let ticket_secret = has_ticket.then(|| TicketSecret::from_hex(key)).flatten();
+        let plan = tls::Plan {
+            server,
+            settings: self.meek_hello(protocol, server_name, ticket_secret, &seed)?,
+            passthrough: Some(self.passthrough_key(protocol, key)),
+        };
+        let route = Route::Https(Box::new(plan));
+        self.meek(protocol, &seed, route, (with_port(&host, port, HTTPS_PORT), None))
+    }
+
+    /// HTTPS to a front, which takes the request to the server by the name in its `Host` header.
+    pub(super) fn fronted_meek(
+        &self,
+        protocol: TunnelProtocol,
+        port: u16,
+    ) -> Result<TransportPlan, PlanError> {
+        let seed = self.seed.derive("meek");
+        let front = self.front(&seed)?;
+        // The name of another of the front's hosts, its own, or none.
+        let server_name = match (self.entry.flag("meekFrontingDisableSNI"), self.server_name(protocol, &seed)) {
+            (true, _) => None,
+            (false, Some(other)) => Some(other),
+            (false, None) => Some(front.address.clone()).filter(|name| name.parse::<IpAddr>().is_err()),
+        };
+        let key = self.entry.required_text("meekObfuscatedKey")?;
+        let plan = tls::Plan {
+            server: endpoint(&front.address, port),
+            settings: self.meek_hello(protocol, server_name, None, &seed)?,
+            passthrough: Some(self.passthrough_key(protocol, key)),
+        };
+        self.meek(protocol, &seed, Route::Https(Box::new(plan)), (front.host, None))
+    }
+
+    /// HTTP to a front.
+    pub(super) fn fronted_meek_http(
+        &self,
+        protocol: TunnelProtocol,
+        port: u16,
+    ) -> Result<TransportPlan, PlanError> {
+        let seed = self.seed.derive("meek");
+        let front = self.front(&seed)?;
+        let provider = self.entry.text("frontingProviderID").unwrap_or_default();
+        let transform = self.http_transform(&seed, &self.parameters.fronted_http, provider)?;
+        self.meek(protocol, &seed, Route::Http(endpoint(&front.address, port)), (front.host, transform))
+    }
+
+    /// Where to connect, and what to ask for there.
+    fn front(&self, seed: &Seed) -> Result<Front, PlanError> {
+        let mut choice = Prng::derived(seed, "front");
+        let pick = |list: &str, single: &str, choice: &mut Prng| {
+            let listed: Vec<&str> = self.entry.texts(list).collect();
+            choice.pick(&listed).copied().or_else(|| self.entry.text(single)).map(str::to_owned)
+        };
+        let address = match self.entry.text("meekFrontingAddressesRegex").filter(|text| !text.is_empty()) {
+            Some(pattern) => generated(pattern, &mut choice)?,
+            None => pick("meekFrontingAddresses", "meekFrontingDomain", &mut choice)
+                .ok_or(PlanError::NoFront("meekFrontingAddresses"))?,
+        };
+        let host = pick("meekFrontingHosts", "meekFrontingHost", &mut choice)
+            .ok_or(PlanError::NoFront("meekFrontingHosts"))?;
+        Ok(Front { address, host })
+    }
+
+    /// Whoever answers is not asked for a certificate: the server proves itself by its SSH key, and a front that is somebody in the
+    /// middle learns no more than one that is not.
+    fn meek_hello(
+        &self,
+        protocol: TunnelProtocol,
+        server_name: Option<String>,
+        ticket_secret: Option<TicketSecret>,
+        seed: &Seed,
+    ) -> Result<ClientSettings, PlanError> {
+        let of = &self.parameters.meek;
+        let padding = self.shapes(protocol, seed).then(|| {
+            let mut prng = Prng::derived(seed, "hello-padding");
+            prng.range_u32(of.min_tls_padding, of.max_tls_padding.max(of.min_tls_padding))
+        });
+        let padding = padding.and_then(|padding| u16::try_from(padding).ok()).filter(|padding| *padding > 0);
+        let verify = Verify::Skip;
+        let wishes =
+            HelloWishes { protocol, only_tls13: false, server_name, padding, ticket_secret, verify };
+        self.client_hello(wishes, seed)
+    }
+
     /// HTTP to the server itself.
     pub(super) fn unfronted_meek(
         &self,
@@ -50,7 +153,7 @@ impl Planner<'_> {
         let cookie_seed = seed.derive("cookie");
         let look = RequestLook {
             host,
-            user_agent: user_agent::pick(&mut Prng::derived(seed, "user-agent")).to_owned(),
+            user_agent: self.user_agent(&route, seed),
             content_type: names::content_type(&cookie_seed, of.alternate_content_type_probability.get()),
             cookie_name: names::cookie_name(&cookie_seed, of.alternate_cookie_name_probability.get()),
             additional: Vec::new(),
@@ -73,6 +176,15 @@ impl Planner<'_> {
         })))
     }
 
+    /// That of the browser whose ClientHello is sent, where there is one.
+    fn user_agent(&self, route: &Route, seed: &Seed) -> String {
+        let profile = match route {
+            Route::Http(_) => None,
+            Route::Https(plan) => Some(plan.settings.profile.name()),
+        };
+        user_agent::pick(profile, &mut Prng::derived(seed, "user-agent")).to_owned()
+    }
+
     fn meek_keys(&self) -> Result<Keys, PlanError> {
         let name = "meekCookieEncryptionPublicKey";
         let decoded = BASE64.decode(self.entry.required_text(name)?.as_bytes()).ok();
@@ -83,15 +195,20 @@ impl Planner<'_> {
         })
     }
 
+    /// Whether bodies are limited and ClientHellos padded.
+    fn shapes(&self, protocol: TunnelProtocol, seed: &Seed) -> bool {
+        let of = &self.parameters.meek;
+        let limits = &of.traffic_shaping_limit_protocols;
+        (limits.is_empty() || limits.contains(&protocol))
+            && Prng::derived(seed, "shaping").flip_weighted_coin(of.traffic_shaping_probability.get())
+    }
+
     /// The limit of bodies: drawn once for a session, where they are limited at all.
     fn most_payload(&self, protocol: TunnelProtocol, seed: &Seed) -> usize {
         let of = &self.parameters.meek;
-        let limits = &of.traffic_shaping_limit_protocols;
         let mut prng = Prng::derived(seed, "payload-limit");
-        let shapes = (limits.is_empty() || limits.contains(&protocol))
-            && prng.flip_weighted_coin(of.traffic_shaping_probability.get());
         let least = of.min_limit_request_payload_length;
-        let limit = shapes.then(|| prng.range_u32(least, of.max_limit_request_payload_length.max(least)));
+        let limit = self.shapes(protocol, seed).then(|| prng.range_u32(least, of.max_limit_request_payload_length.max(least)));
         limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_BODY)
     }
 
@@ -116,6 +233,27 @@ impl Planner<'_> {
     }
 }
 
+/// A host of a CDN.
+struct Front {
+    /// Where connections go: a name, or an address.
+    address: String,
+    /// What requests ask for.
+    host: String,
+}
+
+fn endpoint(host: &str, port: u16) -> Endpoint {
+    match host.parse::<IpAddr>() {
+        Ok(address) => Endpoint::Address(SocketAddr::new(address, port)),
+        Err(_) => Endpoint::Name(host.to_owned(), port),
+    }
+}
+
+fn generated(pattern: &str, prng: &mut Prng) -> Result<String, PlanError> {
+    let pattern = Pattern::parse(pattern, PatternKind::Text).map_err(TransformError::from)?;
+    let text = pattern.generate(prng).map_err(TransformError::from)?;
+    String::from_utf8(text).map_err(|_| PlanError::NoFront("meekFrontingAddressesRegex"))
+}
+
 fn with_port(host: &str, port: u16, usual: u16) -> String {
     if port == usual { host.to_owned() } else { format!("{host}:{port}") }
 }
@@ -124,12 +262,31 @@ fn with_port(host: &str, port: u16, usual: u16) -> String {
 pub(crate) fn report(plan: &DialPlan, address: &str) -> Vec<(&'static str, String)> {
     let TransportPlan::Meek(meek) = &plan.transport else { return Vec::new() };
     let look = &meek.look;
-    let transformed = !look.host.trim_start_matches('[').starts_with(address);
-    let mut report = vec![
-        ("user_agent", look.user_agent.clone()),
-        ("meek_host_header", look.host.clone()),
-        ("meek_transformed_host_name", u8::from(transformed).to_string()),
-    ];
+    let fronted = plan.protocol.has(Feature::Fronted);
+    let mut report =
+        vec![("user_agent", look.user_agent.clone()), ("meek_host_header", look.host.clone())];
+    let mut transformed = !fronted && !look.host.trim_start_matches('[').starts_with(address);
+    if let Route::Https(plan) = &meek.route {
+        let name = plan.settings.edits.server_name.as_ref();
+        transformed = name.is_some_and(|name| !fronted || !text(&plan.server).starts_with(name.as_str()));
+        report.push(("tls_profile", plan.settings.profile.name().to_owned()));
+        report.extend(name.map(|name| ("meek_sni_server_name", name.clone())));
+    }
+    if fronted {
+        let front = match &meek.route {
+            Route::Http(front) => front,
+            Route::Https(plan) => &plan.server,
+        };
+        report.push(("meek_dial_address", text(front)));
+    }
+    report.push(("meek_transformed_host_name", u8::from(transformed).to_string()));
     report.extend(look.transform.as_ref().map(|transform| ("http_transform", transform.name.clone())));
     report
+}
+
+fn text(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Address(address) => address.to_string(),
+        Endpoint::Name(name, port) => format!("{name}:{port}"),
+    }
 }
