@@ -17,7 +17,7 @@ use crate::notices::Notice;
 use crate::origin::Origin;
 use crate::ports;
 use crate::process::{Journal, Process, Signal};
-use crate::programs::{Maker, Pairing, Programs};
+use crate::programs::{Pairing, Programs};
 use crate::relay::Relay;
 
 /// How long a program may take to start, a tunnel to come up, and a program to stop.
@@ -76,11 +76,6 @@ impl Protocol {
     /// Those share a port in an entry: a server has one of them.
     pub(crate) fn is_meek(self) -> bool {
         matches!(self, Self::Meek | Self::MeekHttps | Self::MeekTicket)
-    }
-
-    /// Whether a maker's client dials it.
-    pub(crate) fn is_dialed_by(self, maker: Maker) -> bool {
-        maker == Maker::Reference || !matches!(self, Self::MeekHttps | Self::MeekTicket)
     }
 
     pub(crate) fn port_field(self) -> &'static str {

@@ -221,12 +221,16 @@ fn session_id(config: &Config) -> SessionId {
 }
 
 /// The tunnel protocols that this build can dial, the one to be tried first in front.
-pub const SPOKEN: [TunnelProtocol; 6] = [
+pub const SPOKEN: [TunnelProtocol; 10] = [
     TunnelProtocol::OSSH,
     TunnelProtocol::SHADOWSOCKS_OSSH,
     TunnelProtocol::TLS_OSSH,
     TunnelProtocol::QUIC_OSSH,
+    TunnelProtocol::UNFRONTED_MEEK_HTTPS_OSSH,
+    TunnelProtocol::UNFRONTED_MEEK_SESSION_TICKET_OSSH,
     TunnelProtocol::UNFRONTED_MEEK_OSSH,
+    TunnelProtocol::FRONTED_MEEK_OSSH,
+    TunnelProtocol::FRONTED_MEEK_HTTP_OSSH,
     TunnelProtocol::SSH,
 ];
 

@@ -110,6 +110,9 @@ pub enum PlanError {
     /// The same of a Shadowsocks prefix.
     #[error(transparent)]
     SaltPrefix(#[from] shadowsocks::PrefixTooLong),
+    /// The entry names no front.
+    #[error("server entry: {0} is missing or of no use: there is no front to dial")]
+    NoFront(&'static str),
     /// The key for meek cookies.
     #[error("server entry: meekCookieEncryptionPublicKey is not the base64 of 32 bytes")]
     MeekKey,
@@ -185,6 +188,11 @@ impl Planner<'_> {
                 (TransportPlan::Shadowsocks(plan), prefix)
             }
             BaseProtocol::UnfrontedMeek => (self.unfronted_meek(protocol, port)?, None),
+            BaseProtocol::UnfrontedMeekHttps | BaseProtocol::UnfrontedMeekSessionTicket => {
+                (self.unfronted_meek_https(protocol, port)?, None)
+            }
+            BaseProtocol::FrontedMeek => (self.fronted_meek(protocol, port)?, None),
+            BaseProtocol::FrontedMeekHttp => (self.fronted_meek_http(protocol, port)?, None),
             BaseProtocol::TlsOssh => (TransportPlan::Tls(Box::new(self.tls(server)?)), None),
             BaseProtocol::Quic => (TransportPlan::Quic(self.quic(server)?), None),
             _ => return Err(PlanError::Unsupported(protocol)),

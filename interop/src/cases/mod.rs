@@ -104,8 +104,7 @@ impl Case {
             Protocols::Silent => matches!(protocol, Protocol::Ossh | Protocol::Shadowsocks),
             Protocols::Readable => matches!(protocol, Protocol::Ossh | Protocol::Ssh),
         };
-        let spoken = protocol.is_dialed_by(pairing.client);
-        pairing_fits && protocol_fits && spoken
+        pairing_fits && protocol_fits
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use culvert_obfuscation::{Pattern, PatternKind, Prng, Seed, Transform, TransformError};
 
-use culvert_protocol::{Feature, TunnelProtocol};
 use culvert_protocol::parameters::Transforms;
+use culvert_protocol::{Feature, TunnelProtocol};
 use culvert_transport::meek::wire::{KEY_LEN, MAX_BODY, names};
 use culvert_transport::meek::{self, HeadTransform, Keys, RequestLook, Route};
 use culvert_transport::tls::{self, ClientSettings, TicketSecret, Verify};
@@ -56,7 +56,8 @@ impl Planner<'_> {
         let seed = self.seed.derive("meek");
         let front = self.front(&seed)?;
         // The name of another of the front's hosts, its own, or none.
-        let server_name = match (self.entry.flag("meekFrontingDisableSNI"), self.server_name(protocol, &seed)) {
+        let server_name = match (self.entry.flag("meekFrontingDisableSNI"), self.server_name(protocol, &seed))
+        {
             (true, _) => None,
             (false, Some(other)) => Some(other),
             (false, None) => Some(front.address.clone()).filter(|name| name.parse::<IpAddr>().is_err()),
@@ -116,8 +117,7 @@ impl Planner<'_> {
         });
         let padding = padding.and_then(|padding| u16::try_from(padding).ok()).filter(|padding| *padding > 0);
         let verify = Verify::Skip;
-        let wishes =
-            HelloWishes { protocol, only_tls13: false, server_name, padding, ticket_secret, verify };
+        let wishes = HelloWishes { protocol, only_tls13: false, server_name, padding, ticket_secret, verify };
         self.client_hello(wishes, seed)
     }
 
@@ -208,7 +208,9 @@ impl Planner<'_> {
         let of = &self.parameters.meek;
         let mut prng = Prng::derived(seed, "payload-limit");
         let least = of.min_limit_request_payload_length;
-        let limit = self.shapes(protocol, seed).then(|| prng.range_u32(least, of.max_limit_request_payload_length.max(least)));
+        let limit = self
+            .shapes(protocol, seed)
+            .then(|| prng.range_u32(least, of.max_limit_request_payload_length.max(least)));
         limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_BODY)
     }
 
@@ -263,8 +265,7 @@ pub(crate) fn report(plan: &DialPlan, address: &str) -> Vec<(&'static str, Strin
     let TransportPlan::Meek(meek) = &plan.transport else { return Vec::new() };
     let look = &meek.look;
     let fronted = plan.protocol.has(Feature::Fronted);
-    let mut report =
-        vec![("user_agent", look.user_agent.clone()), ("meek_host_header", look.host.clone())];
+    let mut report = vec![("user_agent", look.user_agent.clone()), ("meek_host_header", look.host.clone())];
     let mut transformed = !fronted && !look.host.trim_start_matches('[').starts_with(address);
     if let Route::Https(plan) = &meek.route {
         let name = plan.settings.edits.server_name.as_ref();

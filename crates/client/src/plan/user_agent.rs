@@ -17,8 +17,13 @@ const ALL: &[&str] = &[
 ];
 
 /// Beginnings of names of TLS profiles, and what stands only in the names of the same browsers.
-const OF_PROFILES: &[(&str, &str)] =
-    &[("Chrome", "Chrome/"), ("Android", "Android"), ("Firefox", "Firefox/"), ("Safari", "Version/"), ("iOS", "iPhone")];
+const OF_PROFILES: &[(&str, &str)] = &[
+    ("Chrome", "Chrome/"),
+    ("Android", "Android"),
+    ("Firefox", "Firefox/"),
+    ("Safari", "Version/"),
+    ("iOS", "iPhone"),
+];
 
 /// One of them: of the browser of a TLS profile, where that is one.
 pub(super) fn pick(profile: Option<&str>, prng: &mut Prng) -> &'static str {
