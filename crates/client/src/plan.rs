@@ -176,7 +176,7 @@ const MOST_DRAWS: u32 = 48;
 impl Planner<'_> {
     /// The plan for one protocol.
     pub(crate) fn plan(&self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
-        if !protocol.is_direct() {
+        if protocol.uses_inproxy() {
             return Err(PlanError::Unsupported(protocol));
         }
         let port = self.entry.dial_port(protocol)?;
