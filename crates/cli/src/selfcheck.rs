@@ -74,10 +74,13 @@ pub fn check(generated: &Generated, options: &Options) -> Result<Checked, Selfch
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (log, lines) = Logger::captured(culvert_server::log::Level::Warning, server.log.origin.clone());
+        // What needs a front between client and server cannot be tried without one.
+        let tried = |it: &TunnelProtocol| SPOKEN.contains(it) && it.is_direct();
         let (protocols, others): (Vec<_>, Vec<_>) =
-            options.listeners.iter().map(|(protocol, _)| protocol).partition(|it| SPOKEN.contains(it));
+            options.listeners.iter().map(|(protocol, _)| protocol).partition(tried);
         if protocols.is_empty() {
-            let reason = format!("this build's client does not speak {}", names(&others));
+            let reason =
+                format!("this build's client does not speak {}, or not without a CDN", names(&others));
             return Ok(Checked::Skipped { reason });
         }
         let running = match start(server, log).await? {

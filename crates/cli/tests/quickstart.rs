@@ -45,27 +45,26 @@ fn moves_data_over_each_protocol_and_leaves_nothing() {
     assert!(output.status.success(), "{out}\n{err}");
     assert_eq!(err, "");
     assert!(!out.contains(['\r', '\x1b']), "{out:?}");
+    // What needs a CDN cannot be shown on one machine.
+    let shown: Vec<_> = culvert_client::SPOKEN.into_iter().filter(|it| it.is_direct()).collect();
     for part in [
         "upload 100 %  2.0 of 2.0 MB",
         "download 100 %  2.0 of 2.0 MB",
         "bytes came through the SOCKS5 proxy",
         "bytes came through the HTTP proxy",
     ] {
-        assert_eq!(out.matches(part).count(), culvert_client::SPOKEN.len(), "{part} in {out}");
+        assert_eq!(out.matches(part).count(), shown.len(), "{part} in {out}");
     }
-    for protocol in culvert_client::SPOKEN {
+    for protocol in &shown {
         assert!(out.contains(&format!("\n  protocol      {protocol}\n")), "{protocol} in {out}");
     }
     for known in ["  key exchange  ", "  cipher        "] {
         let values: Vec<_> = out.lines().filter_map(|line| line.strip_prefix(known)).collect();
-        assert!(
-            values.len() == culvert_client::SPOKEN.len() && values.iter().all(|value| value.contains('-')),
-            "{values:?}"
-        );
+        assert!(values.len() == shown.len() && values.iter().all(|value| value.contains('-')), "{values:?}");
     }
     let (_, table) = out.split_once("\n  protocol ").unwrap();
     let (_, table) = table.split_once("detectors\n").unwrap();
-    for protocol in culvert_client::SPOKEN {
+    for protocol in &shown {
         let row = table.lines().find(|row| row.split_whitespace().next() == Some(protocol.name())).unwrap();
         assert!(row.contains(" notice"), "{row}");
     }

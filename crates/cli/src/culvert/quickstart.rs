@@ -90,9 +90,9 @@ fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
     Ok(Plan { megabytes, protocols, keep: arguments.is_on(&KEEP) })
 }
 
-/// What this build's client and server both speak.
+/// What this build's client and server both speak, with nothing between them.
 fn both_ends() -> impl Iterator<Item = TunnelProtocol> {
-    SPOKEN.into_iter().filter(|protocol| SUPPORTED.contains(protocol))
+    SPOKEN.into_iter().filter(|protocol| SUPPORTED.contains(protocol) && protocol.is_direct())
 }
 
 fn protocol(name: &str) -> Result<TunnelProtocol, Failure> {

@@ -50,6 +50,8 @@ pub(super) struct ServerFiles {
 impl ServerFiles {
     /// Generates a server for free loopback ports.
     pub(super) fn generate(folder: &Path, protocols: &[TunnelProtocol]) -> Result<Self, StepError> {
+        // If it cannot be made, writing the files says so; its parent is private.
+        let _ = fs::create_dir(folder);
         let at = |name: &str| folder.join(name);
         let ports = free_ports(protocols.len()).map_err(StepError::Port)?;
         let given: Vec<_> =
