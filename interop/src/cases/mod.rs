@@ -9,6 +9,7 @@ mod quic;
 mod refusals;
 mod reports;
 mod shaping;
+mod tls;
 mod traffic;
 
 use crate::failure::Failure;
@@ -118,6 +119,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         reports::CASES,
         prefixes::CASES,
         shaping::CASES,
+        tls::CASES,
         probes::CASES,
         quic::CASES,
         algorithms::CASES,
