@@ -109,7 +109,7 @@ impl TicketSecret {
     #[must_use]
     pub fn open(&self, ticket: &[u8], now: u64) -> Option<TicketState> {
         let state = self.read(ticket)?;
-        // One from a clock that is ahead is taken. TRANSPORTS.md 10.
+        // One from a clock that is ahead is taken. TRANSPORTS.md 1.7.
         (now.saturating_sub(state.created) <= LIFETIME).then_some(state)
     }
 

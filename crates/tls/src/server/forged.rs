@@ -34,7 +34,7 @@ impl Forged {
             state.is_tls13 && state.suite == u16::from(CipherSuite::TLS13_AES_128_GCM_SHA256)
         } else {
             let suite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
-            // Otherwise a full handshake follows. TRANSPORTS.md 10.
+            // Otherwise a full handshake follows. TRANSPORTS.md 1.7.
             !state.is_tls13 && state.suite == u16::from(suite) && state.extended_master_secret == is_extended
         };
         let offered = hello.suites.as_chunks::<2>().0.contains(&state.suite.to_be_bytes());
