@@ -179,7 +179,7 @@ impl Planner<'_> {
     /// That of the browser whose ClientHello is sent, where there is one.
     fn user_agent(&self, route: &Route, seed: &Seed) -> String {
         let profile = match route {
-            Route::Http(_) => None,
+            Route::Http(_) | Route::Http3(_) => None,
             Route::Https(plan) => Some(plan.settings.profile.name()),
         };
         user_agent::pick(profile, &mut Prng::derived(seed, "user-agent")).to_owned()
@@ -277,6 +277,7 @@ pub(crate) fn report(plan: &DialPlan, address: &str) -> Vec<(&'static str, Strin
         let front = match &meek.route {
             Route::Http(front) => front,
             Route::Https(plan) => &plan.server,
+            Route::Http3(plan) => &plan.front,
         };
         report.push(("meek_dial_address", text(front)));
     }
