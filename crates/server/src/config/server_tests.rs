@@ -182,3 +182,51 @@ fn own_entries_are_decoded_and_must_agree() {
         "{error}"
     );
 }
+
+/// The template with meek, of this protocol, and these members.
+fn meek(protocol: &str, members: &str) -> Result<Loaded<ServerConfig>, String> {
+    let key = data_encoding::BASE64.encode(&[7; 32]);
+    let text = GOOD
+        .replace("\"SSH\": 2222", &format!("{protocol:?}: 2222"))
+        .replace("\"HostID\"", &format!("\"MeekCookieEncryptionPrivateKey\": {key:?}, {members} \"HostID\""));
+    parse_text(&text, Strictness::Check)
+}
+
+#[test]
+fn meek_has_its_settings() {
+    let key = format!("\"MeekObfuscatedKey\": {:?},", "ab".repeat(32));
+    let settings = "\"MeekTurnAroundTimeoutMilliseconds\": 5, \"MeekRequiredHeaders\": {\"X-Key\": \"v\"}, \
+                    \"MeekCachedResponsePoolBufferClientLimit\": 16, \"MeekMaxSessionStalenessMilliseconds\": 9000, \
+                    \"TunnelProtocolPassthroughAddresses\": {\"UNFRONTED-MEEK-OSSH\": \"127.0.0.1:80\"},";
+    let config = meek("UNFRONTED-MEEK-OSSH", &format!("{key}{settings}")).unwrap().value;
+    let limits = config.meek.as_ref().unwrap().limits;
+    assert_eq!((limits.turn_around, limits.idle), (Duration::from_millis(5), Duration::from_secs(9)));
+    assert_eq!((limits.kept_least, limits.kept_most), (64 * 1024, 1024 * 1024));
+    assert_eq!(config.meek.unwrap().rules.required, [("X-Key".to_owned(), "v".to_owned())]);
+    assert_eq!(config.sites.values().collect::<Vec<_>>(), ["127.0.0.1:80"]);
+}
+
+#[test]
+fn mistakes_about_meek_are_refused() {
+    let key = format!("\"MeekObfuscatedKey\": {:?},", "ab".repeat(32));
+    let unfit = "\"MeekObfuscatedKey\": \"a text\",";
+    for (protocol, members, message) in [
+        ("UNFRONTED-MEEK-OSSH", "", "MeekObfuscatedKey: is required to run UNFRONTED-MEEK-OSSH"),
+        ("UNFRONTED-MEEK-SESSION-TICKET-OSSH", unfit, "MeekObfuscatedKey: must be 64 hexadecimal digits"),
+        ("FRONTED-MEEK-HTTP-OSSH", &key, "CDNs carry it to the port of FRONTED-MEEK-OSSH"),
+        (
+            "UNFRONTED-MEEK-OSSH",
+            &format!("{key} \"MeekTurnAroundTimeoutMilliseconds\": -1,"),
+            "MeekTurnAroundTimeoutMilliseconds: -1 is out of range",
+        ),
+        (
+            "UNFRONTED-MEEK-OSSH",
+            &format!("{key} \"TunnelProtocolPassthroughAddresses\": {{\"UNFRONTED-MEEK-OSSH\": \"x\"}},"),
+            "\"x\" is not an IP address with a port",
+        ),
+    ] {
+        let error = meek(protocol, members).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+    assert!(meek("UNFRONTED-MEEK-HTTPS-OSSH", unfit).is_ok(), "only tickets need a key of 32 bytes");
+}

@@ -94,6 +94,29 @@ fn the_entry_matches_the_server() {
 }
 
 #[test]
+fn a_server_of_meek_has_its_keys() {
+    let folder = Scratch::new("generate-meek");
+    let options = options(&folder, &["UNFRONTED-MEEK-SESSION-TICKET-OSSH:9999", "FRONTED-MEEK-OSSH:9998"]);
+    let generated = generate(&options).unwrap();
+    generated.write().unwrap();
+    let entry = &generated.entry;
+    let protocol = TunnelProtocol::UNFRONTED_MEEK_SESSION_TICKET_OSSH;
+    assert_eq!(entry.dial_port(protocol), Ok(9999));
+    let capabilities = ["ssh-api-requests", "UNFRONTED-MEEK-SESSION-TICKET", "FRONTED-MEEK"];
+    assert!(entry.texts("capabilities").eq(capabilities));
+    let main = shape(generated.text(&options.files.config).unwrap());
+    assert!(main.contains(&"MeekCookieEncryptionPrivateKey s44".to_owned()));
+    assert!(main.contains(&"MeekObfuscatedKey s64".to_owned()));
+    let loaded = config::load(&options.files.config, Strictness::Check).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let meek = loaded.value.meek.unwrap();
+    assert_eq!(entry.text("meekObfuscatedKey"), Some(meek.obfuscated_key.expose()));
+    assert_eq!(meek.forwarded_for, ["X-Forwarded-For"]);
+    let public = BASE64.decode(entry.text("meekCookieEncryptionPublicKey").unwrap().as_bytes()).unwrap();
+    assert_eq!(public.len(), 32);
+}
+
+#[test]
 fn two_servers_share_no_secret() {
     let folder = Scratch::new("generate-two");
     let options = options(&folder, &["OSSH:9999"]);

@@ -10,7 +10,7 @@ use culvert_transport::meek::server::{Head, NewSession, Session, SessionStream};
 use culvert_transport::meek::wire::{
     CookieRequest, MAX_SESSION_BYTES, MIN_SESSION_BYTES, Opened, SealedCookie, SessionId,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MeekService;
 use crate::budget::{Account, Turn};
@@ -19,6 +19,9 @@ use crate::session::{Arrival, Stopping, serve_inside};
 
 /// How long a cookie waits to be opened. Clients have given up by then.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a client gets to fetch what its tunnel said at the end. Idle ones ask every five seconds.
+const LAST_WORDS: Duration = Duration::from_secs(6);
 
 /// A request of a client.
 pub(super) struct Admitted {
@@ -52,6 +55,10 @@ impl Visitor<'_> {
         let cookie = std::str::from_utf8(value).ok()?;
         if let Some(session) = sessions.begun_with(cookie, self.arrival.peer.ip()) {
             return Some(Admitted { session, is_new: true });
+        }
+        if *self.stopping.borrow() {
+            // Its cookie may be needed at the next server.
+            return None;
         }
         let request = self.open(&sealed).await?;
         let protocol = self.protocol(&request)?;
@@ -144,6 +151,8 @@ async fn run(
         () = serve_inside(Box::new(stream), arrival, &services, &mut stopping) => {}
         () = session.end_when_idle(meek.config.limits.idle) => {}
     }
+    // The tunnel's last words are for the client.
+    let _ = timeout(LAST_WORDS, session.fetched()).await;
     meek.sessions.remove(&session);
 }
 

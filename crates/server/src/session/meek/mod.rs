@@ -17,7 +17,7 @@ use culvert_transport::Stream;
 use culvert_transport::meek::server::Sessions;
 use culvert_transport::meek::wire::{BoxError, CookieOpener};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Arrival, Stopping, serve_inside, stopped, tls};
 use crate::config::MeekConfig;
@@ -27,6 +27,8 @@ use connection::Connection;
 use demux::Prepended;
 use rate::RateLimiter;
 
+/// How long connections stay when the server stops.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the first bytes inside TLS may take, where the configuration sets no limit.
 const FIRST_BYTES: Duration = Duration::from_secs(30);
 
@@ -76,9 +78,14 @@ pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
     until_stopped(connection.serve(None), &mut stopping).await;
 }
 
+/// Clients get a moment to fetch their tunnels' last words.
 async fn until_stopped(serving: impl Future<Output = ()>, stopping: &mut Stopping) {
+    let late = async {
+        stopped(stopping).await;
+        sleep(FAREWELL).await;
+    };
     tokio::select! {
         () = serving => {}
-        () = stopped(stopping) => {}
+        () = late => {}
     }
 }

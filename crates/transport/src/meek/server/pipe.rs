@@ -103,6 +103,17 @@ impl Pipe {
         wake(&mut state.reader);
     }
 
+    /// Ready when requests have fetched all that the tunnel wrote.
+    pub(super) fn poll_fetched(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.down_len == 0 || state.end == End::Session {
+            return Poll::Ready(());
+        }
+        // The tunnel has ended, so nobody else waits for room.
+        keep(&mut state.writer, cx);
+        Poll::Pending
+    }
+
     /// Whether neither end has ended.
     pub(super) fn is_open(&self) -> bool {
         self.lock().end == End::Neither

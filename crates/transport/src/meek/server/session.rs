@@ -46,6 +46,8 @@ pub(super) struct Transfer {
     pub(super) pace: Pace,
     pub(super) padding: Option<Padding>,
     pub(super) last_body: Option<Fingerprint>,
+    /// Whether the last request had no body.
+    pub(super) last_was_poll: bool,
 }
 
 /// What makes a session.
@@ -126,6 +128,11 @@ impl Session {
     /// Ends the session.
     pub fn end(&self) {
         self.pipe.end_session();
+    }
+
+    /// Returns when its client has fetched what the tunnel wrote before it ended.
+    pub async fn fetched(&self) {
+        poll_fn(|cx| self.pipe.poll_fetched(cx)).await;
     }
 
     /// Ends it when no request has come for `patience`. Never completes.
@@ -209,8 +216,11 @@ impl Turn {
 
     /// Hands the payload to the tunnel, unless it was there before, which is told.
     async fn take(&mut self, body: Bytes) -> Result<bool, SessionOver> {
+        let was_poll = std::mem::replace(&mut self.transfer.last_was_poll, body.is_empty());
         if body.is_empty() {
-            return Ok(true);
+            // A client that saw a response's head does not send its body again, but then it saw payload, too, and asks from there. From 0 it asks
+            // again for the answer to a poll, or for the first time.
+            return Ok(was_poll);
         }
         let fingerprint = Fingerprint::of(&body);
         if self.transfer.last_body == Some(fingerprint) {

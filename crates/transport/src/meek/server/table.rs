@@ -122,6 +122,7 @@ impl Sessions {
                 pace: Pace::new(limits.turn_around),
                 padding,
                 last_body: None,
+                last_was_poll: false,
             },
         });
         let mut known = self.known();
