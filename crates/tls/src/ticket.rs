@@ -152,7 +152,9 @@ impl TicketState {
         Some(bytes)
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads what a ticket holds: a state, and zeros behind it. `None`: it is none of ours.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let version = fields.number()?;
         let is_tls13 = version == TLS13;

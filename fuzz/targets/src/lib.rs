@@ -18,6 +18,7 @@ mod ssh_ledger;
 mod ssh_messages;
 mod ssh_peer;
 mod ssh_setup;
+mod tls;
 mod transport;
 
 /// What a target is called, here, in `fuzz/fuzz_targets` and in `fuzz/corpus`, and what it runs.
@@ -68,6 +69,10 @@ pub const TARGETS: &[Target] = &[
     ("ssh_opening", ssh::ssh_opening),
     ("ssh_packet", ssh::ssh_packet),
     ("ssh_password", protocol::ssh_password),
+    ("tls_answer", tls::answer),
+    ("tls_hello_message", tls::hello_message),
+    ("tls_profile", tls::profile),
+    ("tls_ticket_state", tls::ticket_state),
     ("transform", culvert_obfuscation::fuzz::transform),
 ];
 
