@@ -13,6 +13,7 @@ mod clock;
 mod datagrams;
 mod entry;
 mod failure;
+mod front;
 mod kexinit;
 mod lines;
 mod notices;

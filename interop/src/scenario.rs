@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::{Deadline, poll};
 use crate::entry::Entry;
 use crate::failure::{Doing, Failure};
+use crate::front::{self, Front, Offers};
 use crate::lines::Cursor;
 use crate::notices::Notice;
 use crate::origin::Origin;
@@ -44,11 +45,17 @@ pub(crate) enum Protocol {
     MeekHttps,
     /// Obfuscated SSH in HTTPS that begins with a ticket made from a secret.
     MeekTicket,
+    /// Obfuscated SSH in HTTPS to a front that offers HTTP/2.
+    Fronted,
+    /// The same, with one that does not.
+    FrontedHttp1,
+    /// Obfuscated SSH in HTTP to a front.
+    FrontedHttp,
 }
 
 impl Protocol {
     /// All.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Ossh,
         Self::Ssh,
         Self::Shadowsocks,
@@ -57,6 +64,9 @@ impl Protocol {
         Self::Meek,
         Self::MeekHttps,
         Self::MeekTicket,
+        Self::Fronted,
+        Self::FrontedHttp1,
+        Self::FrontedHttp,
     ];
 
     /// Its name in configs and entries.
@@ -70,12 +80,30 @@ impl Protocol {
             Self::Meek => "UNFRONTED-MEEK-OSSH",
             Self::MeekHttps => "UNFRONTED-MEEK-HTTPS-OSSH",
             Self::MeekTicket => "UNFRONTED-MEEK-SESSION-TICKET-OSSH",
+            Self::Fronted | Self::FrontedHttp1 => "FRONTED-MEEK-OSSH",
+            Self::FrontedHttp => "FRONTED-MEEK-HTTP-OSSH",
         }
     }
 
-    /// Those share a port in an entry: a server has one of them.
+    /// Its name in names of cases.
+    pub(crate) fn label(self) -> &'static str {
+        if self == Self::FrontedHttp1 { "FRONTED-MEEK-OSSH-over-HTTP1" } else { self.name() }
+    }
+
+    /// Those that are requests and responses.
     pub(crate) fn is_meek(self) -> bool {
-        matches!(self, Self::Meek | Self::MeekHttps | Self::MeekTicket)
+        matches!(self, Self::Meek | Self::MeekHttps | Self::MeekTicket) || self.is_fronted()
+    }
+
+    /// Those with a front between client and server.
+    pub(crate) fn is_fronted(self) -> bool {
+        matches!(self, Self::Fronted | Self::FrontedHttp1 | Self::FrontedHttp)
+    }
+
+    /// Whether a server for another protocol also serves it: entries have room for one kind of meek, and fronts for HTTP are in
+    /// addition to one for HTTPS.
+    fn fits_beside(self, other: Self) -> bool {
+        !self.is_meek() || self == other || (self == Self::Fronted && other == Self::FrontedHttp)
     }
 
     pub(crate) fn port_field(self) -> &'static str {
@@ -86,6 +114,8 @@ impl Protocol {
             Self::Tls => "tlsOSSHPort",
             Self::Quic => "sshObfuscatedQUICPort",
             Self::Meek | Self::MeekHttps | Self::MeekTicket => "meekServerPort",
+            // Fronts have their ports by convention.
+            Self::Fronted | Self::FrontedHttp1 | Self::FrontedHttp => "",
         }
     }
 }
@@ -130,7 +160,7 @@ impl Setting {
     pub(crate) fn server(&self, edits: ServerEdits) -> Result<Server, Failure> {
         let program = self.programs.server(self.pairing.server).to_owned();
         let folder = Folder::new()?;
-        let fits = |protocol: &Protocol| !protocol.is_meek() || *protocol == self.protocol;
+        let fits = |protocol: &Protocol| protocol.fits_beside(self.protocol);
         let ports: Vec<_> =
             Protocol::ALL.into_iter().filter(fits).map(|protocol| (protocol, ports::free())).collect();
         let mut generate = Command::new(&program);
@@ -146,11 +176,28 @@ impl Setting {
         }
         edit_files(&folder.0, edits)?;
         let hex = fs::read_to_string(folder.0.join("server-entry.dat")).doing("read server-entry.dat")?;
-        let entry = Entry::decode(&hex)?;
-        let mut server =
-            Server { program, journal: self.journal.clone(), folder, ports, entry, process: None };
+        let mut entry = Entry::decode(&hex)?;
+        let front = self.front(&folder.0, &ports)?;
+        if let Some(front) = &front {
+            entry.set("meekFrontingAddresses", vec![front.address.to_string()]);
+            entry.set("meekFrontingHosts", vec![front::HOST]);
+        }
+        let journal = self.journal.clone();
+        let mut server = Server { program, journal, folder, ports, entry, process: None, _front: front };
         server.start()?;
         Ok(server)
+    }
+
+    /// What stands before a server on these ports, where something does.
+    fn front(&self, folder: &Path, ports: &[(Protocol, u16)]) -> Result<Option<Front>, Failure> {
+        let offers = if self.protocol == Protocol::FrontedHttp1 { Offers::Http1 } else { Offers::Http2 };
+        let https = ports.iter().find(|(protocol, _)| protocol.name() == Protocol::Fronted.name());
+        https
+            .map(|(_, port)| {
+                let server = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+                Front::start(&self.journal, folder, server, offers)
+            })
+            .transpose()
     }
 
     /// A server as `generate` makes it, apart from what every case needs.
@@ -211,6 +258,7 @@ impl Setting {
 pub(crate) struct Server {
     // First, so that it is gone before its folder is.
     process: Option<Process>,
+    _front: Option<Front>,
     folder: Folder,
     program: PathBuf,
     journal: Journal,
@@ -225,7 +273,9 @@ impl Server {
         command.current_dir(&self.folder.0).arg("run");
         let mut process = Process::start(&self.journal, "psiphond run", &mut command)?;
         let deadline = Deadline::after(START);
-        for (protocol, port) in self.ports.clone() {
+        // That of fronts for HTTP is the one for HTTPS: nothing need listen on its own.
+        let ports = self.ports.iter().copied().filter(|(protocol, _)| *protocol != Protocol::FrontedHttp);
+        for (protocol, port) in ports {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let awaited = format!("listener on port {port}");
             let listening = poll(deadline.left().unwrap_or_default(), || {

@@ -17,7 +17,12 @@ pub(crate) fn negotiated(protocol: Protocol, keyword: &str, seen: &Seen) -> Resu
         | Protocol::Quic
         | Protocol::Meek
         | Protocol::MeekHttps
-        | Protocol::MeekTicket => Err(Failure::mismatch("protocol", "one that can be read", protocol.name())),
+        | Protocol::MeekTicket
+        | Protocol::Fronted
+        | Protocol::FrontedHttp1
+        | Protocol::FrontedHttp => {
+            Err(Failure::mismatch("protocol", "one that can be read", protocol.name()))
+        }
         Protocol::Ossh => {
             let (upstream, downstream) = deobfuscate(keyword.as_bytes(), seen).ok_or_else(|| {
                 Failure::mismatch("client preamble", "the magic value under the key", "something else")

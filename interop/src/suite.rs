@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::cases::{self, Case};
 use crate::clock;
+use crate::front;
 use crate::origin::Origin;
 use crate::process::Journal;
 use crate::programs::{Pairing, Programs};
@@ -29,6 +30,7 @@ pub fn run(programs: &Programs) -> ExitCode {
     };
     let long = std::env::var("CULVERT_PAIRINGS_LONG").is_ok_and(|value| value == "1");
     let table = Arc::new(Mutex::new(Table::default()));
+    let no_front = front::missing();
     let mut trials = Vec::new();
     for pairing in Pairing::ALL {
         for (protocol, case) in
@@ -38,7 +40,7 @@ pub fn run(programs: &Programs) -> ExitCode {
                 let journal = Journal::default();
                 let setting =
                     Setting { programs: programs.clone(), pairing, protocol, origin, long, journal };
-                trials.push(trial(setting, case, Arc::clone(&table)));
+                trials.push(trial(setting, case, Arc::clone(&table), no_front.as_deref()));
             }
         }
     }
@@ -50,11 +52,12 @@ pub fn run(programs: &Programs) -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trial(setting: Setting, case: Case, table: Arc<Mutex<Table>>) -> Trial {
-    let name = format!("pairings::{}::{}::{}", setting.pairing.name(), setting.protocol.name(), case.name);
+fn trial(setting: Setting, case: Case, table: Arc<Mutex<Table>>, no_front: Option<&str>) -> Trial {
+    let name = format!("pairings::{}::{}::{}", setting.pairing.name(), setting.protocol.label(), case.name);
     let missing = setting.programs.missing(setting.pairing);
+    let no_front = setting.protocol.is_fronted().then(|| no_front.map(str::to_owned)).flatten();
     let left_out = (case.long && !setting.long).then(|| "CULVERT_PAIRINGS_LONG is not 1".to_owned());
-    match missing.or(left_out) {
+    match missing.or(left_out).or(no_front) {
         // Never run, not even with `--include-ignored`: there is nothing to run.
         Some(reason) => {
             Trial::ignorable_test(format!("{name} ({reason})"), move || Ok(Completion::ignored_with(reason)))

@@ -48,7 +48,7 @@ impl Table {
                 Err(why) => ("FAILED", why),
             };
             let detail = detail.replace('\n', " ").replace('|', "\\|");
-            let (pairing, protocol) = (row.pairing.name(), row.protocol.name());
+            let (pairing, protocol) = (row.pairing.name(), row.protocol.label());
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,

@@ -49,9 +49,9 @@ pub(crate) enum Protocols {
     OnlyTls,
     /// Only QUIC.
     OnlyQuic,
-    /// Those over TCP.
+    /// Those over TCP straight to the server.
     Streams,
-    /// Those that are requests and responses.
+    /// Those that are requests and responses straight to the server.
     OnlyMeek,
     /// Those that end with their TCP connection.
     OneConnection,
@@ -95,10 +95,10 @@ impl Case {
             Protocols::OnlySsh => protocol == Protocol::Ssh,
             Protocols::OnlyShadowsocks => protocol == Protocol::Shadowsocks,
             Protocols::OnlyTls => protocol == Protocol::Tls,
-            Protocols::OnlyMeek => protocol.is_meek(),
+            Protocols::OnlyMeek => protocol.is_meek() && !protocol.is_fronted(),
             Protocols::OneConnection => !protocol.is_meek() && protocol != Protocol::Quic,
             Protocols::OnlyQuic => protocol == Protocol::Quic,
-            Protocols::Streams => protocol != Protocol::Quic,
+            Protocols::Streams => protocol != Protocol::Quic && !protocol.is_fronted(),
             Protocols::Obfuscated => {
                 !matches!(protocol, Protocol::Ssh | Protocol::Quic) && !protocol.is_meek()
             }
