@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use culvert_protocol::api::{SERVER_REQUESTS, SessionId, extension};
 use culvert_protocol::server_entry::DecodeError;
-use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_protocol::{Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::{Limits, MemoryBudget, ServerKind};
 use culvert_transport::Network;
 use tokio::sync::{Notify, watch};
@@ -221,7 +221,7 @@ fn session_id(config: &Config) -> SessionId {
 }
 
 /// The tunnel protocols that this build can dial, the one to be tried first in front.
-pub const SPOKEN: [TunnelProtocol; 10] = [
+pub const SPOKEN: [TunnelProtocol; 11] = [
     TunnelProtocol::OSSH,
     TunnelProtocol::SHADOWSOCKS_OSSH,
     TunnelProtocol::TLS_OSSH,
@@ -231,14 +231,16 @@ pub const SPOKEN: [TunnelProtocol; 10] = [
     TunnelProtocol::UNFRONTED_MEEK_OSSH,
     TunnelProtocol::FRONTED_MEEK_OSSH,
     TunnelProtocol::FRONTED_MEEK_HTTP_OSSH,
+    TunnelProtocol::FRONTED_MEEK_QUIC_OSSH,
     TunnelProtocol::SSH,
 ];
 
 /// What the entry offers, this build can speak and the config allows.
 fn usable_protocols(server: &ServerEntry, config: &Config) -> Result<Vec<TunnelProtocol>, RunError> {
     let limits = &config.servers.limit_protocols;
+    let by_itself = |protocol: &TunnelProtocol| limits.is_empty() && !protocol.has(Feature::DefaultDisabled);
     let allowed: Vec<TunnelProtocol> =
-        SPOKEN.into_iter().filter(|protocol| limits.is_empty() || limits.contains(protocol)).collect();
+        SPOKEN.into_iter().filter(|protocol| by_itself(protocol) || limits.contains(protocol)).collect();
     let usable: Vec<_> = allowed.iter().copied().filter(|protocol| server.supports(*protocol)).collect();
     if usable.is_empty() {
         let names = |protocols: &mut dyn Iterator<Item = TunnelProtocol>| {

@@ -192,6 +192,7 @@ impl Planner<'_> {
                 (self.unfronted_meek_https(protocol, port)?, None)
             }
             BaseProtocol::FrontedMeek => (self.fronted_meek(protocol, port)?, None),
+            BaseProtocol::FrontedMeekQuic => (self.fronted_meek_quic(protocol, port)?, None),
             BaseProtocol::FrontedMeekHttp => (self.fronted_meek_http(protocol, port)?, None),
             BaseProtocol::TlsOssh => (TransportPlan::Tls(Box::new(self.tls(server)?)), None),
             BaseProtocol::Quic => (TransportPlan::Quic(self.quic(server)?), None),

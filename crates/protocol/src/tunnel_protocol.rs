@@ -241,6 +241,8 @@ impl TunnelProtocol {
     pub const FRONTED_MEEK_OSSH: Self = Self::direct(BaseProtocol::FrontedMeek);
     /// Meek over HTTP through a CDN.
     pub const FRONTED_MEEK_HTTP_OSSH: Self = Self::direct(BaseProtocol::FrontedMeekHttp);
+    /// Meek over QUIC through a CDN.
+    pub const FRONTED_MEEK_QUIC_OSSH: Self = Self::direct(BaseProtocol::FrontedMeekQuic);
     /// Obfuscated SSH over QUIC.
     pub const QUIC_OSSH: Self = Self::direct(BaseProtocol::Quic);
     /// Obfuscated SSH inside Shadowsocks.

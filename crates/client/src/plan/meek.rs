@@ -85,7 +85,7 @@ impl Planner<'_> {
     }
 
     /// Where to connect, and what to ask for there.
-    fn front(&self, seed: &Seed) -> Result<Front, PlanError> {
+    pub(super) fn front(&self, seed: &Seed) -> Result<Front, PlanError> {
         let mut choice = Prng::derived(seed, "front");
         let pick = |list: &str, single: &str, choice: &mut Prng| {
             let listed: Vec<&str> = self.entry.texts(list).collect();
@@ -142,7 +142,7 @@ impl Planner<'_> {
         self.meek(protocol, &seed, Route::Http(Endpoint::Address(server)), (host, transform))
     }
 
-    fn meek(
+    pub(super) fn meek(
         &self,
         protocol: TunnelProtocol,
         seed: &Seed,
@@ -236,14 +236,14 @@ impl Planner<'_> {
 }
 
 /// A host of a CDN.
-struct Front {
+pub(super) struct Front {
     /// Where connections go: a name, or an address.
-    address: String,
+    pub(super) address: String,
     /// What requests ask for.
-    host: String,
+    pub(super) host: String,
 }
 
-fn endpoint(host: &str, port: u16) -> Endpoint {
+pub(super) fn endpoint(host: &str, port: u16) -> Endpoint {
     match host.parse::<IpAddr>() {
         Ok(address) => Endpoint::Address(SocketAddr::new(address, port)),
         Err(_) => Endpoint::Name(host.to_owned(), port),

@@ -3,9 +3,11 @@
 use culvert_obfuscation::{Prng, Transform};
 use culvert_protocol::TunnelProtocol;
 use culvert_protocol::parameters::QuicVersion;
-use culvert_transport::quic::{KeyText, NonceTransform, Plan, Version};
+use culvert_transport::meek::Route;
+use culvert_transport::quic::{FrontPlan, KeyText, NonceTransform, Plan, Version};
 use culvert_transport::{Endpoint, TransportPlan};
 
+use super::meek::endpoint;
 use super::{PlanError, Planner, host_name, select, specs};
 
 /// The looks that this build has. All are QUIC version 1.
@@ -15,6 +17,9 @@ const LOOKS: [(QuicVersion, Version); 4] = [
     (QuicVersion::ObfuscatedV1, Version::Hidden),
     (QuicVersion::DecoyV1, Version::Decoy),
 ];
+
+/// An address in place of a name: TLS then names none.
+const NO_NAME: &str = "192.0.2.1";
 
 /// How a plan's look is called in parameters and reports, and the host name.
 pub(crate) fn look(transport: &TransportPlan) -> Option<(QuicVersion, &str)> {
@@ -26,7 +31,7 @@ pub(crate) fn look(transport: &TransportPlan) -> Option<(QuicVersion, &str)> {
 impl Planner<'_> {
     pub(super) fn quic(&self, server: Endpoint) -> Result<Plan, PlanError> {
         let seed = self.seed.derive("quic");
-        let version = self.quic_version(&mut Prng::derived(&seed, "version"))?;
+        let version = self.quic_version(|_| true, &mut Prng::derived(&seed, "version"))?;
         let hidden = matches!(version, Version::Hidden | Version::Decoy);
         Ok(Plan {
             server,
@@ -42,13 +47,46 @@ impl Planner<'_> {
         })
     }
 
-    fn quic_version(&self, prng: &mut Prng) -> Result<Version, PlanError> {
+    /// HTTP/3 to a front.
+    pub(super) fn fronted_meek_quic(
+        &self,
+        protocol: TunnelProtocol,
+        port: u16,
+    ) -> Result<TransportPlan, PlanError> {
+        let seed = self.seed.derive("meek");
+        let front = self.front(&seed)?;
+        let server_name = match self.entry.flag("meekFrontingDisableSNI") {
+            true => NO_NAME.to_owned(),
+            false => self.server_name(protocol, &seed).unwrap_or_else(|| front.address.clone()),
+        };
+        let provider = self.entry.text("frontingProviderID").unwrap_or_default();
+        let disabled = self.parameters.quic.disable_fronting_provider_versions.get(provider);
+        let works = |name: QuicVersion| {
+            let plain = matches!(name, QuicVersion::V1 | QuicVersion::RandomizedV1);
+            plain && disabled.is_none_or(|disabled| !disabled.contains(&name))
+        };
+        let version = self.quic_version(works, &mut Prng::derived(&seed, "version"))?;
+        let plan = FrontPlan {
+            front: endpoint(&front.address, port),
+            server_name,
+            shuffled: version == Version::Randomized,
+            seed: seed.derive("quic"),
+        };
+        self.meek(protocol, &seed, Route::Http3(Box::new(plan)), (front.host, None))
+    }
+
+    fn quic_version(
+        &self,
+        works: impl Fn(QuicVersion) -> bool,
+        prng: &mut Prng,
+    ) -> Result<Version, PlanError> {
         let parameters = &self.parameters.quic;
         let limited = prng.flip_weighted_coin(parameters.limit_versions_probability.get());
         let limits = if limited { parameters.limit_versions.as_slice() } else { &[] };
         let of_entry: Vec<&str> = self.entry.texts("limitQUICVersions").collect();
         let allowed = |name: QuicVersion| {
-            (limits.is_empty() || limits.contains(&name))
+            works(name)
+                && (limits.is_empty() || limits.contains(&name))
                 && (of_entry.is_empty() || of_entry.contains(&name.name()))
         };
         let versions: Vec<Version> =

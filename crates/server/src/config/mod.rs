@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
+use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_transport::tls::TicketSecret;
 
@@ -49,7 +49,7 @@ pub const SUPPORTED: &[TunnelProtocol] = &[
     TunnelProtocol::UNFRONTED_MEEK_SESSION_TICKET_OSSH,
     TunnelProtocol::FRONTED_MEEK_OSSH,
     TunnelProtocol::FRONTED_MEEK_HTTP_OSSH,
-    TunnelProtocol::direct(BaseProtocol::FrontedMeekQuic),
+    TunnelProtocol::FRONTED_MEEK_QUIC_OSSH,
     TunnelProtocol::QUIC_OSSH,
 ];
 

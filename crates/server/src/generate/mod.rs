@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use culvert_obfuscation::{Seed, ServerSeedLabel, server_identification};
 use culvert_protocol::server_entry::DecodeError;
-use culvert_protocol::{PortSource, ServerEntry, TunnelProtocol};
+use culvert_protocol::{Feature, PortSource, ServerEntry, TunnelProtocol};
 use culvert_ssh::Role;
 use culvert_ssh::host_key::{HostKey, HostKeyError};
 use culvert_ssh::kexinit::{self, OfferPolicy};
@@ -120,7 +120,9 @@ impl Listeners {
                 if is_field && protocol.port_source() == other.port_source() {
                     return Err(GenerateError::OneFieldForBoth { given: given(), other: *other });
                 }
-                if *taken == port && other.carrier_at_server() == protocol.carrier_at_server() {
+                // Fronts take all of their protocols to one port.
+                let share = other.has(Feature::Fronted) && protocol.has(Feature::Fronted);
+                if *taken == port && !share && other.carrier_at_server() == protocol.carrier_at_server() {
                     return Err(GenerateError::PortTwice { given: given(), by: *other });
                 }
             }
