@@ -14,6 +14,7 @@ use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVers
 use crate::handshake::{HandshakeError, Progress, advance};
 use crate::hello::{HelloEdits, HelloMessage, HelloWriter, Profile, server_name_offset};
 use crate::hooks::{Hooks, provider};
+use crate::inflate::Zlib;
 use crate::records::{HEADER, Records, Rekeying};
 use crate::sessions::{NoSessions, Sessions};
 use crate::ticket::TicketSecret;
@@ -180,6 +181,7 @@ fn config(settings: &ClientSettings, fresh: &Fresh) -> Result<ClientConfig, Hand
         .with_no_client_auth();
     config.alpn_protocols = profile.alpn().iter().map(|name| name.clone().into_bytes()).collect();
     config.enable_secret_extraction = true;
+    config.cert_decompressors = vec![&Zlib];
     config.resumption = Resumption::store(Arc::new(NoSessions));
     if let (Some(secret), Some(version)) = (&settings.ticket_secret, place_for_ticket(profile)) {
         let sessions = Arc::new(Sessions::default());

@@ -9,6 +9,7 @@ mod drawn;
 mod handshake;
 mod hello;
 mod hooks;
+mod inflate;
 mod mint;
 pub mod profiles;
 pub mod random;

@@ -34,6 +34,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_current_profile_suits_every_server() {
+        let suits = |profile: &&Arc<Profile>| profile.is_current() && profile.is_answerable();
+        let names: Vec<_> = all().iter().filter(suits).map(|profile| profile.name()).collect();
+        assert_eq!(names, ["Safari-26"]);
+    }
+
+    #[test]
     fn all_texts_are_profiles() {
         let texts: Vec<_> =
             [CHROME, FIREFOX, SAFARI].into_iter().flat_map(|file| file.split("\n\n")).collect();

@@ -90,10 +90,7 @@ impl Server {
 
     /// One that knows no other groups.
     #[cfg(test)]
-    pub(crate) fn with_groups(
-        mut self,
-        kx_groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>,
-    ) -> Self {
+    pub(crate) fn with_groups(mut self, kx_groups: Vec<&'static dyn crypto::SupportedKxGroup>) -> Self {
         self.provider = Arc::new(CryptoProvider { kx_groups, ..(*self.provider).clone() });
         self
     }

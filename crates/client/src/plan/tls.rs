@@ -106,7 +106,13 @@ impl Planner<'_> {
         let built_in =
             built_in.filter(|profile| listed(profile.name()) || limits.is_empty() && profile.is_current());
         let fits = |profile: &Arc<Profile>| {
-            (limits.is_empty() || listed(profile.name())) && (profile.offers_tls13() || !wishes.only_tls13)
+            let by_limits = if limits.is_empty() {
+                // What stands in front of others' servers may answer more than ours do.
+                wishes.verify == Verify::Skip || profile.is_answerable()
+            } else {
+                listed(profile.name())
+            };
+            by_limits && (profile.offers_tls13() || !wishes.only_tls13)
         };
         let parrots: Vec<Arc<Profile>> = custom.chain(built_in.cloned()).filter(fits).collect();
         let may_be_drawn = limits.is_empty() || listed(profiles::DRAWN);

@@ -21,6 +21,10 @@ const AES_128_GCM: &str = "0001";
 const MAX_TEXT: usize = 16 * 1024;
 const MAX_ITEMS: usize = 128;
 
+/// What rustls offers, too, or what next to no server answers: certificate status, point formats, timestamps, extended master secret, modes of
+/// keys, renegotiation.
+const ANSWERABLE: [u16; 6] = [0x0005, 0x000b, 0x0012, 0x0017, 0x002d, 0xff01];
+
 /// A number in a list, or a reserved one that is drawn for each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -197,6 +201,19 @@ impl Profile {
     #[must_use]
     pub fn takes_pre_shared_key(&self) -> bool {
         self.extensions.contains(&Extension::PreSharedKey)
+    }
+
+    /// Whether every answer to it is understood. Servers of ours answer none of what is not, but those of others may.
+    #[must_use]
+    pub fn is_answerable(&self) -> bool {
+        let answerable = |extension: &Extension| match extension {
+            // Certificates compressed with zlib, and nothing else.
+            Extension::Raw(0x001b, content) => content == &[2, 0, 1],
+            Extension::Raw(number, _) => ANSWERABLE.contains(number),
+            Extension::EchGrease(_) => false,
+            _ => true,
+        };
+        self.extensions.iter().all(answerable)
     }
 
     /// The application protocols that it offers.
