@@ -12,6 +12,8 @@ use super::settings::LEAST_SEND_WINDOW;
 const NO_ERROR: VarInt = VarInt::from_u32(0);
 /// How often it is looked at how much may be under way.
 const LOOK_EVERY: usize = 256 << 10;
+/// The library copies what is written at once into one allocation; larger ones the system's allocator does not keep.
+const MOST_AT_ONCE: usize = 64 << 10;
 const MOST_SEND_WINDOW: u64 = 16 << 20;
 
 /// The stream. Dropping it closes the connection.
@@ -71,6 +73,7 @@ fn is_end(error: &ConnectionError) -> bool {
 
 impl AsyncWrite for QuicStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let data = data.get(..MOST_AT_ONCE).unwrap_or(data);
         let written = ready!(AsyncWrite::poll_write(Pin::new(&mut self.send), cx, data))?;
         self.note_written(written);
         Poll::Ready(Ok(written))
