@@ -82,6 +82,8 @@ pub struct Established {
     pub alpn: Option<Vec<u8>>,
     /// TLS 1.3, or 1.2.
     pub is_tls13: bool,
+    /// The number of the cipher suite.
+    pub suite: u16,
     /// Whether a ticket was taken.
     pub resumed: bool,
 }
@@ -130,8 +132,9 @@ impl ClientHandshake {
         let is_tls13 = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
         let (secrets, connection) = self.connection.dangerous_into_kernel_connection()?;
+        let suite = connection.negotiated_cipher_suite().suite().into();
         let records = Records::new(secrets, Rekeying::Client(connection)).ok_or(HandshakeError::NotTls)?;
-        Ok(Established { records, alpn, is_tls13, resumed })
+        Ok(Established { records, alpn, is_tls13, suite, resumed })
     }
 
     fn send(&mut self, record: Vec<u8>, send: &mut impl FnMut(Vec<u8>)) -> Result<(), HandshakeError> {

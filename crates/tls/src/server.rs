@@ -11,7 +11,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ProducesTickets, ResolvesServerCert, UnbufferedServerConnection};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig, SupportedProtocolVersion};
 
 use crate::client::{At, Established};
 use crate::handshake::{HandshakeError, Progress, advance};
@@ -73,7 +73,7 @@ impl Server {
     pub fn new(settings: ServerSettings) -> Result<Self, ServerError> {
         let made = rcgen::generate_simple_self_signed([settings.name.clone()])?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let certified = CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider)?;
         let mut drawn = [0];
         provider.secure_random.fill(&mut drawn).map_err(rustls::Error::from)?;
@@ -118,6 +118,7 @@ impl Server {
             .with_cert_resolver(Arc::clone(&self.certificate));
         config.alpn_protocols = self.settings.alpn.clone();
         config.enable_secret_extraction = true;
+        config.ignore_client_order = !prefers_chacha20(hello);
         config.send_tls13_tickets = 1;
         config.ticketer = match forged {
             Some(forged) => Arc::new(forged.beside(Arc::clone(&self.tickets))),
@@ -158,8 +159,9 @@ impl ServerHandshake {
         let is_tls13 = self.0.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let resumed = self.0.handshake_kind() == Some(HandshakeKind::Resumed);
         let (secrets, connection) = self.0.dangerous_into_kernel_connection()?;
+        let suite = connection.negotiated_cipher_suite().suite().into();
         let records = Records::new(secrets, Rekeying::Server(connection)).ok_or(HandshakeError::NotTls)?;
-        Ok(Established { records, alpn, is_tls13, resumed })
+        Ok(Established { records, alpn, is_tls13, suite, resumed })
     }
 }
 
@@ -167,6 +169,35 @@ impl std::fmt::Debug for ServerHandshake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ServerHandshake")
     }
+}
+
+/// Cheapest suites first, for all who have AES in their processor.
+fn provider() -> CryptoProvider {
+    let mut provider = crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        CipherSuite::TLS13_AES_256_GCM_SHA384
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => 1,
+        _ => 2,
+    });
+    provider
+}
+
+/// Who names ChaCha20 first has no AES in the processor; of others the order says nothing.
+fn prefers_chacha20(hello: &HelloMessage<'_>) -> bool {
+    let mut suites = hello.suites.as_chunks::<2>().0.iter().map(|suite| u16::from_be_bytes(*suite));
+    // RFC 8701: what is reserved stands in front of the first.
+    let first = suites.find(|suite| suite & 0x0f0f != 0x0a0a);
+    [
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ]
+    .into_iter()
+    .any(|suite| first == Some(u16::from(suite)))
 }
 
 /// rustls' tickets with another lifetime.

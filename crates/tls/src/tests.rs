@@ -206,3 +206,13 @@ fn records_that_were_changed_do_not_open() {
         }
     }
 }
+
+#[test]
+fn the_cheapest_suite_is_agreed_on() {
+    let server = server(Versions::From12, None);
+    let tls13 = [("Safari-26", 0x1301), ("Chrome-133", 0x1301), ("Firefox-153", 0x1301)];
+    for (name, suite) in tls13.into_iter().chain([("Firefox-56", 0xc02b)]) {
+        let (client, _, _) = connect(&settings(&profiles::named(name).unwrap()), &server);
+        assert_eq!(client.suite, suite, "{name}");
+    }
+}
