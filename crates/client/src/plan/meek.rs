@@ -292,3 +292,118 @@ fn text(endpoint: &Endpoint) -> String {
         Endpoint::Name(name, port) => format!("{name}:{port}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use culvert_protocol::parameters::{Parameters, Probability};
+    use culvert_protocol::{EntryFields, ServerEntry};
+    use culvert_ssh::ServerKind;
+
+    use super::super::Wanted;
+    use super::*;
+
+    const ENTRY: &str = r#"{"ipAddress":"192.0.2.7","meekServerPort":8080,"sshObfuscatedKey":"key",
+        "capabilities":["UNFRONTED-MEEK","UNFRONTED-MEEK-HTTPS","UNFRONTED-MEEK-SESSION-TICKET","FRONTED-MEEK","FRONTED-MEEK-HTTP"],
+        "meekObfuscatedKey":"0101010101010101010101010101010101010101010101010101010101010101",
+        "meekCookieEncryptionPublicKey":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",
+        "meekFrontingAddresses":["one.example","192.0.2.8"],"meekFrontingHosts":["host.example"]}"#;
+
+    fn entry(changes: &[(&str, serde_json::Value)]) -> ServerEntry {
+        let mut fields = EntryFields::from_json(ENTRY.as_bytes()).unwrap();
+        for (name, value) in changes {
+            fields.set(name, value.clone());
+        }
+        ServerEntry::try_from(fields).unwrap()
+    }
+
+    fn planned(
+        entry: &ServerEntry,
+        parameters: &Parameters,
+        protocol: TunnelProtocol,
+        n: u8,
+    ) -> Result<meek::Plan, PlanError> {
+        let seed = Seed::from_bytes([n; 32]);
+        let (wanted, server) = (Wanted::Any, ServerKind::Any);
+        let plan = Planner { entry, parameters, seed, wanted, server }.plan(protocol)?;
+        let TransportPlan::Meek(plan) = plan.transport else { panic!("no plan of meek") };
+        Ok(*plan)
+    }
+
+    #[test]
+    fn hosts_of_plain_http_are_the_address_or_others() {
+        let (entry, parameters) = (entry(&[]), Parameters::default());
+        let mut addresses = 0;
+        for n in 0..60 {
+            let plan = planned(&entry, &parameters, TunnelProtocol::UNFRONTED_MEEK_OSSH, n).unwrap();
+            assert!(plan.look.host.ends_with(":8080"), "seed {n}: {}", plan.look.host);
+            addresses += usize::from(plan.look.host.starts_with("192.0.2.7:"));
+            assert_eq!(plan.route, Route::Http(endpoint("192.0.2.7", 8080)));
+        }
+        assert!((15..45).contains(&addresses), "{addresses}");
+    }
+
+    #[test]
+    fn hosts_of_https_are_names_and_what_the_handshake_says() {
+        let (entry, parameters) = (entry(&[]), Parameters::default());
+        let mut tickets = 0;
+        for n in 0..40 {
+            let protocol = TunnelProtocol::UNFRONTED_MEEK_SESSION_TICKET_OSSH;
+            let plan = planned(&entry, &parameters, protocol, n).unwrap();
+            let Route::Https(tls) = &plan.route else { panic!("no TLS") };
+            let host = plan.look.host.strip_suffix(":8080").unwrap();
+            assert!(!host.contains("192.0.2.7"), "seed {n}");
+            assert!(tls.settings.edits.server_name.as_deref().is_none_or(|name| name == host), "seed {n}");
+            tickets += usize::from(tls.settings.ticket_secret.is_some());
+        }
+        assert!(tickets > 0, "no profile takes a ticket");
+    }
+
+    #[test]
+    fn fronts_are_dialed_and_asked_for_the_host() {
+        let parameters = Parameters::default();
+        let whole = entry(&[]);
+        let mut fronts = std::collections::BTreeSet::new();
+        for n in 0..30 {
+            let plan = planned(&whole, &parameters, TunnelProtocol::FRONTED_MEEK_HTTP_OSSH, n).unwrap();
+            assert_eq!(plan.look.host, "host.example");
+            let Route::Http(front) = plan.route else { panic!("no HTTP") };
+            fronts.insert(text(&front));
+        }
+        assert_eq!(Vec::from_iter(fronts), ["192.0.2.8:80", "one.example:80"]);
+        let pattern = [("meekFrontingAddressesRegex", "[a-c]{3}\\.example".into())];
+        let silent = entry(&[("meekFrontingDisableSNI", true.into()), pattern[0].clone()]);
+        for n in 0..10 {
+            let plan = planned(&silent, &parameters, TunnelProtocol::FRONTED_MEEK_OSSH, n).unwrap();
+            let Route::Https(tls) = plan.route else { panic!("no TLS") };
+            assert_eq!(tls.settings.edits.server_name, None);
+            assert!(matches!(&tls.server, Endpoint::Name(name, 443) if name.ends_with(".example")));
+        }
+        let none = entry(&[("meekFrontingAddresses", serde_json::Value::Array(Vec::new()))]);
+        let error = planned(&none, &parameters, TunnelProtocol::FRONTED_MEEK_OSSH, 0).err();
+        assert!(matches!(error, Some(PlanError::NoFront("meekFrontingAddresses"))));
+    }
+
+    #[test]
+    fn transforms_come_from_their_scope() {
+        let mut parameters = Parameters::default();
+        for (of, name) in [(&mut parameters.direct_http, "direct"), (&mut parameters.fronted_http, "fronted")]
+        {
+            of.probability = Probability::ALWAYS;
+            of.specs.insert(name.to_owned(), vec![["^POST".to_owned(), "PUT".to_owned()]]);
+            of.scoped_names.insert(String::new(), vec![name.to_owned()]);
+        }
+        parameters.fronted_http.scoped_names.insert("CDN".to_owned(), Vec::new());
+        let name = |entry: &ServerEntry, protocol| {
+            let plan = planned(entry, &parameters, protocol, 1).unwrap();
+            plan.look.transform.map(|transform| transform.name)
+        };
+        let whole = entry(&[]);
+        assert_eq!(name(&whole, TunnelProtocol::UNFRONTED_MEEK_OSSH).as_deref(), Some("direct"));
+        assert_eq!(name(&whole, TunnelProtocol::FRONTED_MEEK_HTTP_OSSH).as_deref(), Some("fronted"));
+        assert_eq!(name(&whole, TunnelProtocol::UNFRONTED_MEEK_HTTPS_OSSH), None);
+        let of_cdn = entry(&[("frontingProviderID", "CDN".into())]);
+        assert_eq!(name(&of_cdn, TunnelProtocol::FRONTED_MEEK_HTTP_OSSH), None);
+        let without = entry(&[("disableHTTPTransforms", true.into())]);
+        assert_eq!(name(&without, TunnelProtocol::UNFRONTED_MEEK_OSSH), None);
+    }
+}

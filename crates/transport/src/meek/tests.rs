@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use culvert_obfuscation::Seed;
 use culvert_protocol::TunnelProtocol;
 use culvert_protocol::parameters::Meek;
@@ -13,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zeroize::Zeroizing;
 
 use super::wire::{Flow, MAX_BODY, PaddingReceiver, PaddingSender, PayloadPaddingKey};
-use super::{Keys, Plan, RequestLook, Route, dial};
+use super::{Keys, Plan, RequestLook, RoundTripError, Route, dial, round_trip};
 use crate::{BoxFuture, Datagrams, DialError, Endpoint, Network, Stream};
 
 /// Every connection goes to whoever holds the other end.
@@ -253,6 +254,35 @@ async fn shutting_down_waits_for_the_last_request() {
     assert!(!closing.is_finished());
     server.answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     closing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_endpoint_answers_one_request() {
+    let (sender, connections) = unbounded_channel();
+    let asked = tokio::spawn(async move {
+        let body = Bytes::from_static(b"question");
+        round_trip(&plan(), &Wire(sender), "tactics", body).await
+    });
+    let mut server = Server { connections, connection: None };
+    let request = server.request().await;
+    assert_eq!(request.body, b"question");
+    server.answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nans\r\n").await;
+    server.answer("3\r\nwer\r\n0\r\n\r\n").await;
+    assert_eq!(asked.await.unwrap().unwrap(), b"answer");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_none_is_told() {
+    let (sender, connections) = unbounded_channel();
+    let asked = tokio::spawn(async move { round_trip(&plan(), &Wire(sender), "no", Bytes::new()).await });
+    let mut server = Server { connections, connection: None };
+    server.request().await;
+    server.answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(matches!(asked.await.unwrap(), Err(RoundTripError::Status(404))));
+    let (sender, _connections) = unbounded_channel();
+    let too_long = Bytes::from(vec![0; MAX_BODY + 1]);
+    let refused = round_trip(&plan(), &Wire(sender), "tactics", too_long).await;
+    assert!(matches!(refused, Err(RoundTripError::RequestTooLong(_))));
 }
 
 #[tokio::test]
