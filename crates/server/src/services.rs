@@ -243,12 +243,6 @@ impl SshFactory {
         self.seeds.add(ReplayMode::Strict, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
     }
 
-    /// Whether the seed of a valid meek cookie may be used: its client repeats it until it knows its session's name.
-    pub(crate) fn admit_retry(&self, seed: &ObfuscatorSeed, peer: Remote) -> bool {
-        let mode = ReplayMode::SameAddressMayRetry;
-        self.seeds.add(mode, seed.as_bytes(), peer.ip(), SystemTime::now()).is_accepted()
-    }
-
     /// Whether a valid stream's salt may be used. The first half may be the same in many, so the other is remembered.
     pub(crate) fn admit_salt(&self, salt: &shadowsocks::Salt, peer: Remote) -> bool {
         let (_, drawn) = salt.as_bytes().split_at(shadowsocks::wire::MAX_PREFIX);

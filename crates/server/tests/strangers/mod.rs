@@ -1,7 +1,7 @@
 //! What a prober can observe of the whole server, over loopback sockets: that all probes look alike. No byte, no reset, one time of the
 //! end, whatever was sent, however it was sent, and whether or not it was worth a look.
 
-mod kinds;
+pub(crate) mod kinds;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};

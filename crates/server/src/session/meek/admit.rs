@@ -93,7 +93,8 @@ impl Visitor<'_> {
             self.record("invalid meek cookie");
             return None;
         };
-        if !self.services.ssh.admit_retry(&seed, self.arrival.peer) {
+        // A client's own repetitions were recognised by their session already.
+        if !self.services.ssh.admit(&seed, self.arrival.peer) {
             self.record("replayed meek cookie");
             return None;
         }
