@@ -129,12 +129,14 @@ impl Gate {
         late: &mut VecDeque<Late>,
     ) -> Option<Range<usize>> {
         let mut tables = self.tables();
-        let known = tables.known(from, now);
-        let mut flow = known;
-        if known == Flow::New && self.is_for_own(datagram) {
+        let known = match (tables.known(from, now), self.is_plain(datagram)) {
             // A plain client whose address has changed.
-            flow = Flow::Plain;
-        }
+            (Flow::New, true) if !has_long_header(datagram) => Flow::Plain,
+            // An address that a plain client had before this one.
+            (Flow::Plain, false) => Flow::New,
+            (known, _) => known,
+        };
+        let mut flow = known;
         let packet = flow.receive(&self.key, datagram);
         let bytes = packet.clone().and_then(|packet| datagram.get(packet)).unwrap_or_default();
         let verdict = match bytes {
@@ -159,6 +161,11 @@ impl Gate {
                 None
             }
         }
+    }
+
+    /// Whether the datagram is a packet of version 1 that is not hidden, as far as can be told.
+    fn is_plain(&self, datagram: &[u8]) -> bool {
+        matches!(datagram, [first, 0, 0, 0, 1, ..] if first & 0xC0 == 0xC0) || self.is_for_own(datagram)
     }
 
     /// Whether the packet has a short header and goes to a connection of ours. RFC 9000 section 17.3.

@@ -220,6 +220,11 @@ fn later_packets_pass_only_for_known_flows_and_our_identifiers() {
     assert_eq!(enters(&gate, 2, &short(&own)), (true, 0), "a plain client with another address");
     assert_eq!(enters(&gate, 3, &hidden(&short(&own))), (true, 0), "a hidden one");
     assert_eq!(enters(&gate, 3, &hidden(&short(&TO))), (true, 0), "for the library to look up");
+    let next = initial(&crypto(0, &hello_start(proof(8))), &TO, 1200);
+    assert_eq!(enters(&gate, 2, &hidden(&next)), (true, 0), "another client at a plain one's address");
+    assert_eq!(gate.flow(from(2)), Some(wire::Flow::Hidden));
+    assert_eq!(enters(&gate, 2, &initial(&crypto(0, &hello_start(proof(9))), &TO, 1200)), (true, 0));
+    assert_eq!(gate.flow(from(2)), Some(wire::Flow::Plain));
     let other_version = [&[0xC3, 0, 0, 0, 2, 8][..], &TO, &[0; 1300]].concat();
     assert_eq!(enters(&gate, 2, &other_version), (false, 0));
     assert_eq!(enters(&gate, 3, &hidden(&other_version)), (false, 0));
