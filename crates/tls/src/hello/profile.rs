@@ -361,3 +361,44 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = digits.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "profile P\nsuites grease 1301\ngroups 001d\nkey-shares 001d\nversions 0304 0303\n";
+
+    #[test]
+    fn what_a_profile_says_is_known_of_it() {
+        let profile = Profile::parse(GOOD).unwrap();
+        assert!(profile.offers_tls13() && profile.offers_tls12() && profile.is_answerable());
+        assert!(!profile.is_current() && !profile.takes_tls12_ticket() && !profile.takes_pre_shared_key());
+        let more = format!("{GOOD}ticket\nalpn h2\nech-grease 144\npre-shared-key\ncurrent");
+        let profile = Profile::parse(&more).unwrap();
+        assert!(profile.is_current() && profile.takes_pre_shared_key() && !profile.is_answerable());
+        assert_eq!(profile.alpn(), ["h2"]);
+    }
+
+    #[test]
+    fn what_is_no_profile_is_named() {
+        for line in ["unknown", "suites 130", "suites", "raw 0017 0", "raw 0017 zz", "groups grease 13011"] {
+            let found = Profile::parse(&format!("{GOOD}{line}"));
+            assert_eq!(
+                found,
+                Err(ProfileError::Line { profile: "P".to_owned(), line: line.to_owned() }),
+                "{line}"
+            );
+        }
+        for text in [
+            "",
+            "profile P\nsuites 1301",
+            "profile P\nsuites 1301\ngroups 001d\nversions 0304",
+            "profile P\nsuites 1301\ngroups 001d\nversions 0302",
+            &format!("{GOOD}raw 0017\nraw 0017"),
+            &format!("{GOOD}pre-shared-key\nraw 0017"),
+        ] {
+            assert!(matches!(Profile::parse(text), Err(ProfileError::Incomplete { .. })), "{text}");
+        }
+        assert_eq!(Profile::parse(&"x".repeat(MAX_TEXT + 1)), Err(ProfileError::TooLong));
+    }
+}
