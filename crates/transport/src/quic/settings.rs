@@ -13,7 +13,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::version::TLS13;
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::{CipherSuite, DigitallySignedStruct, SignatureScheme};
 
 use super::wire::{MAX_DATAGRAM, OVERHEAD};
 
@@ -126,6 +126,8 @@ pub(super) fn client(shuffled: bool, prng: &mut Prng) -> Result<ClientConfig, Se
     // None that would take the ClientHello beyond one datagram.
     provider.kx_groups = vec![X25519, SECP256R1, SECP384R1];
     provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    // The server takes the first that it has: the cheapest, unless the order is drawn.
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     if shuffled {
         prng.shuffle(&mut provider.cipher_suites);
     }
