@@ -19,7 +19,7 @@ pub enum QuickstartError {
     Step {
         step: &'static str,
         #[source]
-        error: StepError,
+        error: Box<StepError>,
         /// What the client said last, which often is the cause.
         complaint: Option<String>,
     },
@@ -158,7 +158,7 @@ mod tests {
     fn a_failure_names_step_reason_and_remedy() {
         let error = QuickstartError::Step {
             step: "tunnel",
-            error: StepError::NoTunnel { protocol: TunnelProtocol::OSSH, seconds: 15 },
+            error: Box::new(StepError::NoTunnel { protocol: TunnelProtocol::OSSH, seconds: 15 }),
             complaint: Some("OSSH: refused".to_owned()),
         };
         let failure = Failure::from(error);

@@ -44,7 +44,7 @@ pub fn run(plan: &Plan) -> Result<(), QuickstartError> {
     let mut report = Report::on_stdout();
     report.title("Culvert quickstart: a server, a client and a tunnel on this machine");
     report.begin("folder");
-    let failed = |error| QuickstartError::Step { step: "folder", error, complaint: None };
+    let failed = |error| QuickstartError::Step { step: "folder", error: Box::new(error), complaint: None };
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(StepError::Host(error)))?;
     let folder = TemporaryFolder::create("culvert-quickstart");
@@ -106,7 +106,7 @@ impl Trial<'_> {
         let result = match ended {
             Some(ended) => ended.map_err(|error| QuickstartError::Step {
                 step: self.report.step(),
-                error,
+                error: Box::new(error),
                 complaint: self.client.as_mut().and_then(LocalClient::last_complaint),
             }),
             None => Err(QuickstartError::Interrupted),
