@@ -80,14 +80,21 @@ impl Connection {
             () = must_leave(&mut ticket, deadline, &mut stopping) => return,
         };
         let mut served = first;
-        if matches!(served, Ok(Served::Done)) {
-            drop(ticket);
-            while matches!(served, Ok(Served::Done)) {
-                served = self.request(meek, None).await;
+        if !matches!(served, Ok(Served::Done)) {
+            if matches!(served, Ok(Served::Stranger)) {
+                tokio::select! {
+                    // However it ends, nothing is left to be done.
+                    _ = self.serve_stranger(site) => {}
+                    () = ticket.evicted() => {}
+                }
             }
+            return;
+        }
+        drop(ticket);
+        while matches!(served, Ok(Served::Done)) {
+            served = self.request(meek, None).await;
         }
         if matches!(served, Ok(Served::Stranger)) {
-            // However it ends, nothing is left to be done.
             let _ = self.serve_stranger(site).await;
         }
     }

@@ -3,6 +3,7 @@
 use std::future::{Future, pending, poll_fn};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -268,16 +269,15 @@ impl Turn {
         let wait = if begins { self.transfer.pace.first() } else { self.transfer.pace.gap() };
         let pipe = self.session.pipe.clone();
         let mut fetched = Vec::new();
-        let fetching = poll_fn(|cx| pipe.poll_fetch(cx, most, &mut fetched));
-        let fetching = match self.uploads {
-            // The tunnel gets a moment to say what follows from what it was given.
-            true => {
-                tokio::task::yield_now().await;
-                timeout_at(Instant::now(), fetching).await
-            }
-            false => timeout_at(Instant::now() + wait, fetching).await,
+        let found = if self.uploads {
+            // The tunnel gets a moment to say what follows from what it was given, and no timer's: they are too coarse.
+            tokio::task::yield_now().await;
+            poll_fn(|cx| Poll::Ready(pipe.poll_fetch(cx, most, &mut fetched))).await
+        } else {
+            let fetching = poll_fn(|cx| pipe.poll_fetch(cx, most, &mut fetched));
+            timeout_at(Instant::now() + wait, fetching).await.map_or(Poll::Pending, Poll::Ready)
         };
-        if !matches!(fetching, Ok(Fetched::Some(_))) {
+        if !matches!(found, Poll::Ready(Fetched::Some(_))) {
             return false;
         }
         if let Some(padding) = self.transfer.padding.as_mut().filter(|_| begins) {
