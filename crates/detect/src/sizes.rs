@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::flow::{Carrier, Direction, FULL_SEGMENT, Flow};
 
+/// By so much the sizes of first datagrams may differ, and be one and the same without what hides it.
+const HIDING: usize = 16;
+
 /// A size that stands out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TellingSize {
@@ -16,7 +19,8 @@ pub struct TellingSize {
 }
 
 /// Sizes, other than that of a full segment, that more than `share` of the flows have among the first `segments` of a direction; the most
-/// telling first. Datagrams as large as a protocol makes them are full, too: the largest size of each flow's direction is left out.
+/// telling first. Datagrams as large as a protocol makes them are full, too: the largest size of each flow's direction is left out, and that of the flow's
+/// first datagram, which QUIC fixes itself (RFC 9000 section 14.1), give or take what hides it.
 #[must_use]
 pub fn telling_sizes(flows: &[Flow], segments: usize, share: f64) -> Vec<TellingSize> {
     let mut counts: BTreeMap<(Direction, usize), usize> = BTreeMap::new();
@@ -47,6 +51,9 @@ fn sizes(flow: &Flow, direction: Direction, segments: usize) -> BTreeSet<usize> 
         }
         Carrier::Udp => {
             sizes.pop_last();
+            if let Some(first) = flow.segments().first() {
+                sizes.retain(|len| len.abs_diff(first.len) > HIDING);
+            }
         }
     }
     sizes
