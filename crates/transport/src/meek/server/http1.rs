@@ -15,6 +15,10 @@ use crate::meek::wire::MAX_BODY;
 
 /// Up to this a response is sent whole, with its length.
 const SMALL: usize = 2048;
+/// What goes to a stream at once that cannot take several pieces: some records of TLS.
+const JOINED: usize = 64 * 1024;
+/// Most bytes that a filler is made of, besides its least.
+const MOST_FILLER: usize = 255;
 /// A body that is too long is read to its end, so that the connection can go on, if it is not longer than this.
 const MOST_DISCARDED: usize = 1 << 20;
 
@@ -80,8 +84,10 @@ pub struct Answer<'a> {
 /// The connection broke, or the peer reads nothing for too long.
 pub async fn respond(stream: &mut Stream, answer: &Answer<'_>, turn: Option<&mut Turn>) -> io::Result<()> {
     let mut pieces = Pieces::default();
+    // What takes no pieces encrypts them: there a length is all that is seen, and is not to be one that every flow has.
+    let varies = !stream.is_write_vectored();
     let Some(turn) = turn else {
-        pieces.push(head(answer, Some(0)));
+        pieces.push(head(answer, Some(0), varies));
         return write(stream, pieces, answer.patience).await;
     };
     let mut more = true;
@@ -94,11 +100,11 @@ pub async fn respond(stream: &mut Stream, answer: &Answer<'_>, turn: Option<&mut
         body.append(&mut batch);
     }
     if !more {
-        pieces.push(head(answer, Some(len)));
+        pieces.push(head(answer, Some(len), varies));
         body.into_iter().for_each(|piece| pieces.push(piece));
         return write(stream, pieces, answer.patience).await;
     }
-    pieces.push(head(answer, None));
+    pieces.push(head(answer, None, varies));
     pieces.push_chunk(&mut body);
     loop {
         write(stream, std::mem::take(&mut pieces), answer.patience).await?;
@@ -107,11 +113,27 @@ pub async fn respond(stream: &mut Stream, answer: &Answer<'_>, turn: Option<&mut
         }
         pieces.push_chunk(&mut batch);
     }
-    pieces.push(Bytes::from_static(b"0\r\n\r\n"));
+    pieces.push(match varies {
+        // A trailer: RFC 9112 section 7.1.2.
+        true => format!("0\r\nServer-Timing: {}\r\n\r\n", filler()).into(),
+        false => Bytes::from_static(b"0\r\n\r\n"),
+    });
     write(stream, pieces, answer.patience).await
 }
 
-fn head(answer: &Answer<'_>, len: Option<usize>) -> Bytes {
+/// Text of a length that is drawn; without randomness it has the least.
+fn filler() -> String {
+    const LEAST: usize = 8;
+    let mut drawn = [0; 1 + LEAST + MOST_FILLER];
+    let most = match aws_lc_rs::rand::fill(&mut drawn) {
+        Ok(()) => drawn.first().map_or(0, |byte| usize::from(*byte)),
+        Err(_) => 0,
+    };
+    let bytes = drawn.get(1..=LEAST + most.min(MOST_FILLER)).unwrap_or_default();
+    data_encoding::BASE64URL_NOPAD.encode(bytes)
+}
+
+fn head(answer: &Answer<'_>, len: Option<usize>, varies: bool) -> Bytes {
     let mut head = Vec::with_capacity(320);
     let status = match answer.status {
         Status::Ok => "200 OK",
@@ -128,6 +150,9 @@ fn head(answer: &Answer<'_>, len: Option<usize>) -> Bytes {
         None => head.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
     head.extend_from_slice(b"Connection: keep-alive\r\n");
+    if varies {
+        head.extend_from_slice(format!("ETag: \"{}\"\r\n", filler()).as_bytes());
+    }
     if let Some((name, value)) = answer.set_cookie {
         for part in [b"Set-Cookie: ", name, b"=", value.as_bytes(), b"\r\n"] {
             head.extend_from_slice(part);
@@ -138,6 +163,10 @@ fn head(answer: &Answer<'_>, len: Option<usize>) -> Bytes {
 }
 
 async fn write(stream: &mut Stream, mut pieces: Pieces, patience: Duration) -> io::Result<()> {
+    if !stream.is_write_vectored() {
+        // Else each piece would be a record of its own, and a segment, of a size that tells.
+        pieces.join(JOINED);
+    }
     while pieces.has_remaining() {
         // Each piece is in its place until it has left, so a slow peer is given the time for what it takes.
         match timeout(patience, stream.write_buf(&mut pieces)).await {
@@ -165,6 +194,20 @@ impl Pieces {
             self.len += piece.len();
             self.queue.push_back(piece);
         }
+    }
+
+    /// Makes fewer of them, of at most so many bytes unless one had more.
+    fn join(&mut self, most: usize) {
+        let mut joined: VecDeque<Bytes> = VecDeque::new();
+        let mut open: Vec<u8> = Vec::new();
+        for piece in self.queue.drain(..) {
+            if !open.is_empty() && open.len() + piece.len() > most {
+                joined.push_back(std::mem::take(&mut open).into());
+            }
+            open.extend_from_slice(&piece);
+        }
+        joined.extend(Some(open).filter(|open| !open.is_empty()).map(Bytes::from));
+        self.queue = joined;
     }
 
     /// RFC 9112 section 7.1.
