@@ -177,7 +177,8 @@ impl Session {
             let Some(pause) = retries.failed(started.elapsed()) else { return Err(error) };
             sleep(pause).await;
             progress.failures += 1;
-            if progress.acknowledged {
+            // Whoever asks again from the beginning shows again what it asked with: a server could take it for a new request otherwise.
+            if progress.acknowledged && progress.received > 0 {
                 body.clear();
             }
         }

@@ -15,8 +15,8 @@ use crate::meek::wire::MAX_BODY;
 
 /// Up to this a response is sent whole, with its length.
 const SMALL: usize = 2048;
-/// What goes to a stream at once that cannot take several pieces: some records of TLS.
-const JOINED: usize = 64 * 1024;
+/// What goes to a stream at once that cannot take several pieces: a record of TLS.
+const JOINED: usize = 16 * 1024;
 /// Most bytes that a filler is made of, besides its least.
 const MOST_FILLER: usize = 255;
 /// A body that is too long is read to its end, so that the connection can go on, if it is not longer than this.
@@ -165,7 +165,7 @@ fn head(answer: &Answer<'_>, len: Option<usize>, varies: bool) -> Bytes {
 async fn write(stream: &mut Stream, mut pieces: Pieces, patience: Duration) -> io::Result<()> {
     if !stream.is_write_vectored() {
         // Else each piece would be a record of its own, and a segment, of a size that tells.
-        pieces.join(JOINED);
+        pieces.join();
     }
     while pieces.has_remaining() {
         // Each piece is in its place until it has left, so a slow peer is given the time for what it takes.
@@ -196,15 +196,24 @@ impl Pieces {
         }
     }
 
-    /// Makes fewer of them, of at most so many bytes unless one had more.
-    fn join(&mut self, most: usize) {
+    /// Puts small ones together until they fill a record, with the beginning of what follows: whoever gets a response's head then gets some of
+    /// its payload, too. Large ones stay where they are.
+    fn join(&mut self) {
         let mut joined: VecDeque<Bytes> = VecDeque::new();
         let mut open: Vec<u8> = Vec::new();
-        for piece in self.queue.drain(..) {
-            if !open.is_empty() && open.len() + piece.len() > most {
+        for mut piece in self.queue.drain(..) {
+            if !open.is_empty() || piece.len() < JOINED {
+                let room = JOINED.saturating_sub(open.len()).min(piece.len());
+                open.extend_from_slice(&piece.split_to(room));
+            }
+            if open.len() >= JOINED {
                 joined.push_back(std::mem::take(&mut open).into());
             }
-            open.extend_from_slice(&piece);
+            if piece.len() >= JOINED {
+                joined.push_back(piece);
+            } else {
+                open.extend_from_slice(&piece);
+            }
         }
         joined.extend(Some(open).filter(|open| !open.is_empty()).map(Bytes::from));
         self.queue = joined;
