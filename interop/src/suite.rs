@@ -12,15 +12,18 @@ use crate::origin::Origin;
 use crate::process::Journal;
 use crate::programs::{Pairing, Programs};
 use crate::scenario::{Protocol, Setting};
-use crate::table::{Row, Table};
+use crate::table::{self, Row, Table};
 
 /// How many lines of each program a failure shows.
 const TAIL: usize = 25;
 
-/// Runs the suite as the command line says: one case at a time unless `--test-threads` says otherwise, since the cases measure.
+/// Cases at a time where nobody asked for a table: most of them wait most of the time.
+const AT_ONCE: usize = 4;
+
+/// Runs the suite as the command line says; one case at a time if a table is wanted, since the cases measure.
 pub fn run(programs: &Programs) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(1);
+    arguments.test_threads.get_or_insert(if table::is_wanted() { 1 } else { AT_ONCE });
     let origin = match Origin::start() {
         Ok(origin) => origin,
         Err(error) => {

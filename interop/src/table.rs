@@ -6,6 +6,14 @@ use std::{fs, io};
 use crate::programs::Pairing;
 use crate::scenario::Protocol;
 
+/// Where it is to be written.
+const FILE: &str = "CULVERT_PAIRINGS_TABLE";
+
+/// Whether somebody wants it.
+pub(crate) fn is_wanted() -> bool {
+    std::env::var_os(FILE).is_some()
+}
+
 /// What one case came to.
 pub(crate) struct Row {
     /// The programs.
@@ -32,7 +40,7 @@ impl Table {
 
     /// Writes the table if it is wanted and any case has run.
     pub(crate) fn write(&self) -> io::Result<()> {
-        match std::env::var_os("CULVERT_PAIRINGS_TABLE") {
+        match std::env::var_os(FILE) {
             Some(file) if !self.0.is_empty() => fs::write(file, self.render()),
             _ => Ok(()),
         }
