@@ -42,11 +42,21 @@ pub(crate) struct Arrival {
 
 /// Serves one TCP connection to its end.
 pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
-    if arrival.protocol.base().traits().meek.is_some() {
-        return Box::pin(meek::serve(stream, arrival, services, stopping)).await;
+    match arrival.protocol.base() {
+        BaseProtocol::Ossh | BaseProtocol::Ssh => {
+            serve_inside(stream, arrival, &services, &mut stopping).await;
+        }
+        base if base.traits().meek.is_some() => {
+            Box::pin(meek::serve(stream, arrival, services, stopping)).await;
+        }
+        _ => Box::pin(serve_carrier(stream, arrival, services, stopping)).await,
     }
+}
+
+/// Serves a connection of a transport that is a stream inside it.
+async fn serve_carrier(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
     let tls = services.tls.get(&arrival.protocol);
-    let stream = match (arrival.protocol.base(), &services.shadowsocks_key, tls) {
+    let inside = match (arrival.protocol.base(), &services.shadowsocks_key, tls) {
         (BaseProtocol::TlsOssh, _, Some(tls)) => {
             let introduced = tls::introduce(stream, arrival, tls, &services, &mut stopping);
             Box::pin(introduced).await
@@ -55,10 +65,11 @@ pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
             let introduced = shadowsocks::introduce(stream, arrival, key, &services, &mut stopping);
             Box::pin(introduced).await
         }
-        _ => Some(stream),
+        // Neither is listened for without its key.
+        _ => None,
     };
-    if let Some(stream) = stream {
-        serve_inside(stream, arrival, &services, &mut stopping).await;
+    if let Some(stream) = inside {
+        Box::pin(serve_inside(stream, arrival, &services, &mut stopping)).await;
     }
 }
 
