@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// More than anything here takes.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const HANDSHAKE: &str = r#"{"propagation_channel_id":"AABBCCDDEEFF0011","sponsor_id":"1122334455667788","client_version":"42","client_platform":"Windows","relay_protocol":"OSSH"}"#;
 
 pub(crate) struct Server {
