@@ -40,16 +40,17 @@ pub(crate) struct Arrival {
     pub(crate) at: Instant,
 }
 
-/// Serves one TCP connection to its end.
+/// Serves one connection to its end.
 pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
     match arrival.protocol.base() {
-        BaseProtocol::Ossh | BaseProtocol::Ssh => {
-            serve_inside(stream, arrival, &services, &mut stopping).await;
+        BaseProtocol::TlsOssh | BaseProtocol::Shadowsocks => {
+            Box::pin(serve_carrier(stream, arrival, services, stopping)).await;
         }
         base if base.traits().meek.is_some() => {
             Box::pin(meek::serve(stream, arrival, services, stopping)).await;
         }
-        _ => Box::pin(serve_carrier(stream, arrival, services, stopping)).await,
+        // Nothing is around it, or it is a stream of QUIC, which is let in before.
+        _ => serve_inside(stream, arrival, &services, &mut stopping).await,
     }
 }
 
