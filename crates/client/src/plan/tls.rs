@@ -145,3 +145,19 @@ fn custom_profile(custom: &CustomTlsProfile) -> Option<Arc<Profile>> {
     let text = custom.definition.get("ClientHello")?.as_str()?;
     Profile::parse(text).ok().filter(|profile| profile.name() == custom.name.as_str()).map(Arc::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use culvert_protocol::parameters::TlsProfileName;
+    use culvert_transport::tls::profiles;
+
+    #[test]
+    fn every_profile_can_be_named_and_every_name_has_a_profile() {
+        let mut named = TlsProfileName::KNOWN.to_vec();
+        let mut there: Vec<&str> = profiles::all().iter().map(|profile| profile.name()).collect();
+        there.push(profiles::DRAWN);
+        named.sort_unstable();
+        there.sort_unstable();
+        assert_eq!(named, there);
+    }
+}
