@@ -272,8 +272,16 @@ impl Connection {
         Ok(())
     }
 
-    /// A channel that we asked for and the peer has not answered: a second answer is none.
+    /// A channel that we asked for and the peer has not answered: a second answer is none, and neither is one to a
+    /// question that still waits here for the end of a key exchange.
     fn asked_channel_of(&mut self, id: u32) -> Result<&mut Channel, Error> {
+        let asks = |message: &Vec<u8>| {
+            let decoded = messages::decode(message);
+            matches!(decoded, Ok(Some(Message::ChannelOpen { sender, .. })) if sender == id)
+        };
+        if self.held.iter().any(asks) {
+            return Err(Error::Peer(Misbehaviour::UnexpectedReply));
+        }
         let channel = self.channels.get(id).ok_or(Error::Peer(Misbehaviour::UnknownChannel))?;
         let unanswered = matches!(channel.phase, Phase::Opening) && channel.incoming == Incoming::Flowing;
         if unanswered { Ok(channel) } else { Err(Error::Peer(Misbehaviour::UnexpectedReply)) }
