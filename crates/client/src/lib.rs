@@ -12,6 +12,7 @@ pub mod local;
 pub mod notice;
 mod plan;
 mod randomness;
+pub mod store;
 mod tunnel;
 
 pub use controller::{Controls, RunError, SPOKEN, Surroundings, run};

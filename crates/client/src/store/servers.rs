@@ -1,0 +1,165 @@
+//! Storing, reading and removing servers.
+
+use culvert_protocol::ServerEntry;
+use culvert_protocol::server_entry::{EntrySource, Tag};
+
+use super::engine::{Failure, Lasting};
+use super::record::{self, Record, RecordHead, hash64};
+use super::tables::{ADDRESSES, ENTRIES, Servers};
+use super::{ServerId, Store, StoreError, StoredServer, Tagged};
+
+/// Entries younger than this are not pruned: a server's list may be older than they are. PROTOCOL.md 4.7.
+const LEAST_AGE_FOR_PRUNING_HOURS: u32 = 7 * 24;
+
+/// When an entry takes the place of a stored one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// When its configuration version is higher. PROTOCOL.md 5.7.
+    IfNewer,
+    Always,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    Added(ServerId),
+    Replaced(ServerId),
+    /// The stored one stays.
+    Kept(ServerId),
+    /// It was pruned once, and an embedded list does not bring it back.
+    Pruned,
+}
+
+/// What became of a tag that a server calls invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pruned {
+    Removed,
+    /// The entry is too young to be believed gone.
+    TooYoung,
+    Unknown,
+}
+
+impl Stored {
+    /// The server's number, if the store has it.
+    pub fn id(self) -> Option<ServerId> {
+        match self {
+            Self::Added(id) | Self::Replaced(id) | Self::Kept(id) => Some(id),
+            Self::Pruned => None,
+        }
+    }
+}
+
+impl Store {
+    /// Stores an entry; one for the same address is replaced as `replace` says, which drops what was kept for it.
+    pub fn put(
+        &self,
+        entry: &ServerEntry,
+        source: &EntrySource,
+        replace: Replace,
+    ) -> Result<Stored, StoreError> {
+        let record = Record::new(entry, source, super::Received::at(self.now()));
+        self.put_all(&[Incoming::new(entry, source, replace, record)])
+            .map(|stored| stored.first().copied().unwrap_or(Stored::Pruned))
+    }
+
+    /// The server of this number.
+    pub fn server(&self, id: ServerId) -> Option<StoredServer> {
+        let (server, is_there) = self.engine().read(|transaction| {
+            let found = transaction.open_table(ENTRIES)?.get(id.0)?;
+            let server = found.as_ref().and_then(|bytes| record::read(id, bytes.value()));
+            Ok((server, found.is_some()))
+        })?;
+        if server.is_none() && is_there {
+            // A damaged record is of no use to anyone. That it cannot be removed changes nothing for the caller.
+            drop(self.delete(id));
+        }
+        server
+    }
+
+    /// The number of the server with this entry's address.
+    pub fn id_of(&self, entry: &ServerEntry) -> Option<ServerId> {
+        let address = record::address_key(entry.address());
+        self.engine().read(|transaction| {
+            let addresses = transaction.open_table(ADDRESSES)?;
+            Ok(addresses.get(address.as_slice())?.map(|id| ServerId(id.value())))
+        })?
+    }
+
+    /// Removes a server and all that is kept for it; false when there is none.
+    pub fn delete(&self, id: ServerId) -> Result<bool, StoreError> {
+        self.engine().write(Lasting::Now, |transaction| Servers::open(transaction)?.remove(id))
+    }
+
+    /// Removes the server with this tag, which a server says is no longer valid, unless it came a few days ago only.
+    /// An embedded list does not bring it back; other sources may. PROTOCOL.md 4.7.
+    pub fn prune(&self, tag: &Tag) -> Result<Pruned, StoreError> {
+        let hash = hash64(tag.as_str().as_bytes());
+        let now = super::Received::at(self.now());
+        self.engine().write(Lasting::Now, |transaction| {
+            let mut servers = Servers::open(transaction)?;
+            let Some(id) = servers.by_tag(hash)? else { return Ok(Pruned::Unknown) };
+            let Some(head) = servers.head(id)?.filter(|head| head.tag == hash) else {
+                return Ok(Pruned::Unknown);
+            };
+            if now.0.saturating_sub(head.received.0) < LEAST_AGE_FOR_PRUNING_HOURS {
+                return Ok(Pruned::TooYoung);
+            }
+            servers.remove(id)?;
+            if head.source == EntrySource::Embedded.to_string() {
+                servers.bury(hash)?;
+            }
+            Ok(Pruned::Removed)
+        })
+    }
+
+    /// Stores several entries in one step.
+    pub(super) fn put_all(&self, incoming: &[Incoming]) -> Result<Vec<Stored>, StoreError> {
+        self.engine().write(Lasting::Now, |transaction| {
+            let mut servers = Servers::open(transaction)?;
+            incoming.iter().map(|entry| entry.store(&mut servers)).collect()
+        })
+    }
+}
+
+/// An entry to be stored, ready but for the comparison with what is there.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    record: Record,
+    tag: u64,
+    version: i64,
+    embedded: bool,
+    replace: Replace,
+}
+
+impl Incoming {
+    pub(super) fn new(entry: &ServerEntry, source: &EntrySource, replace: Replace, record: Record) -> Self {
+        let tag = RecordHead::read(&record.bytes).map_or(0, |head| head.tag);
+        let embedded = *source == EntrySource::Embedded;
+        Self { record, tag, version: entry.configuration_version(), embedded, replace }
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn size(&self) -> usize {
+        self.record.bytes.len()
+    }
+
+    pub(super) fn address(&self) -> &[u8] {
+        &self.record.address
+    }
+
+    fn store(&self, servers: &mut Servers<'_>) -> Result<Stored, Failure> {
+        let id = servers.by_address(&self.record.address)?;
+        // A stored entry that is damaged is replaced by whatever comes.
+        let stored = id.map(|id| servers.head(id)).transpose()?.flatten();
+        if let (Some(id), Some(head), Replace::IfNewer) = (id, stored, self.replace)
+            && head.version >= self.version
+        {
+            return Ok(Stored::Kept(id));
+        }
+        if self.embedded && servers.is_buried(self.tag)? {
+            return Ok(Stored::Pruned);
+        }
+        let written = servers.write(id, &Tagged { record: &self.record, tag: self.tag })?;
+        Ok(if id.is_some() { Stored::Replaced(written) } else { Stored::Added(written) })
+    }
+}
