@@ -173,6 +173,7 @@ impl Planner<'_> {
             cookie_seed,
             pace_seed: seed.derive("pace"),
             parameters: Arc::new(of.clone()),
+            latency_multiplier: self.parameters.latency.general(),
         })))
     }
 

@@ -1,24 +1,36 @@
 //! The declaration of parameters: one line gives field, kind, default, bounds and the reference's name.
 
-use serde_json::Value as Json;
+use std::borrow::Cow;
+use std::time::Duration;
 
-use super::Row;
-use super::fault::{Fault, OverrideError, Problems};
+use super::fault::Problems;
+use super::value::Setting;
+
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+/// Longer times are mistakes.
+pub(super) const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// One parameter of a group, to be read or set.
+pub(super) struct Slot<'a> {
+    pub(super) name: Cow<'static, str>,
+    pub(super) about: &'static str,
+    pub(super) setting: &'a mut dyn Setting,
+}
 
 /// Parameters that belong together.
 pub(super) trait Group {
-    /// Sets the parameter of this name; `None` when it is not of this group.
-    fn set(&mut self, name: &str, value: &Json) -> Option<Result<(), OverrideError>>;
-
-    /// The parameters of this group, with the values they have here as defaults.
-    fn rows(&self) -> Vec<Row>;
+    /// Shows all parameters, in the order of their declaration.
+    fn visit(&mut self, visit: &mut dyn FnMut(Slot<'_>));
 
     /// Rules between values.
     fn check(&self, problems: &mut Problems);
 }
 
-/// Declares a group: `field: Kind = default, within bounds, "ReferenceName";`. Rules between its values are the group's
-/// `Rules`.
+/// Declares a group: `field: Kind = default, within bounds, "ReferenceName";`. After it may come
+/// `ordered { least <= most }`, and `rules path;` of a function that checks more.
 macro_rules! parameters {
     (
         $(#[$about:meta])*
@@ -29,6 +41,8 @@ macro_rules! parameters {
                 $field:ident : $Kind:ty = $default:expr $(, within $bounds:expr)?, $name:literal;
             )*
         }
+        $(ordered { $($least:ident <= $most:ident),* $(,)? })?
+        $(rules $rules:path;)?
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq)]
@@ -48,58 +62,44 @@ macro_rules! parameters {
         }
 
         impl $crate::parameters::declare::Group for $Group {
-            fn set(
-                &mut self,
-                name: &str,
-                value: &serde_json::Value,
-            ) -> Option<Result<(), $crate::parameters::OverrideError>> {
+            fn visit(&mut self, visit: &mut dyn FnMut($crate::parameters::declare::Slot<'_>)) {
                 use $crate::parameters::value;
-                match name {
-                    $(
-                        $name => Some(
-                            value::read(value, value::bounds!($Kind $(, $bounds)?))
-                                .map(|value| self.$field = value)
-                                .map_err(|flaw| flaw.of($name)),
-                        ),
-                    )*
-                    _ => None,
-                }
-            }
-
-            fn rows(&self) -> Vec<$crate::parameters::Row> {
-                use $crate::parameters::value;
-                vec![
-                    $(
-                        value::row(
-                            $name,
-                            &self.$field,
-                            value::bounds!($Kind $(, $bounds)?),
-                            concat!($words, $("\n", $more),*),
-                        ),
-                    )*
-                ]
+                $(
+                    visit($crate::parameters::declare::Slot {
+                        name: std::borrow::Cow::Borrowed($name),
+                        about: concat!($words, $("\n", $more),*),
+                        setting: &mut value::Bounded {
+                            value: &mut self.$field,
+                            bounds: value::bounds!($($bounds)?),
+                        },
+                    });
+                )*
             }
 
             fn check(&self, problems: &mut $crate::parameters::fault::Problems) {
-                $crate::parameters::declare::Rules::rules(self, problems);
+                let name_of = |field| match field {
+                    $( stringify!($field) => $name, )*
+                    _ => "",
+                };
+                $($(
+                    problems.in_order(
+                        (&self.$least, name_of(stringify!($least))),
+                        (&self.$most, name_of(stringify!($most))),
+                    );
+                )*)?
+                $( $rules(self, problems); )?
+                let _ = (name_of, problems);
             }
         }
     };
-}
-
-/// Rules between the values of a group.
-pub(super) trait Rules {
-    /// Notes every rule that is broken.
-    fn rules(&self, problems: &mut Problems);
 }
 
 /// Declares all groups of one end, and how a parameter is found in them.
 macro_rules! groups {
     (
         $(#[$about:meta])*
-        pub struct $All:ident {
-            $( $(#[$field_about:meta])* pub $field:ident : $Group:ty = $default:expr, )*
-        }
+        pub struct $All:ident of $side:expr;
+        $( $(#[$field_about:meta])* pub $field:ident : $Group:ty = $default:expr, )*
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq)]
@@ -113,49 +113,72 @@ macro_rules! groups {
             }
         }
 
+        impl $crate::parameters::apply::Side for $All {
+            const SIDE: $crate::parameters::ReadBy = $side;
+
+            fn visit(&mut self, visit: &mut dyn FnMut($crate::parameters::declare::Slot<'_>)) {
+                $( $crate::parameters::declare::Group::visit(&mut self.$field, visit); )*
+            }
+
+            fn broken_rules(&self) -> Vec<$crate::parameters::OverrideError> {
+                let mut problems = $crate::parameters::fault::Problems::default();
+                $( $crate::parameters::declare::Group::check(&self.$field, &mut problems); )*
+                problems.into_errors()
+            }
+        }
+
         impl $All {
             /// Sets the parameter of this name from its JSON form: durations are text such as `"10ms"`.
             ///
             /// # Errors
             /// Nothing is set: there is no such parameter, or the value is of the wrong kind or out of bounds.
-            pub fn set(&mut self, name: &str, value: &Json) -> Result<(), OverrideError> {
-                $(
-                    if let Some(result) = self.$field.set(name, value) {
-                        return result;
-                    }
-                )*
-                Err(declare::no_such(name, &Self::table()))
+            pub fn set(
+                &mut self,
+                name: &str,
+                value: &serde_json::Value,
+            ) -> Result<(), $crate::parameters::OverrideError> {
+                $crate::parameters::apply::set(self, name, value)
+            }
+
+            /// Sets all that a table of names and values says, such as that of tactics, and checks what holds between
+            /// them.
+            ///
+            /// # Errors
+            /// With [`OnFault::Refuse`](crate::parameters::OnFault) every override that is wrong; then nothing is set.
+            pub fn apply(
+                &mut self,
+                overrides: &serde_json::Map<String, serde_json::Value>,
+                on_fault: $crate::parameters::OnFault,
+            ) -> Result<$crate::parameters::Applied, Vec<$crate::parameters::OverrideError>> {
+                $crate::parameters::apply::apply(self, overrides, on_fault)
             }
 
             /// Checks what holds between parameters, such as that a minimum is none above its maximum and that
             /// transforms can be compiled. To be called when all are set; all that is wrong is returned.
             #[must_use]
-            pub fn check(&self) -> Vec<OverrideError> {
-                let mut problems = Problems::default();
-                $( self.$field.check(&mut problems); )*
-                problems.into_errors()
+            pub fn check(&self) -> Vec<$crate::parameters::OverrideError> {
+                $crate::parameters::apply::Side::broken_rules(self)
             }
 
             /// All parameters with their kinds, defaults and bounds, in the order of their declaration.
             #[must_use]
-            pub fn table() -> Vec<Row> {
-                let defaults = Self::default();
-                let mut rows = Vec::new();
-                $( rows.extend(defaults.$field.rows()); )*
-                rows
+            pub fn table() -> Vec<$crate::parameters::Row> {
+                $crate::parameters::apply::table::<Self>()
+            }
+
+            /// The parameters that are not at their defaults, by name, in their canonical JSON form.
+            #[must_use]
+            pub fn overrides(&self) -> std::collections::BTreeMap<String, serde_json::Value> {
+                $crate::parameters::apply::overrides(self)
+            }
+
+            /// A hash that is another when any parameter has another value, however the values were written.
+            #[must_use]
+            pub fn digest(&self) -> $crate::parameters::ParametersDigest {
+                $crate::parameters::ParametersDigest::of(&self.overrides())
             }
         }
     };
-}
-
-/// The error of a name that no group has.
-pub(super) fn no_such(name: &str, table: &[Row]) -> OverrideError {
-    let near = crate::json_position::near_name(name, table.iter().map(|row| row.name.as_ref()));
-    OverrideError {
-        name: name.to_owned(),
-        inside: Vec::new(),
-        fault: Fault::UnknownName { near: near.map(str::to_owned) },
-    }
 }
 
 pub(super) use {groups, parameters};

@@ -2,6 +2,7 @@
 
 use culvert_obfuscation::TransformError;
 
+use super::ReadBy;
 use crate::json_position::{Step, display_path};
 
 /// An override that was refused. Whoever wrote it is at fault.
@@ -17,6 +18,11 @@ pub struct OverrideError {
 }
 
 impl OverrideError {
+    /// Whether setting this parameter may be the cause.
+    pub(super) fn concerns(&self, name: &str) -> bool {
+        self.name == name || matches!(self.fault, Fault::BelowMinimum { minimum } if minimum == name)
+    }
+
     fn path(&self) -> Vec<Step> {
         let mut path = vec![Step::from(self.name.as_str())];
         path.extend(self.inside.iter().cloned());
@@ -66,8 +72,25 @@ pub enum Fault {
         most: usize,
     },
     /// A maximum is below its minimum.
-    #[error("expected a value not below the matching minimum")]
-    BelowMinimum,
+    #[error("expected a value not below {minimum}")]
+    BelowMinimum {
+        /// The parameter that is its minimum.
+        minimum: &'static str,
+    },
+    /// The other end's parameter.
+    #[error("{} read this parameter", match .of { ReadBy::Clients => "only servers", ReadBy::Servers => "clients" })]
+    OtherSide {
+        /// Who was to be given it.
+        of: ReadBy,
+    },
+    /// An object is not what it should be.
+    #[error("expected {expected}: {detail}")]
+    Malformed {
+        /// What it should be.
+        expected: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A transform or a pattern does not compile.
     #[error("{0}")]
     Pattern(#[from] TransformError),
@@ -81,6 +104,7 @@ fn near_words(near: &Option<String>) -> String {
 }
 
 /// A fault and where in a value it is, before the parameter's name is known.
+#[derive(Debug)]
 pub(super) struct Flaw {
     inside: Vec<Step>,
     fault: Fault,
@@ -89,6 +113,11 @@ pub(super) struct Flaw {
 impl Flaw {
     pub(super) fn of(self, name: &str) -> OverrideError {
         OverrideError { name: name.to_owned(), inside: self.inside, fault: self.fault }
+    }
+
+    /// Whether it is a name that stands for nothing here.
+    pub(super) const fn is_unknown_item(&self) -> bool {
+        matches!(self.fault, Fault::UnknownItem { .. })
     }
 
     /// The flaw is inside an item or member.
@@ -110,9 +139,13 @@ pub(super) struct Problems(Vec<OverrideError>);
 
 impl Problems {
     /// Notes that a maximum is below its minimum.
-    pub(super) fn in_order<T: PartialOrd>(&mut self, least: &T, most: &T, name_of_most: &'static str) {
+    pub(super) fn in_order<T: PartialOrd>(
+        &mut self,
+        (least, minimum): (&T, &'static str),
+        (most, name_of_most): (&T, &'static str),
+    ) {
         if least > most {
-            self.note(name_of_most, Vec::new(), Fault::BelowMinimum);
+            self.note(name_of_most, Vec::new(), Fault::BelowMinimum { minimum });
         }
     }
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::Probability;
-use super::declare::{Rules, parameters};
-use super::fault::Problems;
+use super::declare::parameters;
 use crate::TunnelProtocol;
 
 /// Most bytes that are fragmented: what is written slowly is memory and time.
@@ -33,6 +32,7 @@ parameters! {
         /// Longest pause before a piece.
         max_delay: Duration = USUAL_DELAY, within Duration::ZERO..=LONGEST_DELAY, "FragmentorMaxDelay";
     }
+    ordered { min_total_bytes <= max_total_bytes, min_write_bytes <= max_write_bytes, min_delay <= max_delay }
 }
 
 parameters! {
@@ -55,20 +55,5 @@ parameters! {
         /// Longest pause before a piece.
         max_delay: Duration = USUAL_DELAY, within Duration::ZERO..=LONGEST_DELAY, "FragmentorDownstreamMaxDelay";
     }
-}
-
-impl Rules for Fragmentor {
-    fn rules(&self, problems: &mut Problems) {
-        problems.in_order(&self.min_total_bytes, &self.max_total_bytes, "FragmentorMaxTotalBytes");
-        problems.in_order(&self.min_write_bytes, &self.max_write_bytes, "FragmentorMaxWriteBytes");
-        problems.in_order(&self.min_delay, &self.max_delay, "FragmentorMaxDelay");
-    }
-}
-
-impl Rules for DownstreamFragmentor {
-    fn rules(&self, problems: &mut Problems) {
-        problems.in_order(&self.min_total_bytes, &self.max_total_bytes, "FragmentorDownstreamMaxTotalBytes");
-        problems.in_order(&self.min_write_bytes, &self.max_write_bytes, "FragmentorDownstreamMaxWriteBytes");
-        problems.in_order(&self.min_delay, &self.max_delay, "FragmentorDownstreamMaxDelay");
-    }
+    ordered { min_total_bytes <= max_total_bytes, min_write_bytes <= max_write_bytes, min_delay <= max_delay }
 }

@@ -4,7 +4,7 @@
 use culvert_obfuscation::{Pattern, PatternKind};
 
 use super::Probability;
-use super::declare::{Rules, parameters};
+use super::declare::parameters;
 use super::fault::{Fault, Problems};
 use crate::TunnelProtocol;
 
@@ -22,10 +22,11 @@ parameters! {
         /// How likely HTTP requests carry a browser's user agent.
         pick_user_agent_probability: Probability = Probability::HALF, "PickUserAgentProbability";
     }
+    rules HostNames::patterns_compile;
 }
 
-impl Rules for HostNames {
-    fn rules(&self, problems: &mut Problems) {
+impl HostNames {
+    fn patterns_compile(&self, problems: &mut Problems) {
         for (index, pattern) in self.custom_regexes.iter().enumerate() {
             if let Err(error) = Pattern::parse(pattern, PatternKind::Text) {
                 problems.note("CustomHostNameRegexes", vec![index.into()], Fault::Pattern(error.into()));

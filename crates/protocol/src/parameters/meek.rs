@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::Probability;
-use super::declare::{Rules, parameters};
-use super::fault::Problems;
+use super::declare::{MILLISECOND, SECOND, YEAR, parameters};
+use super::{Probability, ScaledDuration};
 use crate::TunnelProtocol;
 
 /// Most padding that a ClientHello's extension can hold.
@@ -15,9 +14,8 @@ const MOST_PAYLOAD_PADDING: u32 = 65_533;
 const MOST_PAYLOAD: u32 = 65_536;
 /// Most padding of a cookie that servers accept. TRANSPORTS.md 2.4.
 const MOST_COOKIE_PADDING: u32 = 300;
-const LONGEST: Duration = Duration::from_secs(3600);
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
+/// Largest buffer of a connection.
+const MOST_BUFFER: u32 = 64 << 20;
 
 parameters! {
     /// How meek requests look and when they are made.
@@ -25,11 +23,11 @@ parameters! {
         /// Most padding of the cookie, in bytes.
         cookie_max_padding: u32 = 256, within 0..=MOST_COOKIE_PADDING, "MeekCookieMaxPadding";
         /// Pause after an empty response, at first.
-        min_poll_interval: Duration = 100 * MILLISECOND, within MILLISECOND..=LONGEST, "MeekMinPollInterval";
+        min_poll_interval: Duration = 100 * MILLISECOND, within MILLISECOND..=YEAR, "MeekMinPollInterval";
         /// By which part of itself it may vary.
         min_poll_interval_jitter: f64 = 0.3, within 0.0..=1.0, "MeekMinPollIntervalJitter";
         /// What the pause grows to.
-        max_poll_interval: Duration = 5 * SECOND, within MILLISECOND..=LONGEST, "MeekMaxPollInterval";
+        max_poll_interval: Duration = 5 * SECOND, within MILLISECOND..=YEAR, "MeekMaxPollInterval";
         /// By which part of itself that may vary.
         max_poll_interval_jitter: f64 = 0.1, within 0.0..=1.0, "MeekMaxPollIntervalJitter";
         /// How the pause grows.
@@ -39,15 +37,15 @@ parameters! {
         /// How likely the pause grows after an empty response.
         apply_poll_interval_multiplier_probability: Probability = Probability::HALF, "MeekApplyPollIntervalMultiplierProbability";
         /// For how long a failed request is tried again.
-        round_trip_retry_deadline: Duration = 5 * SECOND, within MILLISECOND..=LONGEST, "MeekRoundTripRetryDeadline";
+        round_trip_retry_deadline: ScaledDuration = ScaledDuration::new(5 * SECOND), within MILLISECOND..=YEAR, "MeekRoundTripRetryDeadline";
         /// Pause before the first retry.
-        round_trip_retry_min_delay: Duration = 50 * MILLISECOND, within Duration::ZERO..=LONGEST, "MeekRoundTripRetryMinDelay";
+        round_trip_retry_min_delay: Duration = 50 * MILLISECOND, within Duration::ZERO..=YEAR, "MeekRoundTripRetryMinDelay";
         /// What that pause grows to.
-        round_trip_retry_max_delay: Duration = SECOND, within Duration::ZERO..=LONGEST, "MeekRoundTripRetryMaxDelay";
+        round_trip_retry_max_delay: Duration = SECOND, within Duration::ZERO..=YEAR, "MeekRoundTripRetryMaxDelay";
         /// How it grows.
         round_trip_retry_multiplier: f64 = 2.0, within 0.0..=1000.0, "MeekRoundTripRetryMultiplier";
         /// Longest wait for a response.
-        round_trip_timeout: Duration = 20 * SECOND, within SECOND..=LONGEST, "MeekRoundTripTimeout";
+        round_trip_timeout: ScaledDuration = ScaledDuration::new(20 * SECOND), within SECOND..=YEAR, "MeekRoundTripTimeout";
         /// How likely ClientHellos are padded and requests limited.
         traffic_shaping_probability: Probability = Probability::ALWAYS, "MeekTrafficShapingProbability";
         /// For which protocols; all when empty.
@@ -76,6 +74,25 @@ parameters! {
         payload_padding_min_size: u32 = 0, within 0..=MOST_PAYLOAD_PADDING, "MeekPayloadPaddingClientMinSize";
         /// Most padding of a request.
         payload_padding_max_size: u32 = MOST_PAYLOAD_PADDING, within 0..=MOST_PAYLOAD_PADDING, "MeekPayloadPaddingClientMaxSize";
+        /// Whether only fronts are dialed whose addresses are names.
+        dial_domains_only: bool = false, "MeekDialDomainsOnly";
+        /// Whether the smaller buffers are used, on devices with little memory.
+        limit_buffer_sizes: bool = false, "MeekLimitBufferSizes";
+        /// Most bytes of a response that wait to be read.
+        full_receive_buffer_length: u32 = 4_194_304, within 1024..=MOST_BUFFER, "MeekFullReceiveBufferLength";
+        /// Most bytes that are read from a response at once.
+        read_payload_chunk_length: u32 = 65_536, within 1024..=MOST_BUFFER, "MeekReadPayloadChunkLength";
+        /// The first of these where buffers are limited.
+        limited_full_receive_buffer_length: u32 = 131_072, within 1024..=MOST_BUFFER, "MeekLimitedFullReceiveBufferLength";
+        /// The second of these where buffers are limited.
+        limited_read_payload_chunk_length: u32 = 4096, within 1024..=MOST_BUFFER, "MeekLimitedReadPayloadChunkLength";
+    }
+    ordered {
+        min_poll_interval <= max_poll_interval,
+        round_trip_retry_min_delay <= round_trip_retry_max_delay,
+        min_tls_padding <= max_tls_padding,
+        min_limit_request_payload_length <= max_limit_request_payload_length,
+        payload_padding_min_size <= payload_padding_max_size,
     }
 }
 
@@ -89,32 +106,5 @@ parameters! {
         /// Most padding of a response.
         max_size: u32 = MOST_PAYLOAD_PADDING, within 0..=MOST_PAYLOAD_PADDING, "MeekPayloadPaddingServerMaxSize";
     }
-}
-
-impl Rules for Meek {
-    fn rules(&self, problems: &mut Problems) {
-        problems.in_order(&self.min_poll_interval, &self.max_poll_interval, "MeekMaxPollInterval");
-        problems.in_order(
-            &self.round_trip_retry_min_delay,
-            &self.round_trip_retry_max_delay,
-            "MeekRoundTripRetryMaxDelay",
-        );
-        problems.in_order(&self.min_tls_padding, &self.max_tls_padding, "MeekMaxTLSPadding");
-        problems.in_order(
-            &self.min_limit_request_payload_length,
-            &self.max_limit_request_payload_length,
-            "MeekMaxLimitRequestPayloadLength",
-        );
-        problems.in_order(
-            &self.payload_padding_min_size,
-            &self.payload_padding_max_size,
-            "MeekPayloadPaddingClientMaxSize",
-        );
-    }
-}
-
-impl Rules for ServerMeekPadding {
-    fn rules(&self, problems: &mut Problems) {
-        problems.in_order(&self.min_size, &self.max_size, "MeekPayloadPaddingServerMaxSize");
-    }
+    ordered { min_size <= max_size }
 }

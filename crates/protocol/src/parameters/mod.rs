@@ -1,39 +1,63 @@
-//! Parameters: everything about dialing that tactics or a config may tune, each declared once with its meaning, default and
+//! Parameters: everything that tactics or a config may tune, each declared once with its meaning, default and
 //! bounds. Reading one is a field access; setting one goes by the reference's name and JSON form.
 //!
 //! Not here: where overrides come from, and what is done with the values. PROTOCOL.md 6.5.
 
+mod address;
+mod api;
+mod apply;
 mod declare;
+mod establish;
 mod fault;
 mod fragmentor;
 mod host_names;
+mod limits;
+mod list;
+mod liveness;
 mod meek;
 mod named;
 mod ossh;
 mod quic;
+mod replay;
+mod resolver;
+mod spec;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transforms;
 mod value;
 
+pub use address::{Cidr, PortRanges, ProtocolPorts};
+pub use api::{Api, CheckTags, SpeedTest, Statistics};
+pub use apply::{Applied, OnFault, ParametersDigest, ReadBy};
+pub use establish::{Establish, Latency};
 pub use fault::{Fault, OverrideError};
 pub use fragmentor::{DownstreamFragmentor, Fragmentor};
 pub use host_names::HostNames;
+pub use limits::{HoldOff, Limits, Restrict};
+pub use liveness::{KeepAlive, Liveness};
 pub use meek::{Meek, ServerMeekPadding};
-pub use named::{CustomTlsProfile, QuicVersion, TlsProfileName, UnknownName};
+pub use named::{
+    ConjureTransport, CustomTlsProfile, DtlsFingerprint, FrontingTransport, QuicVersion, TlsProfileName,
+    UnknownName,
+};
 pub use ossh::Ossh;
 pub use quic::Quic;
+pub use replay::{FrontedHttpReplay, Replay, ReplayParts};
+pub use resolver::Resolver;
+pub use spec::{
+    BrokerSpec, CompartmentId, FrontingSpec, LivenessTest, LivenessTests, RateLimits, TrafficShaping,
+    TransferUrl,
+};
 pub use tls::Tls;
 pub use transforms::Transforms;
-pub use value::Probability;
+pub use value::{AtMost, Probability, ScaledDuration};
 
 use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-use declare::{Group, groups};
-use fault::Problems;
+use declare::groups;
 
 /// What may be said of one parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,47 +70,90 @@ pub struct Row {
     pub default: Json,
     /// The bounds, as JSON; both ends belong to them.
     pub bounds: Option<(Json, Json)>,
+    /// What a value is, as a JSON Schema.
+    pub schema: Json,
+    /// What is special about it.
+    pub flags: Flags,
     /// What it is for.
     pub about: &'static str,
 }
 
+/// What is special about a parameter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// It is a time that grows on slow networks.
+    pub latency_scaled: bool,
+    /// Clients do not read it.
+    pub server_only: bool,
+}
+
 groups! {
     /// The client's parameters.
-    pub struct Parameters {
-        /// TLS of every protocol that has it.
-        pub tls: Tls = Tls::default(),
-        /// Meek.
-        pub meek: Meek = Meek::default(),
-        /// QUIC.
-        pub quic: Quic = Quic::default(),
-        /// The obfuscation layer of SSH.
-        pub ossh: Ossh = Ossh::default(),
-        /// Fragmentation of the first bytes of a TCP connection.
-        pub fragmentor: Fragmentor = Fragmentor::default(),
-        /// Names that servers are called by, in TLS and HTTP, and what clients are called in HTTP.
-        pub host_names: HostNames = HostNames::default(),
-        /// What an OSSH connection begins with. Always something, unlike the reference: a connection that is noise from its
-        /// first byte is what censors block first. Scopes are port numbers.
-        pub ossh_prefix: Transforms = Transforms::named("OSSHPrefix", Probability::ALWAYS),
-        /// How the seed of an OSSH preamble is rewritten.
-        pub ossh_seed: Transforms = Transforms::named("OSSHObfuscatorSeedTransform", Probability::NEVER),
-        /// What the salt of a Shadowsocks stream begins with; always something, for the same reason. Scopes are port numbers.
-        pub shadowsocks_prefix: Transforms = Transforms::named("ShadowsocksPrefix", Probability::ALWAYS),
-        /// How nonces of obfuscated QUIC packets are rewritten. Scopes are addresses.
-        pub quic_nonce: Transforms = Transforms::named("ObfuscatedQUICNonceTransform", Probability::NEVER),
-        /// How plain HTTP requests straight to a server are rewritten. Scopes are addresses.
-        pub direct_http: Transforms = Transforms::named("DirectHTTPProtocolTransform", Probability::NEVER),
-        /// How plain HTTP requests to a front are rewritten. Scopes are fronting providers.
-        pub fronted_http: Transforms = Transforms::named("FrontedHTTPProtocolTransform", Probability::NEVER),
-    }
+    pub struct Parameters of ReadBy::Clients;
+    /// By how much timeouts grow on slow networks.
+    pub latency: Latency = Latency::default(),
+    /// Finding a way through.
+    pub establish: Establish = Establish::default(),
+    /// Protocols and ports that may be used.
+    pub limits: Limits = Limits::default(),
+    /// Providers whose servers are left out.
+    pub restrict: Restrict = Restrict::default(),
+    /// Candidates that wait for others.
+    pub hold_off: HoldOff = HoldOff::default(),
+    /// Using plans again.
+    pub replay: Replay = Replay::default(),
+    /// Which choices of a plan are used again.
+    pub replay_parts: ReplayParts = ReplayParts::default(),
+    /// Using the ways to web servers again.
+    pub fronted_http_replay: FrontedHttpReplay = FrontedHttpReplay::default(),
+    /// Tests of new tunnels.
+    pub liveness: Liveness = Liveness::default(),
+    /// Tests of idle tunnels.
+    pub keep_alive: KeepAlive = KeepAlive::default(),
+    /// Resolving names.
+    pub resolver: Resolver = Resolver::default(),
+    /// How DNS requests are rewritten. Scopes are addresses of servers.
+    pub dns: Transforms = Transforms::named("DNSResolverProtocolTransform", Probability::NEVER),
+    /// API requests.
+    pub api: Api = Api::default(),
+    /// Reports that wait for a tunnel.
+    pub statistics: Statistics = Statistics::default(),
+    /// Entries that are of no more use.
+    pub check_tags: CheckTags = CheckTags::default(),
+    /// Times of answers.
+    pub speed_test: SpeedTest = SpeedTest::default(),
+    /// TLS of every protocol that has it.
+    pub tls: Tls = Tls::default(),
+    /// Meek.
+    pub meek: Meek = Meek::default(),
+    /// QUIC.
+    pub quic: Quic = Quic::default(),
+    /// The obfuscation layer of SSH.
+    pub ossh: Ossh = Ossh::default(),
+    /// Fragmentation of the first bytes of a TCP connection.
+    pub fragmentor: Fragmentor = Fragmentor::default(),
+    /// Names that servers are called by, in TLS and HTTP, and what clients are called in HTTP.
+    pub host_names: HostNames = HostNames::default(),
+    /// What an OSSH connection begins with. Always something, unlike the reference: a connection that is noise from its
+    /// first byte is what censors block first. Scopes are port numbers.
+    pub ossh_prefix: Transforms = Transforms::named("OSSHPrefix", Probability::ALWAYS),
+    /// How the seed of an OSSH preamble is rewritten.
+    pub ossh_seed: Transforms = Transforms::named("OSSHObfuscatorSeedTransform", Probability::NEVER),
+    /// What the salt of a Shadowsocks stream begins with; always something, for the same reason. Scopes are port numbers.
+    pub shadowsocks_prefix: Transforms = Transforms::named("ShadowsocksPrefix", Probability::ALWAYS),
+    /// How nonces of obfuscated QUIC packets are rewritten. Scopes are addresses.
+    pub quic_nonce: Transforms = Transforms::named("ObfuscatedQUICNonceTransform", Probability::NEVER),
+    /// How plain HTTP requests straight to a server are rewritten. Scopes are addresses.
+    pub direct_http: Transforms = Transforms::named("DirectHTTPProtocolTransform", Probability::NEVER),
+    /// How plain HTTP requests to a front are rewritten. Scopes are fronting providers.
+    pub fronted_http: Transforms = Transforms::named("FrontedHTTPProtocolTransform", Probability::NEVER),
 }
 
 groups! {
     /// Parameters that only a server reads.
-    pub struct ServerParameters {
-        /// Fragmentation of the first bytes that a server sends.
-        pub fragmentor: DownstreamFragmentor = DownstreamFragmentor::default(),
-        /// Padding of meek responses.
-        pub meek_padding: ServerMeekPadding = ServerMeekPadding::default(),
-    }
+    pub struct ServerParameters of ReadBy::Servers;
+    /// Fragmentation of the first bytes that a server sends.
+    pub fragmentor: DownstreamFragmentor = DownstreamFragmentor::default(),
+    /// Padding of meek responses.
+    pub meek_padding: ServerMeekPadding = ServerMeekPadding::default(),
 }

@@ -1,4 +1,4 @@
-//! Things that parameters name: TLS profiles and QUIC versions. What they are made of belongs to their transports.
+//! Things that parameters name: TLS profiles, QUIC versions and the like. What they are made of belongs to their transports.
 //! TRANSPORTS.md 1.4, 3.1.
 
 use std::fmt;
@@ -140,5 +140,80 @@ impl FromStr for QuicVersion {
             .into_iter()
             .find(|version| version.name() == name)
             .ok_or_else(|| UnknownName(name.to_owned()))
+    }
+}
+
+/// Declares a closed set of things with names.
+macro_rules! names {
+    ($(#[$about:meta])* pub enum $Name:ident { $($(#[$item_about:meta])* $Item:ident = $text:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $Name {
+            $($(#[$item_about])* $Item,)*
+        }
+
+        impl $Name {
+            /// All of them.
+            pub const ALL: [Self; [$($text),*].len()] = [$(Self::$Item),*];
+
+            /// The name in parameters and reports.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$Item => $text,)*
+                }
+            }
+        }
+
+        impl FromStr for $Name {
+            type Err = UnknownName;
+
+            fn from_str(name: &str) -> Result<Self, UnknownName> {
+                Self::ALL
+                    .into_iter()
+                    .find(|item| item.name() == name)
+                    .ok_or_else(|| UnknownName(name.to_owned()))
+            }
+        }
+    };
+}
+
+names! {
+    /// What Conjure's registered addresses are dialed with.
+    pub enum ConjureTransport {
+        /// Nothing of its own.
+        Min = "Min-OSSH",
+        /// Behind a prefix of other protocols.
+        Prefix = "Prefix-OSSH",
+        /// In DTLS.
+        Dtls = "DTLS-OSSH",
+    }
+}
+
+names! {
+    /// Whose DTLS an in-proxy's WebRTC looks like.
+    pub enum DtlsFingerprint {
+        /// Chrome 138.
+        Chrome138 = "DTLS-Chrome-138",
+        /// Firefox 148.
+        Firefox148 = "DTLS-Firefox-148",
+        /// Random each time.
+        Randomized = "DTLS-Randomized",
+    }
+}
+
+names! {
+    /// How a front is reached.
+    #[derive(serde::Deserialize, serde::Serialize)]
+    pub enum FrontingTransport {
+        /// Over TLS.
+        #[serde(rename = "FRONTED-HTTPS")]
+        Https = "FRONTED-HTTPS",
+        /// In clear.
+        #[serde(rename = "FRONTED-HTTP")]
+        Http = "FRONTED-HTTP",
+        /// Over QUIC.
+        #[serde(rename = "FRONTED-QUIC")]
+        Quic = "FRONTED-QUIC",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::declare::{Rules, parameters};
+use super::declare::parameters;
 use super::fault::Problems;
 
 /// Most padding of a preamble, PROTOCOL.md 2.2.
@@ -33,25 +33,22 @@ parameters! {
         /// Most padding that an API request asks for in the reply.
         api_reply_max_padding: u32 = 1024, within 0..=MOST_API_PADDING, "APIRequestDownstreamPaddingMaxBytes";
     }
+    ordered {
+        min_padding <= max_padding,
+        api_request_min_padding <= api_request_max_padding,
+        api_reply_min_padding <= api_reply_max_padding,
+    }
+    rules Ossh::split_is_in_order;
 }
 
-impl Rules for Ossh {
-    fn rules(&self, problems: &mut Problems) {
-        problems.in_order(&self.min_padding, &self.max_padding, "ObfuscatedSSHMaxPadding");
+impl Ossh {
+    fn split_is_in_order(&self, problems: &mut Problems) {
         // The reference takes the least alone for a fixed pause.
         if !self.prefix_split_max_delay.is_zero() {
-            let (least, most) = (self.prefix_split_min_delay, self.prefix_split_max_delay);
-            problems.in_order(&least, &most, "OSSHPrefixSplitMaxDelay");
+            problems.in_order(
+                (&self.prefix_split_min_delay, "OSSHPrefixSplitMinDelay"),
+                (&self.prefix_split_max_delay, "OSSHPrefixSplitMaxDelay"),
+            );
         }
-        problems.in_order(
-            &self.api_request_min_padding,
-            &self.api_request_max_padding,
-            "APIRequestUpstreamPaddingMaxBytes",
-        );
-        problems.in_order(
-            &self.api_reply_min_padding,
-            &self.api_reply_max_padding,
-            "APIRequestDownstreamPaddingMaxBytes",
-        );
     }
 }

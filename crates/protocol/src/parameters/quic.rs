@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::declare::{Rules, parameters};
-use super::fault::Problems;
+use super::declare::parameters;
 use super::{Probability, QuicVersion};
 
 parameters! {
@@ -22,8 +21,4 @@ parameters! {
         /// How likely the path's MTU is not probed.
         disable_path_mtu_discovery_probability: Probability = Probability::NEVER, "QUICDisableClientPathMTUDiscoveryProbability";
     }
-}
-
-impl Rules for Quic {
-    fn rules(&self, _problems: &mut Problems) {}
 }

@@ -123,7 +123,7 @@ fn rules_between_parameters_are_checked() {
     assert_eq!(faults.len(), 5, "{faults:#?}");
     for start in [
         "parameter LimitTLSProfiles[0]: \"Chrome-133x\" is not a TLS profile (did you mean Chrome-133?)",
-        "parameter FragmentorMaxTotalBytes: expected a value not below the matching minimum",
+        "parameter FragmentorMaxTotalBytes: expected a value not below FragmentorMinTotalBytes",
         "parameter OSSHPrefixSpecs.A: ",
         "parameter ShadowsocksPrefixScopedSpecNames.80[0]: \"B\" is not among the specs",
         "parameter CustomHostNameRegexes[1]: ",

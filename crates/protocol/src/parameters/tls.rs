@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::declare::{Rules, parameters};
+use super::declare::parameters;
 use super::fault::{Fault, Problems};
 use super::{CustomTlsProfile, Probability, TlsProfileName};
 use crate::TunnelProtocol;
@@ -41,11 +41,12 @@ parameters! {
         /// For which protocols; all when empty.
         fragment_client_hello_limit_protocols: Vec<TunnelProtocol> = Vec::new(), "TLSFragmentClientHelloLimitProtocols";
     }
+    ordered { min_padding <= max_padding }
+    rules Tls::profiles_exist;
 }
 
-impl Rules for Tls {
-    fn rules(&self, problems: &mut Problems) {
-        problems.in_order(&self.min_padding, &self.max_padding, "TLSTunnelMaxTLSPadding");
+impl Tls {
+    fn profiles_exist(&self, problems: &mut Problems) {
         for (index, name) in self.limit_profiles.iter().enumerate() {
             self.exists(name, "LimitTLSProfiles", vec![index.into()], problems);
         }
@@ -56,9 +57,7 @@ impl Rules for Tls {
             }
         }
     }
-}
 
-impl Tls {
     fn exists(&self, name: &TlsProfileName, parameter: &str, inside: Vec<Step>, problems: &mut Problems) {
         let custom = || self.custom_profiles.iter().map(|profile| profile.name.as_str());
         if name.is_known() || custom().any(|custom| custom == name.as_str()) {

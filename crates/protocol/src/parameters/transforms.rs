@@ -1,15 +1,15 @@
 //! Named text transforms, the scopes they apply in, and how often one is used: three parameters with a common beginning of
 //! their names. PROTOCOL.md 2.5.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use culvert_obfuscation::{PrefixSpec, Transform};
-use serde_json::Value as Json;
 
-use super::declare::Group;
-use super::fault::{Fault, Flaw, OverrideError, Problems};
-use super::value::{self, Value};
-use super::{Probability, Row};
+use super::Probability;
+use super::declare::{Group, Slot};
+use super::fault::{Fault, Problems};
+use super::value::Bounded;
 
 const PROBABILITY: &str = "Probability";
 const SPECS: &str = "Specs";
@@ -40,18 +40,8 @@ impl Transforms {
         [self.subject, part].concat()
     }
 
-    fn set_part(&mut self, part: &str, value: &Json) -> Option<Result<(), Flaw>> {
-        Some(match part {
-            PROBABILITY => Value::read(value).map(|value| self.probability = value),
-            SPECS => Value::read(value).map(|value| self.specs = value),
-            SCOPED_NAMES => Value::read(value).map(|value| self.scoped_names = value),
-            _ => return None,
-        })
-    }
-
     fn compile(&self, pairs: &[[String; 2]]) -> Result<(), Fault> {
-        let pairs: Vec<(&str, &str)> =
-            pairs.iter().map(|[matcher, generator]| (&**matcher, &**generator)).collect();
+        let pairs = borrowed(pairs);
         if self.subject.ends_with(PREFIX) {
             PrefixSpec::new(&pairs)?;
         } else {
@@ -62,21 +52,24 @@ impl Transforms {
 }
 
 impl Group for Transforms {
-    fn set(&mut self, name: &str, value: &Json) -> Option<Result<(), OverrideError>> {
-        let part = name.strip_prefix(self.subject)?;
-        Some(self.set_part(part, value)?.map_err(|flaw| flaw.of(name)))
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        let named = |part, row: Row| Row { name: self.name(part).into(), ..row };
-        vec![
-            named(PROBABILITY, value::row("", &self.probability, &(), "How likely one is used.")),
-            named(SPECS, value::row("", &self.specs, &(), "The transforms or prefixes, by name.")),
-            named(
-                SCOPED_NAMES,
-                value::row("", &self.scoped_names, &(), "Which may be used where, by scope."),
-            ),
-        ]
+    fn visit(&mut self, visit: &mut dyn FnMut(Slot<'_>)) {
+        let [probability, specs, scoped_names] =
+            [PROBABILITY, SPECS, SCOPED_NAMES].map(|part| Cow::Owned(self.name(part)));
+        visit(Slot {
+            name: probability,
+            about: "How likely one is used.",
+            setting: &mut Bounded { value: &mut self.probability, bounds: () },
+        });
+        visit(Slot {
+            name: specs,
+            about: "The transforms or prefixes, by name.",
+            setting: &mut Bounded { value: &mut self.specs, bounds: () },
+        });
+        visit(Slot {
+            name: scoped_names,
+            about: "Which may be used where, by scope.",
+            setting: &mut Bounded { value: &mut self.scoped_names, bounds: () },
+        });
     }
 
     fn check(&self, problems: &mut Problems) {
@@ -93,4 +86,9 @@ impl Group for Transforms {
             }
         }
     }
+}
+
+/// Pairs as the compilers of transforms take them.
+pub(super) fn borrowed(pairs: &[[String; 2]]) -> Vec<(&str, &str)> {
+    pairs.iter().map(|[matcher, generator]| (&**matcher, &**generator)).collect()
 }

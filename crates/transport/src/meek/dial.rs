@@ -41,6 +41,8 @@ pub struct Plan {
     pub payload_padding: bool,
     /// When requests are made, and how they are padded.
     pub parameters: Arc<Meek>,
+    /// By how much times grow, for slow networks.
+    pub latency_multiplier: f64,
 }
 
 /// The keys of a server entry.
@@ -92,6 +94,7 @@ pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, Dia
         head,
         cookie,
         parameters: Arc::clone(&plan.parameters),
+        latency_multiplier: plan.latency_multiplier,
         pace: Pace::new(Arc::clone(&plan.parameters), Prng::derived(&plan.pace_seed, "polls")),
         padding,
         redial: Prng::derived(&plan.pace_seed, "redial"),

@@ -60,20 +60,22 @@ fn scaled(time: Duration, factor: f64) -> Duration {
 /// Pauses before retries of one round trip.
 pub(super) struct Retries {
     parameters: Arc<Meek>,
+    deadline: Duration,
     pause: Duration,
     tried: bool,
 }
 
 impl Retries {
-    pub(super) fn new(parameters: Arc<Meek>) -> Self {
+    pub(super) fn new(parameters: Arc<Meek>, latency_multiplier: f64) -> Self {
         let pause = parameters.round_trip_retry_min_delay;
-        Self { parameters, pause, tried: false }
+        let deadline = parameters.round_trip_retry_deadline.scaled(latency_multiplier);
+        Self { parameters, deadline, pause, tried: false }
     }
 
     /// A try failed so long after the first began: how long to wait before the next, if there is one.
     pub(super) fn failed(&mut self, since_start: Duration) -> Option<Duration> {
         let of = &self.parameters;
-        let left = of.round_trip_retry_deadline.checked_sub(since_start);
+        let left = self.deadline.checked_sub(since_start);
         let fits = left.is_some_and(|left| left > self.pause);
         if self.tried && !fits {
             return None;
@@ -111,10 +113,10 @@ mod tests {
 
     #[test]
     fn there_is_one_retry_and_more_while_time_is_left() {
-        let mut late = Retries::new(Arc::default());
+        let mut late = Retries::new(Arc::default(), 1.0);
         assert_eq!(late.failed(Duration::from_secs(20)), Some(Duration::from_millis(50)));
         assert_eq!(late.failed(Duration::from_secs(21)), None);
-        let mut quick = Retries::new(Arc::default());
+        let mut quick = Retries::new(Arc::default(), 1.0);
         let mut now = Duration::ZERO;
         let mut pauses = Vec::new();
         while let Some(pause) = quick.failed(now) {

@@ -74,5 +74,6 @@ pub async fn round_trip(
         }
         Ok(response)
     };
-    timeout(plan.parameters.round_trip_timeout, exchange).await.unwrap_or(Err(RoundTripError::Silence))
+    let silence = plan.parameters.round_trip_timeout.scaled(plan.latency_multiplier);
+    timeout(silence, exchange).await.unwrap_or(Err(RoundTripError::Silence))
 }

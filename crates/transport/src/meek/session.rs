@@ -79,6 +79,7 @@ pub(super) struct Session {
     /// The cookie's value: what the client asks for, then the session's name.
     pub(super) cookie: String,
     pub(super) parameters: Arc<Meek>,
+    pub(super) latency_multiplier: f64,
     pub(super) pace: Pace,
     pub(super) padding: Option<Padding>,
     /// What decides whether the next request takes a new connection.
@@ -164,7 +165,8 @@ impl Session {
 
     async fn round_trip(&mut self, mut body: Bytes, depot: &Depot) -> Result<Progress, SessionError> {
         let started = Instant::now();
-        let (mut retries, mut progress) = (Retries::new(Arc::clone(&self.parameters)), Progress::default());
+        let mut retries = Retries::new(Arc::clone(&self.parameters), self.latency_multiplier);
+        let mut progress = Progress::default();
         if let Some(padding) = &mut self.padding {
             padding.receiver.begin_body();
         }
@@ -196,7 +198,7 @@ impl Session {
             let connection = self.line.usable().await?;
             Ok(connection.ask(&self.head, part, body.clone()).await?)
         };
-        let silence = self.parameters.round_trip_timeout;
+        let silence = self.parameters.round_trip_timeout.scaled(self.latency_multiplier);
         let answer = timeout(silence, asked).await.unwrap_or(Err(SessionError::Silence))?;
         match answer.status {
             200 => {}

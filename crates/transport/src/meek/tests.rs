@@ -116,6 +116,7 @@ fn plan() -> Plan {
         most_payload: MAX_BODY,
         payload_padding: false,
         parameters: Arc::new(Meek::default()),
+        latency_multiplier: 1.0,
     }
 }
 
