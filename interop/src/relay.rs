@@ -5,9 +5,12 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// How much of each direction of a connection is kept.
 const KEPT: usize = 64 * 1024;
+/// Bytes that come no later belong together.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A relay to one server. Dropping it closes its connections and frees its port.
 pub(crate) struct Relay {
@@ -40,6 +43,10 @@ pub(crate) struct Seen {
     pub(crate) downstream: Vec<u8>,
     /// How much came with the client's first segment.
     pub(crate) first_read: usize,
+    /// How much came from the client until it paused.
+    pub(crate) first_burst: usize,
+    /// When its last bytes came, as long as it has not paused.
+    bursting: Option<Instant>,
 }
 
 struct Connection {
@@ -154,8 +161,14 @@ fn copy(mut from: TcpStream, mut to: TcpStream, mut record: impl FnMut(&[u8]) ->
 }
 
 fn record_up(seen: &mut Seen, part: &[u8]) {
+    let now = crate::clock::now();
     if seen.upstream.is_empty() {
         seen.first_read = part.len();
+        seen.bursting = Some(now);
+    }
+    seen.bursting = seen.bursting.filter(|last| now.duration_since(*last) < PAUSE).map(|_| now);
+    if seen.bursting.is_some() {
+        seen.first_burst += part.len();
     }
     keep(&mut seen.upstream, part);
 }

@@ -1,7 +1,7 @@
 //! Runs every target on its committed inputs, then for a moment on changes of them. One test per target.
 //!
-//! `CULVERT_FUZZ_SECONDS` is how long each runs (1); `CULVERT_FUZZ_SEED` repeats a run that failed. A fault prints its seed and
-//! keeps its input beside the test's other output.
+//! `CULVERT_FUZZ_SECONDS` is how long each runs (1); `CULVERT_FUZZ_SEED` repeats a run that failed, and `random` draws one. A fault
+//! prints its seed and keeps its input beside the test's other output.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -32,8 +32,9 @@ fn main() -> ExitCode {
 
 fn seed() -> Result<u64, String> {
     match env::var("CULVERT_FUZZ_SEED") {
-        Ok(text) => text.parse().map_err(|error| format!("CULVERT_FUZZ_SEED: {error}")),
-        Err(_) => SystemTime::now()
+        Err(_) => Ok(1),
+        Ok(text) if text != "random" => text.parse().map_err(|error| format!("CULVERT_FUZZ_SEED: {error}")),
+        Ok(_) => SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map(|since| u64::from(since.subsec_nanos()) ^ since.as_secs())
             .map_err(|error| error.to_string()),

@@ -54,7 +54,7 @@ fn prefixes(setting: &Setting) -> Result<Note, Failure> {
     Ok(Note::new())
 }
 
-/// Each spec, with a pause behind it, so that it is a segment of its own.
+/// Each spec, with a pause behind it.
 fn split_prefixes(setting: &Setting) -> Result<Note, Failure> {
     let server = setting.plain_server()?;
     for spec in &SPECS {
@@ -63,7 +63,7 @@ fn split_prefixes(setting: &Setting) -> Result<Note, Failure> {
             .with("OSSHPrefixSplitMaxDelayMilliseconds", 200);
         let seen = use_prefix(setting, &server, plan)?;
         check_start(spec, &seen)?;
-        expect_eq(format!("length of the first segment of {}", spec.name), spec.length, seen.first_read)?;
+        expect_eq(format!("bytes before the pause of {}", spec.name), spec.length, seen.first_burst)?;
     }
     Ok(Note::new())
 }

@@ -102,7 +102,10 @@ impl Converter {
             (Self::Authorizations, Value::TextList(list)) => authorizations::pack(list).map(Cbor::Bytes),
             (Self::Authorizations, Value::Json(Json::Null)) => authorizations::pack(&[]).map(Cbor::Bytes),
             (Self::Authorizations, _) => Err(ConvertError::Authorizations),
-            (Self::JsonMaps, value) => Ok(value_to_cbor(value, numbers)),
+            (Self::JsonMaps, value) => match value_to_cbor(value, numbers) {
+                maps if is_maps(&maps) => Ok(maps),
+                _ => Err(ConvertError::Maps),
+            },
             (Self::RawJson, Value::RawJson(text)) => Ok(Cbor::Bytes(text.clone().into_bytes())),
             (Self::RawJson, Value::Json(value @ Json::Object(_))) => {
                 Ok(Cbor::Bytes(go_json::canonical(value).into_bytes()))
@@ -209,6 +212,15 @@ fn number_to_cbor(x: &Number, numbers: NumberForm) -> Cbor {
         (_, Some(x), _) if numbers == NumberForm::Natural => Cbor::Int(x.into()),
         (.., Some(x)) => Cbor::Float(x),
         _ => Cbor::Null,
+    }
+}
+
+/// What [`Converter::JsonMaps`] reads back.
+fn is_maps(value: &Cbor) -> bool {
+    match value {
+        Cbor::Null => true,
+        Cbor::Array(items) => items.iter().all(|item| matches!(item, Cbor::Map(_))),
+        _ => false,
     }
 }
 
