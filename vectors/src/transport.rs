@@ -1,9 +1,11 @@
 //! Cases of the `transport` crate.
 
+mod dns;
 mod meek;
 mod meek_heads;
 mod quic;
 mod tls;
+mod upstream;
 
 use std::time::Duration;
 
@@ -28,12 +30,15 @@ pub const FILES: &[(&str, Runner)] = &[
     ("transport-meek-http", Runner::WholeFile(meek::http)),
     ("transport-meek-payload-padding", Runner::WholeFile(meek::payload_padding)),
     ("transport-quic-obfuscation", Runner::WholeFile(quic::obfuscation)),
+    ("transport-dns", Runner::WholeFile(dns::questions)),
+    ("transport-dns-0x20", Runner::WholeFile(dns::casing)),
     ("transport-fragmentor", Runner::WholeFile(fragmentor)),
     ("transport-shadowsocks", Runner::WholeFile(shadowsocks)),
     ("transport-tls-clienthello", Runner::WholeFile(tls::client_hello)),
     ("transport-tls-fragment-offset", Runner::WholeFile(tls::fragment_offset)),
     ("transport-tls-passthrough", Runner::WholeFile(tls_passthrough)),
     ("transport-tls-session-ticket", Runner::WholeFile(tls::session_ticket)),
+    ("transport-upstreamproxy", Runner::WholeFile(upstream::handshakes)),
     ("transport-values", Runner::WholeFile(meek::values)),
     ("tls_passthrough", Runner::PerCase(tls_passthrough_case)),
 ];

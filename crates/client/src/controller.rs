@@ -16,7 +16,7 @@ use culvert_transport::Network;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, Upstream};
 use crate::data_dir::DataDir;
 use crate::dial::Credentials;
 use crate::flow::flow_queue;
@@ -160,6 +160,10 @@ impl Controller {
         if !wanted.is_empty() && wanted != found {
             return Err(RunError::Region { wanted: wanted.clone(), found: found.to_owned() });
         }
+        let network = match &config.upstream {
+            Some(upstream) => upstream.network(network),
+            None => network,
+        };
         let session_id = session_id(&config);
         notices.emit(Notice::SessionId { session_id: session_id.as_str().to_owned() });
         let mut limits = Limits::default();
@@ -239,8 +243,12 @@ pub const SPOKEN: [TunnelProtocol; 11] = [
 fn usable_protocols(server: &ServerEntry, config: &Config) -> Result<Vec<TunnelProtocol>, RunError> {
     let limits = &config.servers.limit_protocols;
     let by_itself = |protocol: &TunnelProtocol| limits.is_empty() && !protocol.has(Feature::DefaultDisabled);
-    let allowed: Vec<TunnelProtocol> =
-        SPOKEN.into_iter().filter(|protocol| by_itself(protocol) || limits.contains(protocol)).collect();
+    let reaches = |protocol: &TunnelProtocol| config.upstream.is_none() || Upstream::carries(*protocol);
+    let allowed: Vec<TunnelProtocol> = SPOKEN
+        .into_iter()
+        .filter(|protocol| by_itself(protocol) || limits.contains(protocol))
+        .filter(reaches)
+        .collect();
     let usable: Vec<_> = allowed.iter().copied().filter(|protocol| server.supports(*protocol)).collect();
     if usable.is_empty() {
         let names = |protocols: &mut dyn Iterator<Item = TunnelProtocol>| {

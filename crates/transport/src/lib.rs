@@ -11,10 +11,12 @@ pub mod meek;
 mod network;
 mod plan;
 pub mod quic;
+pub mod resolve;
 pub mod shadowsocks;
 mod stream;
 pub mod tcp;
 pub mod tls;
+pub mod upstream;
 
 pub use address::{Endpoint, Remote};
 pub use listen::{Accepted, ConnFacts, Listen};

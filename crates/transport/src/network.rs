@@ -20,6 +20,11 @@ pub trait Network: Send + Sync {
 
     /// Resolves a name; at least one address on success.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+
+    /// Whether there is a way to an address at all, as far as can be told without sending anything.
+    fn reaches(&self, _to: IpAddr) -> bool {
+        true
+    }
 }
 
 /// A socket for datagrams.
@@ -58,5 +63,14 @@ impl Network for OsNetwork {
             let addresses: Vec<IpAddr> = lookup_host((name, 0)).await?.map(|address| address.ip()).collect();
             if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
         })
+    }
+
+    fn reaches(&self, to: IpAddr) -> bool {
+        let any: IpAddr = match to {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        // A datagram socket that is connected sends nothing: the system only looks for a route.
+        UdpSocket::bind((any, 0)).is_ok_and(|socket| socket.connect((to, 443)).is_ok())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::upstream::UpstreamError;
 use crate::{Network, Stream, meek, quic, shadowsocks, tcp, tls};
 
 /// One variant for each transport; each plan belongs to its folder.
@@ -66,6 +67,17 @@ pub enum DialError {
     /// HTTP, before there was a request.
     #[error("HTTP: {0}")]
     Http(#[source] Box<meek::ExchangeError>),
+}
+
+impl DialError {
+    /// The error of the user's proxy, if it is why.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&UpstreamError> {
+        match self {
+            Self::Connect(error) => UpstreamError::of(error),
+            _ => None,
+        }
+    }
 }
 
 impl TransportPlan {

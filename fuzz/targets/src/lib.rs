@@ -20,6 +20,7 @@ mod ssh_peer;
 mod ssh_setup;
 mod tls;
 mod transport;
+mod upstream;
 
 /// What a target is called, here, in `fuzz/fuzz_targets` and in `fuzz/corpus`, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("client_config", programs::client_config),
     ("client_hello", transport::client_hello),
     ("direct_tcpip", ssh::direct_tcpip),
+    ("dns_answer", upstream::dns_answer),
     ("forward_destination", programs::forward_destination),
     ("host_key", ssh::host_key),
     ("http_proxy", local_proxies::http_proxy),
@@ -48,9 +50,12 @@ pub const TARGETS: &[Target] = &[
     ("meek_head", meek::meek_head),
     ("meek_response", meek::meek_response),
     ("notice_text", programs::notice_text),
+    ("ntlm_challenge", upstream::ntlm_challenge),
     ("preamble", obfuscation::preamble),
     ("preamble_body", obfuscation::preamble_body),
     ("prefix_search", obfuscation::prefix_search),
+    ("proxy_replies", upstream::proxy_replies),
+    ("proxy_url", upstream::proxy_url),
     ("quic_datagrams", transport::quic_datagrams),
     ("quic_frames", transport::quic_frames),
     ("regen", obfuscation::regen),

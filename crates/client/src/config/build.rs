@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::parameters;
 use super::problem::Fault;
 use super::read::Fields;
+use super::upstream;
 use super::{
     Api, ApiEncoding, Config, Establish, Identity, KeepAliveSettings, ListenInterface, LocalPort,
     LocalProxies, NoticeSettings, Secret, ServerChoice, SessionId, SpanSettings, SshSettings,
@@ -33,6 +34,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
         api: api(fields),
         notices: notices(fields),
         network_id: fields.text("NetworkID").unwrap_or("UNKNOWN").to_owned(),
+        upstream: upstream::read(fields),
         ssh: ssh(fields),
         parameters: parameters::read(fields),
         data_root_directory: fields.text("DataRootDirectory").map(Into::into),

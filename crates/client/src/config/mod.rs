@@ -13,6 +13,7 @@ mod rules;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use culvert_protocol::parameters::Parameters;
 
 pub use problem::{ConfigError, Fault, Problem};
 pub use secret::Secret;
+pub use upstream::Upstream;
 
 /// Config files beyond this size are refused.
 pub const LARGEST_FILE: u64 = 4 << 20;
@@ -40,6 +42,8 @@ pub struct Config {
     pub api: Api,
     pub notices: NoticeSettings,
     pub network_id: String,
+    /// `None`: dials go straight to servers.
+    pub upstream: Option<Upstream>,
     pub ssh: SshSettings,
     /// Everything about dialing that tactics may tune too.
     pub parameters: Parameters,

@@ -46,6 +46,10 @@ pub enum Fault {
     UnknownProtocol { name: String, near: Option<&'static str> },
     #[error(transparent)]
     Parameter(culvert_protocol::parameters::Fault),
+    #[error(transparent)]
+    ProxyUrl(culvert_transport::upstream::ProxyUrlError),
+    #[error(transparent)]
+    Header(culvert_transport::upstream::BadHeader),
     #[error("also needs {other}")]
     Requires { other: &'static str },
     #[error("cannot be combined with {other}")]

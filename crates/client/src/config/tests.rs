@@ -112,8 +112,20 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("\n\"Parameters\": {\"Nothing\": 1}", "c:2:16: Parameters.Nothing: unknown parameter"),
     (
-        "\n\"UpstreamProxyURL\": \"http://127.0.0.1:1\"",
-        "c:2:1: UpstreamProxyURL: not supported yet, and ignoring it would do something else than you asked; remove the key",
+        "\n\"UseUnixDomainSockets\": true",
+        "c:2:1: UseUnixDomainSockets: not supported yet, and ignoring it would do something else than you asked; remove the key",
+    ),
+    (
+        "\n\"UpstreamProxyURL\": \"htpp://127.0.0.1:1\"",
+        "c:2:1: UpstreamProxyURL: the scheme, at character 1: \"htpp\" is not one of http, socks4a, socks5 (did you mean http?)",
+    ),
+    (
+        "\n\"CustomHeaders\": {\"A\": [\"b\"], \"C\": 1}",
+        "c:2:32: CustomHeaders.C: expected text in quotes, or a list of texts",
+    ),
+    (
+        "\n\"CustomHeaders\": {\"A\": \"b\\r\\nc\"}",
+        "c:2:1: CustomHeaders: the value of header A holds bytes that no header may have, such as a line end",
     ),
     (
         "\n\"DeviceBinder\": {}",

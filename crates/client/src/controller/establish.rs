@@ -7,11 +7,12 @@ use culvert_protocol::TunnelProtocol;
 use culvert_protocol::api::{DialParams, HandshakeReply};
 use culvert_ssh::ServerKind;
 use culvert_ssh_tokio::End;
+use culvert_transport::upstream::UpstreamError;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Controller, FIRST_PAUSE, LONGEST_PAUSE, RunError};
 use crate::dial::{self, Connected, DialError};
-use crate::notice::{DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin, Notice};
+use crate::notice::{DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin, FreeText, Notice};
 use crate::plan::{DialPlan, PlanError, Planner, Wanted, meek_report, quic_look, tls_report};
 use crate::randomness::random;
 use crate::tunnel::{ApiClient, ApiError};
@@ -57,6 +58,12 @@ impl EstablishError {
 }
 
 impl EstablishError {
+    /// What is wrong with the user's proxy, if that is why: nothing that another server would not run into too.
+    fn upstream(&self) -> Option<&UpstreamError> {
+        let Self::Dial(DialError::Transport(error)) = self else { return None };
+        error.upstream().filter(|error| !error.blames_target())
+    }
+
     /// True when the server does not negotiate as the reference's does.
     fn is_misprediction(&self) -> bool {
         let Self::Dial(DialError::Ssh(ended)) = self else { return false };
@@ -98,6 +105,9 @@ impl Controller {
                     Err(error) => {
                         if error.is_misprediction() {
                             self.server_kind.send_replace(ServerKind::Any);
+                        }
+                        if let Some(error) = error.upstream() {
+                            self.notices.emit(Notice::UpstreamProxyError { message: FreeText::new(error) });
                         }
                         self.notices.info(format!("{protocol}: {error}"));
                         *last = error.to_string();

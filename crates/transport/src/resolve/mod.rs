@@ -1,0 +1,20 @@
+//! Addresses of names that dials need: from the system's resolver, and from servers of our own choice over UDP, TLS or HTTPS, with answers that
+//! are looked at before they are believed. Not for names of users' flows, which only servers resolve. Source: TRANSPORTS.md 6.8.
+
+mod bogus;
+mod cache;
+mod exchange;
+mod happy;
+mod plan;
+mod resolver;
+mod secure;
+#[cfg(test)]
+mod tests;
+mod udp;
+pub mod wire;
+
+pub use bogus::is_bogus;
+pub use cache::CacheLimits;
+pub use happy::Resolving;
+pub use plan::{BadServer, DnsServer, Preresolved, QueryTransform, ResolvePlan};
+pub use resolver::{Answered, ResolveError, Resolver};
