@@ -16,6 +16,7 @@ mod failure;
 mod front;
 mod kexinit;
 mod lines;
+pub mod namespaces;
 mod notices;
 mod origin;
 mod pattern;

@@ -410,10 +410,11 @@ impl Client {
 }
 
 /// A folder of its own, removed with its contents.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self, Failure> {
+    /// An empty one.
+    pub(crate) fn new() -> Result<Self, Failure> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("culvert-pairings-{}-{number}", std::process::id()));
@@ -447,7 +448,8 @@ fn edit_files(folder: &Path, edits: ServerEdits) -> Result<(), Failure> {
     merge(&tactics, "/DefaultTactics", members(json!({ "Probability": 1.0, "Parameters": edits.tactics })))
 }
 
-fn merge(file: &Path, pointer: &str, changes: Map<String, Value>) -> Result<(), Failure> {
+/// Changes members of the object at a place in a JSON file.
+pub(crate) fn merge(file: &Path, pointer: &str, changes: Map<String, Value>) -> Result<(), Failure> {
     let bad = |problem: String| Failure::BadFile { file: file.display().to_string(), problem };
     let text = fs::read_to_string(file).doing(format!("read {}", file.display()))?;
     let mut whole: Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
@@ -456,7 +458,8 @@ fn merge(file: &Path, pointer: &str, changes: Map<String, Value>) -> Result<(), 
     write_json(file, &whole)
 }
 
-fn write_json(file: &Path, value: &Value) -> Result<(), Failure> {
+/// Writes a JSON file.
+pub(crate) fn write_json(file: &Path, value: &Value) -> Result<(), Failure> {
     fs::write(file, format!("{value:#}\n")).doing(format!("write {}", file.display()))
 }
 

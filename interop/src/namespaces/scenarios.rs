@@ -1,0 +1,214 @@
+//! What happens in the namespaces, and what must come of it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::middlebox::{Blackhole, Block, Outcome, Rules, Verdict, Way, by_port};
+use super::packet::Carrier;
+use super::world::{Home, Ports, World};
+use crate::failure::Failure;
+use crate::process::Journal;
+use crate::programs::Programs;
+
+/// One scenario.
+pub(super) struct Scenario {
+    /// Its name.
+    pub(super) name: String,
+    /// Why it does not run now, if so.
+    pub(super) left_out: Option<String>,
+    /// It.
+    pub(super) run: Box<dyn Fn(&Programs, &Journal) -> Outcome + Send>,
+}
+
+/// Runs of the scenario of the only open protocol, and when many are asked for.
+const RUNS: u64 = 5;
+const MANY_RUNS: u64 = 50;
+/// Repeats what failed.
+const SEED: &str = "CULVERT_NAMESPACES_SEED";
+/// Time for a tunnel in whatever circumstances.
+const TUNNEL: Duration = Duration::from_secs(150);
+/// Half of the round trip that figures are for.
+const HALF: Duration = Duration::from_millis(50);
+const MEEK: [&str; 3] =
+    ["UNFRONTED-MEEK-OSSH", "UNFRONTED-MEEK-HTTPS-OSSH", "UNFRONTED-MEEK-SESSION-TICKET-OSSH"];
+
+/// All of them.
+pub(super) fn all(is_long: bool) -> Vec<Scenario> {
+    let seed = std::env::var(SEED).ok().and_then(|text| text.parse().ok());
+    let runs = if is_long { MANY_RUNS } else { RUNS };
+    let first = seed.unwrap_or_else(|| {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs()) % 1_000_000 * 100
+    });
+    let mut all = vec![
+        scenario("page_at_100_ms", page_at_100_ms),
+        scenario("page_with_loss", page_with_loss),
+        scenario("loss_one_way", loss_one_way),
+        scenario("datagrams_dropped", datagrams_dropped),
+        scenario("reset_on_server_name", reset_on_server_name),
+        scenario("blackhole_with_a_flow_waiting", blackhole_with_a_flow_waiting),
+        scenario("another_address", another_address),
+    ];
+    all.extend((0..runs).map(|run| {
+        let seed = first + run;
+        Scenario {
+            name: format!("only_one_protocol_passes_{run:02}"),
+            left_out: None,
+            run: Box::new(move |programs, journal| {
+                only_one_protocol_passes(programs, journal, seed).map_err(|failure| {
+                    Failure::mismatch(format!("{SEED}={seed}"), "a tunnel each time", failure)
+                })
+            }),
+        }
+    }));
+    all
+}
+
+fn scenario(name: &str, run: fn(&Programs, &Journal) -> Outcome) -> Scenario {
+    Scenario { name: name.to_owned(), left_out: None, run: Box::new(run) }
+}
+
+/// A tunnel and a page, with the times that they take.
+fn reaches(world: &World, rules: Rules) -> Outcome {
+    world.middlebox.change(|now| *now = rules);
+    let home = Home::new()?;
+    let mut client = world.client(&home, json!({}))?;
+    let arrival = client.tunnel(TUNNEL)?;
+    let page = world.page(&client)?;
+    let [up, down] = world.middlebox.seen();
+    println!(
+        "tunnel {:?} by {} (tried {:?}), page {page:?}; packets {up} up, {down} down",
+        arrival.time, arrival.protocol, arrival.tried
+    );
+    client.stop()
+}
+
+fn page_at_100_ms(programs: &Programs, journal: &Journal) -> Outcome {
+    let world = World::new(programs, journal, &Ports::with_meek(MEEK[1]), 1)?;
+    reaches(&world, Rules { delay: HALF, ..Rules::default() })
+}
+
+/// Two packets of a hundred, both ways.
+fn page_with_loss(programs: &Programs, journal: &Journal) -> Outcome {
+    let world = World::new(programs, journal, &Ports::with_meek(MEEK[1]), 7)?;
+    reaches(&world, Rules { delay: HALF, loss: [20, 20], ..Rules::default() })
+}
+
+/// A tenth of what the server sends, and nothing of what the client does.
+fn loss_one_way(programs: &Programs, journal: &Journal) -> Outcome {
+    let world = World::new(programs, journal, &Ports::with_meek(MEEK[1]), 11)?;
+    reaches(&world, Rules { delay: HALF / 5, loss: [0, 100], ..Rules::default() })
+}
+
+fn datagrams_dropped(programs: &Programs, journal: &Journal) -> Outcome {
+    let world = World::new(programs, journal, &Ports(vec![("QUIC-OSSH", 5004), ("TLS-OSSH", 5003)]), 1)?;
+    let judge = Box::new(|_: Way, packet: &super::packet::Packet<'_>, _: u32| match packet.carrier {
+        Carrier::Udp => Verdict::Lose,
+        Carrier::Tcp(_) => Verdict::Pass,
+    });
+    reaches(&world, Rules { judge, ..Rules::default() })
+}
+
+/// Every ClientHello that names a server is answered by a reset.
+fn reset_on_server_name(programs: &Programs, journal: &Journal) -> Outcome {
+    let ports = Ports(vec![("TLS-OSSH", 5003), (MEEK[1], 5005), ("OSSH", 5001)]);
+    let world = World::new(programs, journal, &ports, 1)?;
+    let judge = Box::new(|way: Way, packet: &super::packet::Packet<'_>, _: u32| {
+        let names = way == Way::Up && packet.server_name().is_some();
+        if names { Verdict::Reset } else { Verdict::Pass }
+    });
+    reaches(&world, Rules { judge, ..Rules::default() })
+}
+
+/// What was is swallowed in the middle of a tunnel; what is new passes. A flow waits for it.
+fn blackhole_with_a_flow_waiting(programs: &Programs, journal: &Journal) -> Outcome {
+    let world = World::new(programs, journal, &Ports(vec![("OSSH", 5001), ("TLS-OSSH", 5003)]), 1)?;
+    world.middlebox.change(|rules| rules.delay = HALF);
+    let home = Home::new()?;
+    let mut client = world.client(&home, json!({}))?;
+    client.tunnel(TUNNEL)?;
+    world.page(&client)?;
+    world.middlebox.change(|rules| rules.blackhole = Some(Blackhole::Old));
+    let waiting = world.request_later(&client)?;
+    let arrived = waiting.arrives(Duration::from_secs(60))?;
+    let lost = client.lost(Duration::from_secs(60));
+    let after = match arrived {
+        Some(after) => after,
+        // The flow itself went down with the tunnel; the next one waits for a new one.
+        None => world.page(&client)?,
+    };
+    println!("page {after:?} after the blackhole began; tunnel given up: {lost:?}");
+    let limit = Duration::from_secs(20);
+    if after > limit {
+        return Err(Failure::Timeout {
+            awaited: format!("page after a blackhole: it took {after:?}"),
+            limit,
+        });
+    }
+    client.stop()
+}
+
+/// The client's device gets another address, as when another network is joined.
+fn another_address(programs: &Programs, journal: &Journal) -> Outcome {
+    let mut world = World::new(programs, journal, &Ports(vec![("OSSH", 5001), ("TLS-OSSH", 5003)]), 1)?;
+    world.middlebox.change(|rules| rules.delay = HALF);
+    let home = Home::new()?;
+    let mut client = world.client(&home, json!({}))?;
+    client.tunnel(TUNNEL)?;
+    world.page(&client)?;
+    world.roam()?;
+    let noticed = client.lost(Duration::from_secs(60))?;
+    let again = client.tunnel(TUNNEL)?;
+    let page = world.page(&client)?;
+    println!("noticed {noticed:?} after the change; by {} again, page {page:?}", again.protocol);
+    if noticed > Duration::from_secs(2) {
+        let limit = Duration::from_secs(2);
+        return Err(Failure::Timeout {
+            awaited: format!("notice of another address: it took {noticed:?}"),
+            limit,
+        });
+    }
+    client.stop()?;
+    if world.server_runs() { Ok(()) } else { Err(Failure::mismatch("psiphond", "running", "ended")) }
+}
+
+/// All protocols are blocked but one, each in its own way; a client finds the one, and its next start goes straight there.
+fn only_one_protocol_passes(programs: &Programs, journal: &Journal, seed: u64) -> Outcome {
+    // The seed's digits decide: neighbours differ in all of them.
+    let mut left = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
+    let mut draw = |count: usize| {
+        let count = u64::try_from(count).unwrap_or(1);
+        let drawn = left % count;
+        left = (left / count).wrapping_mul(0x5851_F42D_4C95_7F2D) >> 8;
+        usize::try_from(drawn).unwrap_or(0)
+    };
+    let ports = Ports::with_meek(MEEK[draw(MEEK.len())]);
+    let (open, _) = ports.0[draw(ports.0.len())];
+    let world = World::new(programs, journal, &ports, seed)?;
+    let blocks = ports.block_all_but(open, || Block::ALL[draw(Block::ALL.len())]);
+    let described = format!("{open} passes, {blocks:?}");
+    world.middlebox.change(|rules| {
+        *rules = Rules { delay: HALF / 5, judge: by_port(blocks), ..Rules::default() };
+    });
+    let home = Home::new()?;
+    let mut client = world.client(&home, json!({}))?;
+    let first = client.tunnel(TUNNEL)?;
+    world.page(&client)?;
+    client.stop()?;
+    let mut client = world.client(&home, json!({}))?;
+    let second = client.tunnel(TUNNEL)?;
+    world.page(&client)?;
+    client.stop()?;
+    println!(
+        "{described}: first {:?} after {:?}; second {:?} after {:?}",
+        first.time, first.tried, second.time, second.tried
+    );
+    if second.tried.first().map(String::as_str) == Some(open) {
+        return Ok(());
+    }
+    Err(Failure::mismatch(
+        format!("{described}: the second start tries first"),
+        open,
+        format_args!("{:?}", second.tried),
+    ))
+}
