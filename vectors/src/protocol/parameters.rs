@@ -1,35 +1,46 @@
-//! Names, defaults and minimums of parameters.
+//! Names, defaults, minimums and flags of parameters.
 
-use culvert_protocol::parameters::{Parameters, Row, ServerParameters};
+use std::collections::BTreeMap;
+
+use culvert_protocol::parameters::{CHANGED_DEFAULTS, Parameters, Row, ServerParameters};
 use serde_json::Value;
 
 use super::{array, same, text};
 
-/// Our default differs from the reference's: a prefix is on unless it is switched off.
-const ON_BY_DEFAULT: &[&str] = &["OSSHPrefixProbability", "ShadowsocksPrefixProbability"];
-
 pub(super) fn defaults(file: &Value) -> Result<(), String> {
     let cases = array(file, "parameters")?;
-    let client = Parameters::table().into_iter().map(|row| (row, false));
-    for (row, on_server) in client.chain(ServerParameters::table().into_iter().map(|row| (row, true))) {
-        let case = cases.iter().find(|case| text(case, "name") == Ok(row.name.as_ref()));
-        let case = case.ok_or_else(|| format!("the reference has no parameter {}", row.name))?;
-        default(&row, case, on_server).map_err(|error| format!("{}: {error}", row.name))?;
+    let rows = Parameters::table().into_iter().chain(ServerParameters::table());
+    let mut rows: BTreeMap<String, Row> = rows.map(|row| (row.name.to_string(), row)).collect();
+    for case in cases {
+        let name = text(case, "name")?;
+        let row =
+            rows.remove(name).ok_or_else(|| format!("we have no parameter {name}, or it is here twice"))?;
+        parameter(&row, case).map_err(|error| format!("{name}: {error}"))?;
     }
-    Ok(())
+    // A file with fewer cases than there are parameters is a choice of them.
+    match rows.keys().next() {
+        Some(name) if file.get("count").and_then(Value::as_u64) == Some(cases.len() as u64) => {
+            Err(format!("the reference has no parameter {name}"))
+        }
+        _ => Ok(()),
+    }
 }
 
-fn default(row: &Row, case: &Value, on_server: bool) -> Result<(), String> {
-    let expected = case.get("default").ok_or("the case has no default")?;
-    let server_only = case.get("server_side_only").and_then(Value::as_bool).unwrap_or(false);
-    same("side", on_server, server_only)?;
-    if !ON_BY_DEFAULT.contains(&row.name.as_ref()) {
-        same("default", number(&row.default), number(expected))?;
+fn parameter(row: &Row, case: &Value) -> Result<(), String> {
+    let flag = |name| case.get(name).and_then(Value::as_bool).unwrap_or(false);
+    same("side", row.flags.server_only, flag("server_side_only"))?;
+    same("scaling", row.flags.latency_scaled, flag("use_network_latency_multiplier"))?;
+    let reference = case.get("default").ok_or("the case has no default")?;
+    match CHANGED_DEFAULTS.iter().find(|changed| changed.name == row.name) {
+        Some(changed) => {
+            same("reference's default", number(&changed.reference.to_json()), number(reference))?
+        }
+        None => same("default", number(&row.default), number(reference))?,
     }
-    // What has bounds here has the reference's lower one.
-    match (&row.bounds, case.get("minimum")) {
-        (Some((least, _)), Some(minimum)) => same("minimum", number(least), number(minimum)),
-        _ => Ok(()),
+    let least = row.bounds.as_ref().map(|(least, _)| number(least));
+    match case.get("minimum") {
+        Some(minimum) => same("minimum", least, Some(number(minimum))),
+        None => Ok(()),
     }
 }
 

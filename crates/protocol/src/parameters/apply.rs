@@ -9,6 +9,7 @@ use super::declare::Slot;
 use super::fault::{Fault, OverrideError};
 use super::value::Unknown;
 use super::{Flags, Parameters, Row, ServerParameters};
+use crate::json_position::Step;
 
 /// How often overrides that break a rule are taken back. Each time at least one goes, and what breaks rules again after
 /// that is not worth more work.
@@ -134,10 +135,55 @@ pub(super) fn apply<S: Side>(
             return Err(skipped);
         }
     } else {
+        prune(&mut next, &mut skipped);
         take_back(&mut next, side, &mut set, &mut skipped);
     }
     *side = next;
     Ok(Applied { set: set.len(), skipped })
+}
+
+/// Takes items out of lists that only turn out to be unknown when all is set, such as TLS profiles.
+fn prune<S: Side>(next: &mut S, skipped: &mut Vec<OverrideError>) {
+    let mut unknown: Vec<OverrideError> =
+        next.broken_rules().into_iter().filter(OverrideError::is_unknown_item).collect();
+    // From the back, so that indices stay right.
+    unknown.sort_by(|a, b| b.inside.cmp(&a.inside));
+    let lists: BTreeMap<String, Json> = values(next)
+        .into_iter()
+        .filter(|(name, _)| unknown.iter().any(|error| error.name == *name))
+        .collect();
+    for (name, mut value) in lists {
+        for error in unknown.iter().filter(|error| error.name == name) {
+            take_out(&mut value, &error.inside);
+        }
+        let pruned = set_with(next, &name, &value, &mut Unknown::Refuse);
+        debug_assert!(pruned.is_ok(), "{pruned:?}");
+    }
+    skipped.extend(unknown);
+}
+
+fn take_out(value: &mut Json, path: &[Step]) {
+    match path {
+        [Step::Index(index)] => {
+            if let Some(list) = value.as_array_mut().filter(|list| *index < list.len()) {
+                list.remove(*index);
+            }
+        }
+        [Step::Key(key)] => {
+            value.as_object_mut().and_then(|table| table.remove(key));
+        }
+        [Step::Key(key), rest @ ..] => {
+            if let Some(inner) = value.get_mut(key) {
+                take_out(inner, rest);
+            }
+        }
+        [Step::Index(index), rest @ ..] => {
+            if let Some(inner) = value.get_mut(index) {
+                take_out(inner, rest);
+            }
+        }
+        [] => {}
+    }
 }
 
 /// Gives overrides that break rules the values back that they had.

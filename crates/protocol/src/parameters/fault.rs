@@ -23,6 +23,11 @@ impl OverrideError {
         self.name == name || matches!(self.fault, Fault::BelowMinimum { minimum } if minimum == name)
     }
 
+    /// Whether it is a name that stands for nothing here.
+    pub(super) const fn is_unknown_item(&self) -> bool {
+        matches!(self.fault, Fault::UnknownItem { .. })
+    }
+
     fn path(&self) -> Vec<Step> {
         let mut path = vec![Step::from(self.name.as_str())];
         path.extend(self.inside.iter().cloned());

@@ -27,10 +27,15 @@ parameters! {
 
 impl HostNames {
     fn patterns_compile(&self, problems: &mut Problems) {
-        for (index, pattern) in self.custom_regexes.iter().enumerate() {
-            if let Err(error) = Pattern::parse(pattern, PatternKind::Text) {
-                problems.note("CustomHostNameRegexes", vec![index.into()], Fault::Pattern(error.into()));
-            }
+        patterns_compile("CustomHostNameRegexes", &self.custom_regexes, problems);
+    }
+}
+
+/// Notes the patterns of a parameter that names cannot be generated from.
+pub(super) fn patterns_compile(parameter: &'static str, patterns: &[String], problems: &mut Problems) {
+    for (index, pattern) in patterns.iter().enumerate() {
+        if let Err(error) = Pattern::parse(pattern, PatternKind::Text) {
+            problems.note(parameter, vec![index.into()], Fault::Pattern(error.into()));
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
+use super::CompartmentId;
 use super::fault::{Fault, Flaw};
 use super::named::{ConjureTransport, CustomTlsProfile, DtlsFingerprint, QuicVersion, TlsProfileName};
 use super::value::{Unknown, Value, text, wrong_kind};
@@ -126,25 +127,25 @@ impl Value for BTreeMap<String, Json> {
     }
 }
 
-impl Value for BTreeMap<String, String> {
-    const KIND: &'static str = "an object whose members are texts";
+impl Value for BTreeMap<String, CompartmentId> {
+    const KIND: &'static str = "an object whose members are 32 bytes in base64 without padding";
     type Bounds = ();
 
     fn read(json: &Json, _unknown: &mut Unknown) -> Result<Self, Flaw> {
         let Some(table) = table(json, Self::KIND)? else { return Ok(Self::new()) };
         let member = |(name, value): (&String, &Json)| {
-            let value = text(value).map_err(|flaw| flaw.inside(name.as_str().into()))?;
-            Ok((name.clone(), value.to_owned()))
+            let value = CompartmentId::read_item(value).map_err(|flaw| flaw.inside(name.as_str().into()))?;
+            Ok((name.clone(), value))
         };
         table.iter().map(member).collect()
     }
 
     fn to_json(&self) -> Json {
-        json!(self)
+        Json::Object(self.iter().map(|(name, value)| (name.clone(), value.item_json())).collect())
     }
 
     fn schema() -> Json {
-        json!({"type": "object", "additionalProperties": {"type": "string"}})
+        json!({"type": "object", "additionalProperties": CompartmentId::item_schema()})
     }
 }
 

@@ -6,11 +6,18 @@
 mod address;
 mod api;
 mod apply;
+mod changed;
+mod conjure;
 mod declare;
+mod dsl;
 mod establish;
 mod fault;
 mod fragmentor;
+mod fronting;
 mod host_names;
+mod inproxy;
+mod inproxy_server;
+mod light_proxy;
 mod limits;
 mod list;
 mod liveness;
@@ -18,22 +25,33 @@ mod meek;
 mod named;
 mod ossh;
 mod quic;
+mod remote_lists;
 mod replay;
 mod resolver;
+mod server;
 mod spec;
+mod tactics;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transforms;
+mod tunnel;
 mod value;
 
 pub use address::{Cidr, PortRanges, ProtocolPorts};
 pub use api::{Api, CheckTags, SpeedTest, Statistics};
 pub use apply::{Applied, OnFault, ParametersDigest, ReadBy};
+pub use changed::{CHANGED_DEFAULTS, ChangedDefault, ReferenceDefault, changed_rows};
+pub use conjure::Conjure;
+pub use dsl::{Dsl, DslRelay};
 pub use establish::{Establish, Latency};
 pub use fault::{Fault, OverrideError};
 pub use fragmentor::{DownstreamFragmentor, Fragmentor};
+pub use fronting::Fronting;
 pub use host_names::HostNames;
+pub use inproxy::{Inproxy, InproxyBroker, InproxyNat, InproxyRequests, InproxyWebRtc};
+pub use inproxy_server::{InproxyMatcher, InproxyQuality, InproxyServer};
+pub use light_proxy::LightProxy;
 pub use limits::{HoldOff, Limits, Restrict};
 pub use liveness::{KeepAlive, Liveness};
 pub use meek::{Meek, ServerMeekPadding};
@@ -43,14 +61,18 @@ pub use named::{
 };
 pub use ossh::Ossh;
 pub use quic::Quic;
+pub use remote_lists::{Feedback, RemoteLists, Upgrade};
 pub use replay::{FrontedHttpReplay, Replay, ReplayParts};
 pub use resolver::Resolver;
+pub use server::{ServerPackets, ServerReplay, ServerRestrict, ServerServices};
 pub use spec::{
-    BrokerSpec, CompartmentId, FrontingSpec, LivenessTest, LivenessTests, RateLimits, TrafficShaping,
-    TransferUrl,
+    BrokerSpec, CompartmentId, FrontingSpec, LivenessTest, LivenessTests, NamedSpec, RateLimits,
+    TrafficShaping, TransferUrl,
 };
+pub use tactics::Tactics;
 pub use tls::Tls;
 pub use transforms::Transforms;
+pub use tunnel::{LocalProxies, SplitTunnel, Tunnel};
 pub use value::{AtMost, Probability, ScaledDuration};
 
 use std::borrow::Cow;
@@ -122,6 +144,38 @@ groups! {
     pub check_tags: CheckTags = CheckTags::default(),
     /// Times of answers.
     pub speed_test: SpeedTest = SpeedTest::default(),
+    /// Asking for tactics.
+    pub tactics: Tactics = Tactics::default(),
+    /// Tunnels that are up.
+    pub tunnel: Tunnel = Tunnel::default(),
+    /// The proxies for applications.
+    pub local_proxies: LocalProxies = LocalProxies::default(),
+    /// Destinations that are reached without the tunnel.
+    pub split_tunnel: SplitTunnel = SplitTunnel::default(),
+    /// Fronts.
+    pub fronting: Fronting = Fronting::default(),
+    /// Lists of servers.
+    pub remote_lists: RemoteLists = RemoteLists::default(),
+    /// Newer clients.
+    pub upgrade: Upgrade = Upgrade::default(),
+    /// Reports that a person sends.
+    pub feedback: Feedback = Feedback::default(),
+    /// Servers that are learned one by one.
+    pub dsl: Dsl = Dsl::default(),
+    /// Light proxies.
+    pub light_proxy: LightProxy = LightProxy::default(),
+    /// Conjure.
+    pub conjure: Conjure = Conjure::default(),
+    /// Whether in-proxies are used.
+    pub inproxy: Inproxy = Inproxy::default(),
+    /// Ways to brokers.
+    pub inproxy_broker: InproxyBroker = InproxyBroker::default(),
+    /// What brokers are asked.
+    pub inproxy_requests: InproxyRequests = InproxyRequests::default(),
+    /// Connections between clients and in-proxies.
+    pub inproxy_webrtc: InproxyWebRtc = InproxyWebRtc::default(),
+    /// How the two find each other.
+    pub inproxy_nat: InproxyNat = InproxyNat::default(),
     /// TLS of every protocol that has it.
     pub tls: Tls = Tls::default(),
     /// Meek.
@@ -156,4 +210,20 @@ groups! {
     pub fragmentor: DownstreamFragmentor = DownstreamFragmentor::default(),
     /// Padding of meek responses.
     pub meek_padding: ServerMeekPadding = ServerMeekPadding::default(),
+    /// What works for clients of one place.
+    pub replay: ServerReplay = ServerReplay::default(),
+    /// Packets of a server's sockets.
+    pub packets: ServerPackets = ServerPackets::default(),
+    /// What a server does for tunnels that are up.
+    pub services: ServerServices = ServerServices::default(),
+    /// Clients that are refused.
+    pub restrict: ServerRestrict = ServerRestrict::default(),
+    /// Clients' requests for servers.
+    pub dsl_relay: DslRelay = DslRelay::default(),
+    /// Who may be paired with in-proxies.
+    pub inproxy: InproxyServer = InproxyServer::default(),
+    /// How they are paired.
+    pub inproxy_matcher: InproxyMatcher = InproxyMatcher::default(),
+    /// Which in-proxies work.
+    pub inproxy_quality: InproxyQuality = InproxyQuality::default(),
 }

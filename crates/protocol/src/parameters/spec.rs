@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::fault::Flaw;
-use super::list::{self, Record};
-use super::value::{Unknown, Value, text};
+use super::fault::{Fault, Flaw};
+use super::list::{self, Item, Record};
+use super::value::{Unknown, Value, text, wrong_kind};
 use super::{FrontingTransport, Probability};
 
 /// A front behind which a server or web site can be reached.
@@ -149,9 +149,6 @@ impl Record for BrokerSpec {
     const RECORDS: &'static str = "a list of brokers, each an object";
 
     fn flaw(&self) -> Option<&'static str> {
-        let is_key = |text: &str| {
-            data_encoding::BASE64_NOPAD.decode(text.as_bytes()).is_ok_and(|bytes| bytes.len() == 32)
-        };
         if !is_key(&self.public_key) {
             Some("BrokerPublicKey is not 32 bytes in base64 without padding")
         } else if !is_key(&self.root_obfuscation_secret) {
@@ -174,15 +171,77 @@ impl CompartmentId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    pub(super) fn read(json: &Json) -> Result<Self, Flaw> {
+impl Item for CompartmentId {
+    const LIST: &'static str = "a list of marks, each 32 bytes in base64 without padding";
+    const LABELLED: &'static str = "lists of marks, each with a label";
+
+    fn read_item(json: &Json) -> Result<Self, Flaw> {
         let text = text(json)?;
-        let right = data_encoding::BASE64_NOPAD.decode(text.as_bytes()).is_ok_and(|bytes| bytes.len() == 32);
-        let fault = super::Fault::Malformed {
-            expected: "32 bytes in base64 without padding",
-            detail: "it is none".to_owned(),
-        };
-        if right { Ok(Self(text.to_owned())) } else { Err(fault.into()) }
+        if is_key(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        let detail = format!("{text:?} is not");
+        Err(Fault::Malformed { expected: "32 bytes in base64 without padding", detail }.into())
+    }
+
+    fn item_json(&self) -> Json {
+        json!(self.0)
+    }
+
+    fn item_schema() -> Json {
+        json!({"type": "string"})
+    }
+}
+
+/// Whether it is 32 bytes in base64 without padding.
+fn is_key(text: &str) -> bool {
+    data_encoding::BASE64_NOPAD.decode(text.as_bytes()).is_ok_and(|bytes| bytes.len() == 32)
+}
+
+/// A program or rule with a name, which only who carries it out understands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedSpec {
+    /// Its name, for reports.
+    pub name: String,
+    /// The whole object.
+    pub definition: Json,
+}
+
+impl Item for NamedSpec {
+    const LIST: &'static str = "a list of objects, each with a \"Name\"";
+    const LABELLED: &'static str = Self::LIST;
+
+    fn read_item(json: &Json) -> Result<Self, Flaw> {
+        let name = json.get("Name").and_then(Json::as_str).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| wrong_kind("an object with a \"Name\"", json))?;
+        Ok(Self { name: name.to_owned(), definition: json.clone() })
+    }
+
+    fn item_json(&self) -> Json {
+        self.definition.clone()
+    }
+
+    fn item_schema() -> Json {
+        json!({"type": "object", "required": ["Name"], "properties": {"Name": {"type": "string"}}})
+    }
+}
+
+impl Value for Option<NamedSpec> {
+    const KIND: &'static str = "an object with a \"Name\", or null";
+    type Bounds = ();
+
+    fn read(json: &Json, _unknown: &mut Unknown) -> Result<Self, Flaw> {
+        if json.is_null() { Ok(None) } else { NamedSpec::read_item(json).map(Some) }
+    }
+
+    fn to_json(&self) -> Json {
+        self.as_ref().map_or(Json::Null, Item::item_json)
+    }
+
+    fn schema() -> Json {
+        json!({"anyOf": [{"type": "null"}, NamedSpec::item_schema()]})
     }
 }
 
@@ -331,7 +390,7 @@ impl Value for LivenessTests {
         }
         if !tests.is_empty() && !tests.contains_key("") {
             let detail = "no test named \"\" for all other protocols".to_owned();
-            return Err(super::Fault::Malformed { expected: Self::KIND, detail }.into());
+            return Err(Fault::Malformed { expected: Self::KIND, detail }.into());
         }
         Ok(Self(tests))
     }

@@ -1,6 +1,6 @@
 //! The tactics file, as far as this build uses it: the prefixes to answer clients' prefixes with, and the parameters that
 //! only a server reads. The other parameters
-//! are accepted, so that the reference's files work, and remarked on. Source: PROTOCOL.md 2.5.
+//! are checked, as the reference does, and remarked on: clients get them by tactics later. Source: PROTOCOL.md 2.5.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,8 +18,8 @@ use super::schema::value_of;
 /// Clients name the prefix that they sent; this says what to answer to each name.
 const PREFIX_SPECS: &str = "ServerOSSHPrefixSpecs";
 
-/// A parameter of clients that servers obey too.
-const FRAGMENT_WITH_PREFIX: &str = "OSSHPrefixEnableFragmentor";
+/// What the names of the parameters begin with that this server reads.
+const READ: [&str; 3] = ["FragmentorDownstream", "MeekPayloadPaddingServer", "OSSHPrefixEnableFragmentor"];
 
 /// What the file says.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,7 @@ fn tactics_of(document: &mut Document<'_>, parameters: &Map<String, Value>) -> T
     let path = |inside: &[Step]| [&[step("DefaultTactics"), step("Parameters")], inside].concat();
     let mut tactics = Tactics::default();
     let (mut clients, servers) = (Parameters::default(), ServerParameters::table());
+    let has_effect = |name: &str| READ.iter().any(|start| name.starts_with(start));
     for (name, value) in parameters {
         if name == PREFIX_SPECS {
             tactics.prefix_specs = prefix_specs(document, &path(&[step(name)]), value);
@@ -62,15 +63,16 @@ fn tactics_of(document: &mut Document<'_>, parameters: &Map<String, Value>) -> T
         }
         let result = if servers.iter().any(|row| row.name == *name) {
             tactics.parameters.set(name, value)
-        } else if name == FRAGMENT_WITH_PREFIX {
-            clients.set(name, value)
         } else {
-            document.find(&path(&[step(name)]), Problem::NoEffectYet);
-            continue;
+            clients.set(name, value)
         };
-        if let Err(error) = result {
-            let inside = [vec![step(name)], error.inside].concat();
-            document.find(&path(&inside), Problem::BadParameter(error.fault));
+        match result {
+            Ok(()) if has_effect(name) => {}
+            Ok(()) => document.find(&path(&[step(name)]), Problem::NoEffectYet),
+            Err(error) => {
+                let inside = [vec![step(name)], error.inside].concat();
+                document.find(&path(&inside), Problem::BadParameter(error.fault));
+            }
         }
     }
     for error in tactics.parameters.check() {
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_read_and_the_rest_remarked_on() {
-        let specs = r#"{"ServerOSSHPrefixSpecs": {"http": [["", "HTTP/1\\.1"]]}, "Other": 1}"#;
+        let specs = r#"{"ServerOSSHPrefixSpecs": {"http": [["", "HTTP/1\\.1"]]}, "TacticsTimeout": "9s"}"#;
         let loaded = file(1.0, specs).unwrap();
         assert_eq!(loaded.value.prefix_specs.keys().collect::<Vec<_>>(), ["http"]);
         assert_eq!(loaded.warnings.len(), 1);
@@ -144,6 +146,11 @@ mod tests {
             ),
             (r#"{"FragmentorDownstreamMinDelay": 5}"#, "FragmentorDownstreamMinDelay: expected a duration"),
             (r#"{"FragmentorDownstreamMinDelay": "1s"}"#, "FragmentorDownstreamMaxDelay: expected a value"),
+            (
+                r#"{"TacticsTimeuot": "9s"}"#,
+                "TacticsTimeuot: unknown parameter (did you mean TacticsTimeout?)",
+            ),
+            (r#"{"TacticsTimeout": "0s"}"#, "TacticsTimeout: expected a duration"),
             (r#"{"ServerOSSHPrefixSpecs": {"a": []}}"#, "DefaultTactics.Parameters.ServerOSSHPrefixSpecs.a"),
         ] {
             let error = file(1.0, specs).unwrap_err().to_string();
