@@ -9,7 +9,7 @@ use std::time::Duration;
 use culvert_client::config::Config;
 use culvert_client::data_dir::{DataDir, DataDirError};
 use culvert_client::notice::{Detail, DialDetails, Emitted, Notice, Notices, Sink};
-use culvert_client::{Controls, Surroundings};
+use culvert_client::{Client, Surroundings};
 use culvert_server::config::ServerConfig;
 use culvert_server::log::Logger;
 use culvert_transport::OsNetwork;
@@ -186,10 +186,13 @@ impl LocalClient {
 fn run_client(config: Config, notices: Notices, stop: oneshot::Receiver<()>) -> Result<(), ClientError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
     let data_dir = DataDir::open(config.data_root_directory.as_deref())?.data_dir;
-    let surroundings =
-        Surroundings { data_dir, notices, network: Arc::new(OsNetwork), controls: Controls::default() };
-    let stop = async { drop(stop.await) };
-    let result = runtime.block_on(culvert_client::run(config, surroundings, stop));
+    let surroundings = Surroundings::new(data_dir, notices, Arc::new(OsNetwork));
+    let result = runtime.block_on(async {
+        let (client, events) = Client::start(config, surroundings);
+        // The caller has a sink of its own.
+        drop(events);
+        client.run_until(async { drop(stop.await) }).await
+    });
     runtime.shutdown_background();
     Ok(result?)
 }

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use culvert_cli::in_process::LocalServer;
 use culvert_client::data_dir::DataDir;
-use culvert_client::notice::{Notice, Notices, Sink};
-use culvert_client::{Controls, Surroundings};
+use culvert_client::notice::{Notice, Notices};
+use culvert_client::{Client, Surroundings};
 use culvert_server::config::Strictness;
 use culvert_server::generate::{FileNames, Listeners, Options, generate};
 use culvert_server::log::{Level, Logger, Origin};
@@ -26,7 +26,7 @@ use culvert_transport::{BoxFuture, Datagrams, Endpoint, Network, OsNetwork, Stre
 use origin::origin;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -128,18 +128,12 @@ async fn tunnel(entry: String, folder: PathBuf, server: SocketAddr, to: SocketAd
         "DisableLocalHTTPProxy":true,"TargetServerEntry":"{entry}"}}"#
     );
     let config = culvert_client::config::parse("client.config", &text).unwrap().config;
-    let (sender, mut said) = mpsc::channel(1024);
-    let surroundings = Surroundings {
-        data_dir: DataDir::open(Some(&folder)).unwrap().data_dir,
-        notices: Notices::new(vec![Sink::Channel(sender)]),
-        network: Arc::new(Watched { server, seen: seen.clone() }),
-        controls: Controls::default(),
-    };
-    let (stop, stopped) = oneshot::channel::<()>();
-    let client = tokio::spawn(culvert_client::run(config, surroundings, async { drop(stopped.await) }));
+    let network = Arc::new(Watched { server, seen: seen.clone() });
+    let data_dir = DataDir::open(Some(&folder)).unwrap().data_dir;
+    let (client, mut said) = Client::start(config, Surroundings::new(data_dir, Notices::silent(), network));
     let mut port = 0;
     loop {
-        match said.recv().await.unwrap().notice {
+        match said.next().await.unwrap().notice {
             Notice::ListeningSocksProxyPort { port: at } => port = at,
             Notice::Tunnels { count: 1.. } => break,
             _ => {}
@@ -151,8 +145,7 @@ async fn tunnel(entry: String, folder: PathBuf, server: SocketAddr, to: SocketAd
         stream.write_all(&request).await.unwrap();
         stream.read_exact(&mut [0; 612]).await.unwrap();
     }
-    stop.send(()).unwrap();
-    client.await.unwrap().unwrap();
+    client.stop().await.unwrap();
     std::mem::take(&mut *seen.0.lock().unwrap())
 }
 

@@ -1,30 +1,37 @@
-//! The controller: tries servers until one lets us in, serves flows through it, and starts over when it is
+//! The controller: has tunnels sought, serves flows through those that are up, and starts over when one is
 //! lost. It owns all changing state of a run.
 
-mod establish;
 mod flow_desk;
 mod operate;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_obfuscation::{Prng, Seed};
 use culvert_protocol::api::{SERVER_REQUESTS, SessionId, extension};
 use culvert_protocol::server_entry::DecodeError;
-use culvert_protocol::{Feature, ServerEntry, TunnelProtocol};
-use culvert_ssh::{Limits, MemoryBudget, ServerKind};
+use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_ssh::{Limits, MemoryBudget};
 use culvert_transport::Network;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::{Config, Upstream};
+use crate::controls::{Controls, NetworkEvents};
 use crate::data_dir::DataDir;
 use crate::dial::Credentials;
-use crate::flow::flow_queue;
+use crate::establish::{
+    self, Deadline, EstablishError, Established, Failure, Feed, Host, Lessons, NoFeed, SPOKEN, Scene,
+    Servers, Settings,
+};
+use crate::flow::{FlowOpener, flow_queue};
 use crate::local::{self, LocalError, LocalSettings};
 use crate::notice::{Notice, Notices};
 use crate::randomness::random;
-use crate::tunnel::ActiveTunnel;
-use establish::EstablishError;
+use crate::store::{ServerId, Store, StoreError};
+use crate::tunnel::Tunnels;
 use flow_desk::FlowDesk;
 
 /// Wishes for flows that may wait in the queue; further ones wait in the proxies.
@@ -33,10 +40,6 @@ const FLOW_QUEUE: usize = 256;
 const WINDOW_MEMORY: u64 = 64 << 20;
 /// Largest channel window a config may ask for, in packets of 32 KiB. PROTOCOL.md 3.7.
 const MAX_WINDOW_PACKETS: u32 = 128;
-/// Pause before another round, at first and at most: a server that restarts is found again at once, a
-/// network that is gone is not hammered.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// Why a run ended without being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +58,17 @@ pub enum RunError {
         /// What config and build allow.
         allowed: String,
     },
-    /// The entry is not in the wanted region.
-    #[error("no server in region {wanted} (EgressRegion); the server entry says {found:?}")]
+    /// No entry is in the wanted region.
+    #[error("no server in region {wanted} (EgressRegion); known servers are in: {found}")]
     Region {
         /// What was asked for.
         wanted: String,
-        /// What the entry says.
+        /// What there is.
         found: String,
     },
+    /// This machine has no room for what is known of servers.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The local proxies.
     #[error(transparent)]
     Local(#[from] LocalError),
@@ -77,20 +83,9 @@ pub enum RunError {
     /// Trying again cannot help.
     #[error("{0}")]
     Hopeless(#[from] EstablishError),
-}
-
-/// What the host of a client may tell it while it runs. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Controls {
-    resumed: Arc<Notify>,
-}
-
-impl Controls {
-    /// The device, or the application, was suspended and goes on: the tunnel is checked at once instead of when
-    /// its next check is due. Without effect while no tunnel is up.
-    pub fn app_resumed(&self) {
-        self.resumed.notify_waiters();
-    }
+    /// A bug.
+    #[error("bug: the client ended without a reason")]
+    Unasked,
 }
 
 /// What a client runs in.
@@ -103,63 +98,86 @@ pub struct Surroundings {
     pub network: Arc<dyn Network>,
     /// What its host tells it.
     pub controls: Controls,
+    /// What it may ask its host.
+    pub host: Host,
+    /// What brings it servers and tactics.
+    pub feed: Arc<dyn Feed>,
+    /// What it knows of servers.
+    pub store: Store,
+}
+
+impl Surroundings {
+    /// With the store of the folder, a host that says nothing, and nobody who brings servers.
+    pub fn new(data_dir: DataDir, notices: Notices, network: Arc<dyn Network>) -> Self {
+        let told = notices.clone();
+        Self {
+            store: Store::open(&data_dir, move |warning| told.warning(warning)),
+            data_dir,
+            notices,
+            network,
+            controls: Controls::default(),
+            host: Host::default(),
+            feed: Arc::new(NoFeed),
+        }
+    }
 }
 
 /// A client's run.
 pub(crate) struct Controller {
-    pub(crate) config: Arc<Config>,
+    /// In force for the next tunnel.
+    config: watch::Sender<Arc<Config>>,
     pub(crate) notices: Notices,
-    pub(crate) data_dir: Arc<DataDir>,
-    pub(crate) network: Arc<dyn Network>,
+    /// Keeps the folder locked.
+    _data_dir: DataDir,
+    store: Store,
+    network: Arc<dyn Network>,
     controls: Controls,
-    pub(crate) credentials: Credentials,
-    pub(crate) server: Arc<ServerEntry>,
-    pub(crate) protocols: Vec<TunnelProtocol>,
-    pub(crate) started: Instant,
-    tunnel: watch::Sender<Option<ActiveTunnel>>,
-    /// Predictable until a server surprises us.
-    server_kind: watch::Sender<ServerKind>,
+    host: Host,
+    feed: Arc<dyn Feed>,
+    credentials: Credentials,
+    servers: Servers,
+    lessons: Lessons,
+    started: Instant,
+    tunnels: watch::Sender<Tunnels>,
+    /// One tunnel at a time reports.
+    reporting: Mutex<()>,
 }
 
-/// Runs a client until `stop` completes, or until it cannot go on.
-pub async fn run(
+/// Runs a client until `stop` completes, or until it cannot go on. `opening` gets what opens flows.
+pub(crate) async fn run(
     config: Config,
     surroundings: Surroundings,
+    opening: oneshot::Sender<FlowOpener>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let notices = surroundings.notices.clone();
-    let controller = Controller::new(config, surroundings)?;
-    notices.emit(Notice::NetworkID { id: controller.config.network_id.clone() });
+    let controller = Arc::new(Controller::new(config, surroundings)?);
+    let notices = &controller.notices;
+    controller.name_network();
     let (opener, requests) = flow_queue(FLOW_QUEUE);
-    let tunnel = controller.tunnel.subscribe();
-    let opener = opener
-        .that_carries(move || tunnel.borrow().as_ref().is_some_and(|active| active.carries_first_bytes));
-    let desk = FlowDesk::new(controller.tunnel.subscribe(), requests);
-    let desk = tokio::spawn(desk.run());
+    let tunnels = controller.tunnels.subscribe();
+    let opener = opener.that_carries(move || tunnels.borrow().carry_first_bytes());
+    // Nobody waits for it where flows come from the proxies alone.
+    let _ = opening.send(opener.clone());
+    let mut helpers = JoinSet::new();
+    helpers.spawn(FlowDesk::new(controller.tunnels.subscribe(), requests).run());
+    if !controller.host.tells_changes {
+        helpers.spawn(crate::system::watch(controller.controls.clone(), notices.clone()));
+    }
     let settings = LocalSettings {
-        proxies: controller.config.local.clone(),
+        proxies: controller.config().local.clone(),
         origin_timeout: LocalSettings::ORIGIN_TIMEOUT,
     };
     let proxies = local::start(&settings, opener, notices.clone()).await?;
-    let regions = controller.server.region().map(str::to_owned).into_iter().collect();
-    notices.emit(Notice::AvailableEgressRegions { regions });
+    notices.emit(Notice::AvailableEgressRegions { regions: controller.servers.regions() });
     let result = controller.run(stop).await;
     drop(proxies);
-    desk.abort();
     result
 }
 
 impl Controller {
     fn new(config: Config, surroundings: Surroundings) -> Result<Self, RunError> {
-        let Surroundings { data_dir, notices, network, controls } = surroundings;
-        let target = config.servers.target.as_ref().ok_or(RunError::NoServers)?;
-        let server = ServerEntry::decode(target.expose().trim())?;
-        let protocols = usable_protocols(&server, &config)?;
-        let wanted = &config.servers.egress_region;
-        let found = server.region().unwrap_or_default();
-        if !wanted.is_empty() && wanted != found {
-            return Err(RunError::Region { wanted: wanted.clone(), found: found.to_owned() });
-        }
+        let Surroundings { data_dir, notices, network, controls, host, feed, store } = surroundings;
+        let servers = servers(&config, &store, feed.as_ref())?;
         let network = match &config.upstream {
             Some(upstream) => upstream.network(network),
             None => network,
@@ -181,36 +199,187 @@ impl Controller {
             budget: MemoryBudget::new(WINDOW_MEMORY),
         };
         Ok(Self {
-            config: Arc::new(config),
+            config: watch::Sender::new(Arc::new(config)),
             notices,
-            data_dir: Arc::new(data_dir),
+            _data_dir: data_dir,
+            store,
             network,
             controls,
+            host,
+            feed,
             credentials,
-            server: Arc::new(server),
-            protocols,
+            servers,
+            lessons: Lessons::default(),
             started: Instant::now(),
-            tunnel: watch::Sender::new(None),
-            server_kind: watch::Sender::new(ServerKind::Predictable),
+            tunnels: watch::Sender::new(Tunnels::default()),
+            reporting: Mutex::new(()),
         })
     }
 
-    /// Establish, operate, and again.
-    async fn run(&self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+    /// The config in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
+    }
+
+    /// Has tunnels sought while there are fewer than wanted, and looks after those that are up.
+    async fn run(self: &Arc<Self>, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut stop = std::pin::pin!(stop);
-        loop {
+        let limit = self.config().establish.timeout;
+        let mut deadline = Deadline::after(limit);
+        let mut network = self.controls.network();
+        network.mark_unchanged();
+        let (stopping, stopped) = watch::channel(false);
+        let mut operating: JoinSet<ServerId> = JoinSet::new();
+        let mut in_use = BTreeSet::new();
+        let result = loop {
+            let wanted = establish::wanted_tunnels(&self.config());
             let established = tokio::select! {
-                () = &mut stop => return Ok(()),
-                established = self.establish() => established?,
+                () = &mut stop => break Ok(()),
+                established = self.establish(&in_use, &mut deadline), if in_use.len() < wanted => established,
+                Some(ended) = operating.join_next() => {
+                    // One whose task panicked is not known: it is found to be gone by counting.
+                    match ended {
+                        Ok(id) => drop(in_use.remove(&id)),
+                        Err(_) => self.on_panic(&mut in_use),
+                    }
+                    continue;
+                }
+                () = moved(&mut network) => {
+                    self.name_network();
+                    continue;
+                }
             };
-            let asked_to_stop = self.operate(established, stop.as_mut()).await;
-            self.tunnel.send_replace(None);
-            self.notices.emit(Notice::Tunnels { count: 0 });
-            if asked_to_stop {
-                return Ok(());
+            match established {
+                Ok(established) => {
+                    deadline = Deadline::after(None);
+                    in_use.insert(established.id);
+                    operating.spawn(self.clone().operate(established, stopped.clone()));
+                }
+                Err(failure) => break Err(self.explain(failure, limit)),
             }
+        };
+        stopping.send_replace(true);
+        while operating.join_next().await.is_some() {}
+        result
+    }
+
+    async fn establish(
+        &self,
+        in_use: &BTreeSet<ServerId>,
+        deadline: &mut Deadline,
+    ) -> Result<Established, Failure> {
+        let config = self.dynamic_config();
+        let mut prng = Prng::new(&Seed::from_bytes(random()));
+        let scene = Scene {
+            settings: Settings::new(&config, &mut prng),
+            credentials: Credentials {
+                sponsor_id: config.identity.sponsor_id.clone(),
+                ..self.credentials.clone()
+            },
+            config,
+            notices: self.notices.clone(),
+            network: self.network.clone(),
+            servers: self.servers.clone(),
+            host: self.host.clone(),
+            feed: self.feed.clone(),
+            changes: self.controls.network(),
+            lessons: self.lessons.clone(),
+            in_use: in_use.clone(),
+            handshakes: Semaphore::new(1),
+        };
+        establish::establish(Arc::new(scene.without_vain_limits()), deadline).await
+    }
+
+    /// What the host has set takes effect with the next tunnel.
+    fn dynamic_config(&self) -> Arc<Config> {
+        if let Some(wanted) = self.controls.dynamic_config() {
+            self.config.send_if_modified(|config| {
+                let identity = &config.identity;
+                let is_new = identity.sponsor_id != wanted.sponsor_id
+                    || identity.authorizations != wanted.authorizations;
+                if is_new {
+                    let identity = &mut Arc::make_mut(config).identity;
+                    identity.sponsor_id = wanted.sponsor_id;
+                    identity.authorizations = wanted.authorizations;
+                }
+                is_new
+            });
+        }
+        self.config()
+    }
+
+    /// Asks the host how the network is called.
+    fn name_network(&self) {
+        if let Some(id) = self.host.network_id.as_ref().map(|asked| asked()) {
+            self.config.send_if_modified(|config| {
+                let is_new = config.network_id != id;
+                if is_new {
+                    Arc::make_mut(config).network_id = id;
+                }
+                is_new
+            });
+        }
+        let id = self.config().network_id.clone();
+        let worked = self.servers.store().successes(&id);
+        self.lessons.change_network(worked.into_iter().map(|success| success.protocol));
+        self.notices.emit(Notice::NetworkID { id });
+    }
+
+    fn on_panic(&self, in_use: &mut BTreeSet<ServerId>) {
+        self.notices.error("bug: a tunnel's task panicked; connecting anew");
+        in_use.clear();
+        self.tunnels.send_modify(Tunnels::forget_closed);
+    }
+
+    fn explain(&self, failure: Failure, limit: Option<Duration>) -> RunError {
+        match failure {
+            Failure::Timeout { last } => {
+                let after = limit.unwrap_or_default();
+                self.notices.emit(Notice::EstablishTunnelTimeout { timeout: after });
+                RunError::Timeout { after, last }
+            }
+            Failure::Hopeless(error) => RunError::Hopeless(error),
+            Failure::NoServers => RunError::NoServers,
         }
     }
+}
+
+/// Completes when there is another network: attempts on the old one are lost.
+async fn moved(network: &mut watch::Receiver<NetworkEvents>) {
+    loop {
+        let before = network.borrow_and_update().moved;
+        if network.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if network.borrow().moved != before {
+            return;
+        }
+    }
+}
+
+/// The servers of a config, checked as far as that can be done before anything is opened.
+fn servers(config: &Config, store: &Store, feed: &dyn Feed) -> Result<Servers, RunError> {
+    let servers = match &config.servers.target {
+        Some(target) => {
+            let entry = ServerEntry::decode(target.expose().trim())?;
+            something_usable(&entry, config)?;
+            Servers::target(&entry)?
+        }
+        None => Servers::Stored(store.clone()),
+    };
+    if feed.brings_servers() {
+        return Ok(servers);
+    }
+    if servers.is_empty() {
+        return Err(RunError::NoServers);
+    }
+    let wanted = &config.servers.egress_region;
+    if !servers.has_region(wanted) {
+        let found = servers.regions();
+        let found = if found.is_empty() { "none that is named".to_owned() } else { found.join(", ") };
+        return Err(RunError::Region { wanted: wanted.clone(), found });
+    }
+    Ok(servers)
 }
 
 /// What the client offers. PROTOCOL.md 3.5, 12.
@@ -224,41 +393,21 @@ fn session_id(config: &Config) -> SessionId {
     config.identity.session_id.clone().unwrap_or_else(|| SessionId::from_bytes(random()))
 }
 
-/// The tunnel protocols that this build can dial, the one to be tried first in front.
-pub const SPOKEN: [TunnelProtocol; 11] = [
-    TunnelProtocol::OSSH,
-    TunnelProtocol::SHADOWSOCKS_OSSH,
-    TunnelProtocol::TLS_OSSH,
-    TunnelProtocol::QUIC_OSSH,
-    TunnelProtocol::UNFRONTED_MEEK_HTTPS_OSSH,
-    TunnelProtocol::UNFRONTED_MEEK_SESSION_TICKET_OSSH,
-    TunnelProtocol::UNFRONTED_MEEK_OSSH,
-    TunnelProtocol::FRONTED_MEEK_OSSH,
-    TunnelProtocol::FRONTED_MEEK_HTTP_OSSH,
-    TunnelProtocol::FRONTED_MEEK_QUIC_OSSH,
-    TunnelProtocol::SSH,
-];
-
-/// What the entry offers, this build can speak and the config allows.
-fn usable_protocols(server: &ServerEntry, config: &Config) -> Result<Vec<TunnelProtocol>, RunError> {
+/// Checks that the entry offers something that this build can speak and the config allows.
+fn something_usable(server: &ServerEntry, config: &Config) -> Result<(), RunError> {
     let limits = &config.servers.limit_protocols;
-    let by_itself = |protocol: &TunnelProtocol| limits.is_empty() && !protocol.has(Feature::DefaultDisabled);
     let reaches = |protocol: &TunnelProtocol| config.upstream.is_none() || Upstream::carries(*protocol);
-    let allowed: Vec<TunnelProtocol> = SPOKEN
-        .into_iter()
-        .filter(|protocol| by_itself(protocol) || limits.contains(protocol))
-        .filter(reaches)
-        .collect();
-    let usable: Vec<_> = allowed.iter().copied().filter(|protocol| server.supports(*protocol)).collect();
-    if usable.is_empty() {
-        let names = |protocols: &mut dyn Iterator<Item = TunnelProtocol>| {
-            let names: Vec<String> = protocols.map(|protocol| protocol.to_string()).collect();
-            if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
-        };
-        return Err(RunError::NoCommonProtocol {
-            offered: names(&mut server.supported_protocols()),
-            allowed: names(&mut allowed.into_iter()),
-        });
+    let is_allowed = |protocol: &TunnelProtocol| establish::is_allowed(*protocol, limits);
+    let allowed: Vec<TunnelProtocol> = SPOKEN.into_iter().filter(is_allowed).filter(reaches).collect();
+    if allowed.iter().any(|protocol| server.supports(*protocol)) {
+        return Ok(());
     }
-    Ok(usable)
+    let names = |protocols: &mut dyn Iterator<Item = TunnelProtocol>| {
+        let names: Vec<String> = protocols.map(|protocol| protocol.to_string()).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    };
+    Err(RunError::NoCommonProtocol {
+        offered: names(&mut server.supported_protocols()),
+        allowed: names(&mut allowed.into_iter()),
+    })
 }

@@ -1,23 +1,30 @@
 //! Establishes and keeps tunnels; local proxies; notices.
 //!
-//! Start with [`run`]: it takes a typed config, a place for state, a sink of typed events and a network, and
+//! Start with [`Client::start`]: it takes a typed config, a place for state and a network, gives a stream of typed events, and
 //! runs until it is told to stop. Nothing here is global: several clients can run in one process.
 
+mod client;
 pub mod config;
 mod controller;
+mod controls;
 pub mod data_dir;
 mod dial;
+mod establish;
 pub mod flow;
 pub mod local;
 pub mod notice;
 mod plan;
 mod randomness;
 pub mod store;
+mod system;
 mod tunnel;
 
-pub use controller::{Controls, RunError, SPOKEN, Surroundings, run};
+pub use client::{Client, Events};
+pub use controller::{RunError, Surroundings};
+pub use controls::{Controls, DynamicConfig};
 /// For programs that are nothing but a client.
 pub use culvert_ssh_tokio::give_back_what_is_freed;
+pub use establish::{EstablishError, Feed, Host, NoFeed, SPOKEN};
 
 /// The kind of network, from the front of its identifier: what is told to servers. PROTOCOL.md 4.4.
 fn network_type(network_id: &str) -> &str {

@@ -224,6 +224,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.needs_flush = true;
                     self.trims = 3;
                     state.written += written as u64;
+                    if let Some(waker) = state.write_waker.take() {
+                        waker.wake();
+                    }
                     state.connection.advance_output(written, now);
                     state.sort_events(&self.shared);
                 }

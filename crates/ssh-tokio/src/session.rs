@@ -198,6 +198,20 @@ impl Handle {
         Stats { read: state.read, written: state.written, idle }
     }
 
+    /// Completes when something more has been written to the stream. For one task at a time.
+    pub async fn written(&self) {
+        let before = self.shared.lock().written;
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if state.written != before {
+                return Poll::Ready(());
+            }
+            state.write_waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Why the connection is over, if it is.
     pub fn end(&self) -> Option<Arc<End>> {
         self.shared.lock().ended.clone()

@@ -32,6 +32,7 @@ impl Shared {
             incoming: VecDeque::new(),
             incoming_bytes: 0,
             incoming_waker: None,
+            write_waker: None,
             driver: None,
             ended: None,
             closing: false,
@@ -88,6 +89,8 @@ pub(crate) struct State {
     pub(crate) incoming: VecDeque<Incoming>,
     incoming_bytes: usize,
     pub(crate) incoming_waker: Option<Waker>,
+    /// Of whoever waits for something to be written to the stream.
+    pub(crate) write_waker: Option<Waker>,
     pub(crate) driver: Option<Waker>,
     pub(crate) ended: Option<Arc<End>>,
     /// The application asked for the end.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use culvert_client::{Controls, RunError, Surroundings};
+use culvert_client::{Client, RunError, Surroundings};
 use culvert_transport::OsNetwork;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,13 +24,11 @@ pub fn run(prepared: Prepared) -> ExitCode {
     let notices = prepared.notices.clone();
     let Prepared { config, data_dir, .. } = prepared;
     let ended = runtime.block_on(async {
-        let surroundings = Surroundings {
-            data_dir,
-            notices: notices.clone(),
-            network: Arc::new(OsNetwork),
-            controls: Controls::default(),
-        };
-        culvert_client::run(config, surroundings, stop_signal()).await
+        let surroundings = Surroundings::new(data_dir, notices.clone(), Arc::new(OsNetwork));
+        let (client, events) = Client::start(config, surroundings);
+        // The notices are written to their sinks; nobody looks at them here.
+        drop(events);
+        client.run_until(stop_signal()).await
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,6 +44,7 @@ fn exit(error: &RunError) -> Exit {
         RunError::NoServers | RunError::NoCommonProtocol { .. } | RunError::Region { .. } => Exit::Config,
         RunError::Entry(_) | RunError::Hopeless(_) => Exit::Data,
         RunError::Local(_) | RunError::Timeout { .. } => Exit::Unavailable,
+        RunError::Store(_) | RunError::Unasked => Exit::Software,
     }
 }
 

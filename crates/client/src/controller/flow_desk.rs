@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::flow::{Destination, FlowStream, OpenFailure, OpenRequest};
-use crate::tunnel::{ActiveTunnel, NotOpened, open_flow};
+use crate::tunnel::{NotOpened, Tunnels, open_flow};
 
 /// How long a flow waits for a tunnel.
 const HOLD: Duration = Duration::from_secs(15);
@@ -18,16 +18,13 @@ const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The desk.
 pub(super) struct FlowDesk {
-    tunnel: watch::Receiver<Option<ActiveTunnel>>,
+    tunnels: watch::Receiver<Tunnels>,
     requests: mpsc::Receiver<OpenRequest>,
 }
 
 impl FlowDesk {
-    pub(super) fn new(
-        tunnel: watch::Receiver<Option<ActiveTunnel>>,
-        requests: mpsc::Receiver<OpenRequest>,
-    ) -> Self {
-        Self { tunnel, requests }
+    pub(super) fn new(tunnels: watch::Receiver<Tunnels>, requests: mpsc::Receiver<OpenRequest>) -> Self {
+        Self { tunnels, requests }
     }
 
     /// Serves until the proxies are gone; each flow is opened in a task of its own.
@@ -37,7 +34,7 @@ impl FlowDesk {
             tokio::select! {
                 request = self.requests.recv() => {
                     let Some(request) = request else { return };
-                    opening.spawn(serve(self.tunnel.clone(), request));
+                    opening.spawn(serve(self.tunnels.clone(), request));
                 }
                 Some(_) = opening.join_next() => {}
             }
@@ -45,9 +42,9 @@ impl FlowDesk {
     }
 }
 
-async fn serve(tunnel: watch::Receiver<Option<ActiveTunnel>>, mut request: OpenRequest) {
+async fn serve(tunnels: watch::Receiver<Tunnels>, mut request: OpenRequest) {
     let result = tokio::select! {
-        result = open(tunnel, &request.destination, &request.first_bytes) => result,
+        result = open(tunnels, &request.destination, &request.first_bytes) => result,
         // The application gave up.
         () = request.reply.closed() => return,
     };
@@ -58,14 +55,14 @@ async fn serve(tunnel: watch::Receiver<Option<ActiveTunnel>>, mut request: OpenR
 /// Opens a flow; one that falls between two tunnels is tried again on the next, unless its first bytes may have arrived:
 /// they must not arrive twice.
 async fn open(
-    mut tunnel: watch::Receiver<Option<ActiveTunnel>>,
+    mut tunnels: watch::Receiver<Tunnels>,
     destination: &Destination,
     first_bytes: &[u8],
 ) -> Result<FlowStream, OpenFailure> {
     let deadline = Instant::now() + HOLD;
     loop {
-        let active = match timeout_at(deadline, tunnel.wait_for(Option::is_some)).await {
-            Ok(Ok(active)) => active.clone(),
+        let active = match timeout_at(deadline, tunnels.wait_for(|tunnels| !tunnels.is_empty())).await {
+            Ok(Ok(tunnels)) => tunnels.next(),
             Ok(Err(_)) => return Err(OpenFailure::Stopping),
             Err(_) => return Err(OpenFailure::NoTunnel { waited: HOLD }),
         };
@@ -73,7 +70,7 @@ async fn open(
         match open_flow(&active, destination, first_bytes, DIAL_LIMIT).await {
             Err(NotOpened { failure: OpenFailure::TunnelLost, nothing_sent: true }) => {
                 // Wait until the controller has noticed too, or this would spin.
-                let changed = timeout_at(deadline, tunnel.changed()).await;
+                let changed = timeout_at(deadline, tunnels.changed()).await;
                 if !matches!(changed, Ok(Ok(()))) {
                     return Err(OpenFailure::TunnelLost);
                 }

@@ -1,20 +1,22 @@
 //! Keeps an established tunnel in use until it ends.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_protocol::TunnelProtocol;
 use culvert_protocol::api::{HandshakeReply, extension};
 use culvert_ssh_tokio::{Incoming, Meter};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Controller;
-use super::establish::Established;
+use crate::controls::NetworkEvents;
 use crate::dial::Connected;
+use crate::establish::{Established, Server};
 use crate::notice::{DiagnosticId, Notice, Topic};
+use crate::store::ServerId;
 use crate::tunnel::{
-    ActiveTunnel, ApiClient, KeepAlive, Probe, ProbeRequests, keepalive_sleep, on_server_request,
+    ActiveTunnel, ApiClient, KeepAlive, Probe, ProbeRequests, keepalive_sleep, on_server_request, unanswered,
 };
 
 /// Until the next attempt after a failed `psiphon-connected`. PROTOCOL.md 4.6.
@@ -24,38 +26,51 @@ const CONNECTED_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 /// For what is queued to leave when the client stops.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
+/// What a tunnel is, while it is operated.
+struct Operation {
+    controller: Arc<Controller>,
+    server: Server,
+    is_meek: bool,
+}
+
+/// Why a tunnel is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GivenUp {
+    /// The client stops.
+    Stopping,
+    /// It is over already, or must be.
+    Lost,
+}
+
 impl Controller {
-    /// Serves the tunnel; true when it ended because the client was asked to stop.
+    /// Serves a tunnel until it is over, or the client stops.
     pub(super) async fn operate(
-        &self,
+        self: Arc<Self>,
         established: Established,
-        stop: Pin<&mut impl Future<Output = ()>>,
-    ) -> bool {
-        let Established { plan, connected, api, handshake } = established;
+        mut stopping: watch::Receiver<bool>,
+    ) -> ServerId {
+        let Established { id, server, plan, connected, api, handshake } = established;
         let Connected { handle, mut session, driver, .. } = connected;
+        let operation = Operation {
+            controller: self.clone(),
+            server,
+            is_meek: plan.protocol.base().traits().meek.is_some(),
+        };
         let traffic = Meter::default();
         let (probes, probe_requests) = ProbeRequests::new();
         if let Some(reply) = &handshake {
-            self.announce_handshake(reply);
+            operation.announce_handshake(reply);
         }
         let extensions = handshake.as_ref().map_or(&[][..], |reply| &reply.culvert_extensions);
         let active = ActiveTunnel {
             handle: handle.clone(),
             traffic: traffic.clone(),
             // Also a server that takes up what was not offered is one that is not asked.
-            carries_first_bytes: !self.config.ssh.optimistic_open_off
+            carries_first_bytes: !self.config().ssh.optimistic_open_off
                 && extensions.iter().any(|name| name == extension::FIRST_BYTES),
             probes,
         };
-        self.tunnel.send_replace(Some(active.clone()));
-        self.notices.emit(Notice::Tunnels { count: 1 });
-        self.notices.emit(Notice::ActiveTunnel {
-            diagnostic_id: self.diagnostic_id(),
-            protocol: plan.protocol.to_string(),
-        });
-        let server_region = self.server.region().unwrap_or_default().to_owned();
-        self.notices.emit(Notice::ConnectedServerRegion { server_region });
-
+        let name = operation.announce(&active, plan.protocol);
         let requests = async {
             while let Some(incoming) = session.next().await {
                 match incoming {
@@ -66,26 +81,44 @@ impl Controller {
                 }
             }
         };
-        let asked_to_stop = tokio::select! {
-            () = stop => true,
-            () = requests => false,
-            () = self.watch(&active, probe_requests) => false,
-            () = self.report(api, handshake.is_some()) => false,
-            () = self.announce_traffic(&traffic) => false,
+        let given_up = tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => GivenUp::Stopping,
+            () = requests => GivenUp::Lost,
+            () = operation.watch(&active, probe_requests) => GivenUp::Lost,
+            () = operation.report(api, handshake.is_some()) => GivenUp::Lost,
+            () = operation.announce_traffic(&traffic) => GivenUp::Lost,
         };
-        self.tunnel.send_replace(None);
-        if asked_to_stop && plan.protocol.base().traits().meek.is_some() {
-            // The server waits for further requests, unless it is told.
-            handle.disconnect();
-        }
-        self.end(&handle, driver, asked_to_stop).await;
+        operation.retract(name);
+        operation.end(&handle, driver, given_up).await;
         let (sent, received) = traffic.totals();
-        self.notices.emit(Notice::TotalBytesTransferred {
-            diagnostic_id: self.diagnostic_id(),
-            sent,
-            received,
+        let diagnostic_id = operation.diagnostic_id();
+        self.notices.emit(Notice::TotalBytesTransferred { diagnostic_id, sent, received });
+        id
+    }
+}
+
+impl Operation {
+    /// Lets flows have the tunnel, and says so.
+    fn announce(&self, active: &ActiveTunnel, protocol: TunnelProtocol) -> u64 {
+        let notices = &self.controller.notices;
+        let mut name = 0;
+        self.controller.tunnels.send_modify(|tunnels| {
+            name = tunnels.add(active.clone());
+            notices.emit(Notice::Tunnels { count: tunnels.count() });
         });
-        asked_to_stop
+        let diagnostic_id = self.diagnostic_id();
+        notices.emit(Notice::ActiveTunnel { diagnostic_id, protocol: protocol.to_string() });
+        let server_region = self.server.entry.region().unwrap_or_default().to_owned();
+        notices.emit(Notice::ConnectedServerRegion { server_region });
+        name
+    }
+
+    /// Takes the tunnel back.
+    fn retract(&self, name: u64) {
+        self.controller.tunnels.send_modify(|tunnels| {
+            tunnels.remove(name);
+            self.controller.notices.emit(Notice::Tunnels { count: tunnels.count() });
+        });
     }
 
     /// Closes the tunnel, if it is not closed yet, and says why it ended.
@@ -93,10 +126,13 @@ impl Controller {
         &self,
         handle: &culvert_ssh_tokio::Handle,
         driver: tokio::task::JoinHandle<()>,
-        asked_to_stop: bool,
+        given_up: GivenUp,
     ) {
-        if let Some(end) = handle.end().filter(|_| !asked_to_stop) {
-            self.notices.info(format!("the tunnel ended: {end}"));
+        match (given_up, handle.end()) {
+            (GivenUp::Lost, Some(end)) => self.controller.notices.info(format!("the tunnel ended: {end}")),
+            // The server waits for further requests, unless it is told.
+            (GivenUp::Stopping, None) if self.is_meek => handle.disconnect(),
+            _ => {}
         }
         handle.close();
         let abort = driver.abort_handle();
@@ -105,18 +141,35 @@ impl Controller {
         }
     }
 
-    /// Checks the tunnel at random times and when flows fail; returns when it is dead.
+    /// Checks the tunnel at random times, when flows fail, and when something may have happened to the network; returns when
+    /// it is dead, or is not wanted any more.
     async fn watch(&self, tunnel: &ActiveTunnel, mut probe_requests: mpsc::Receiver<()>) {
-        let keepalive = KeepAlive::from(&self.config.ssh.keep_alive);
+        let Controller { controls, notices, .. } = self.controller.as_ref();
+        let keepalive = KeepAlive::from(&self.controller.config().ssh.keep_alive);
         let mut next = keepalive.next().map(|wait| Instant::now() + wait);
+        let (mut network, mut reconnects) = (controls.network(), controls.reconnects());
+        let NetworkEvents { moved, .. } = *network.borrow_and_update();
+        reconnects.mark_unchanged();
         loop {
             let probe = tokio::select! {
                 () = keepalive_sleep(next) => Probe::Periodic,
                 Some(()) = probe_requests.recv() => Probe::Failure,
-                () = self.controls.resumed.notified() => Probe::Resume,
+                () = unanswered(&tunnel.handle) => Probe::Unanswered,
+                () = controls.resumed() => Probe::Resume,
+                Ok(()) = network.changed() => {
+                    if network.borrow_and_update().moved != moved {
+                        notices.info("the network has changed; connecting anew");
+                        return;
+                    }
+                    Probe::NetworkChange
+                }
+                Ok(()) = reconnects.changed() => {
+                    notices.info("asked to connect anew");
+                    return;
+                }
             };
             if !keepalive.check(&tunnel.handle, probe).await {
-                self.notices.info("the tunnel does not answer; connecting anew");
+                notices.info("the tunnel does not answer; connecting anew");
                 return;
             }
             next = keepalive.next().map(|wait| Instant::now() + wait);
@@ -128,21 +181,18 @@ impl Controller {
         if !enabled {
             std::future::pending::<()>().await;
         }
-        let establishment = self.started.elapsed();
+        let Controller { store, notices, reporting, started, .. } = self.controller.as_ref();
+        let establishment = started.elapsed();
+        let _turn = reporting.lock().await;
         loop {
-            let last = self.data_dir.state().last_connected;
+            let last = store.last_connected();
             match api.connected(last.as_deref(), establishment).await {
                 Ok(reply) => {
-                    let stored = self.data_dir.update(|state| {
-                        state.last_connected = Some(reply.connected_timestamp);
-                    });
-                    if let Err(error) = stored {
-                        self.notices.warning(format!("storing the time of this connection: {error}"));
-                    }
+                    store.set_last_connected(&reply.connected_timestamp);
                     sleep(CONNECTED_PERIOD).await;
                 }
                 Err(error) => {
-                    self.notices.info(format!("psiphon-connected: {error}"));
+                    notices.info(format!("psiphon-connected: {error}"));
                     sleep(CONNECTED_RETRY).await;
                 }
             }
@@ -151,7 +201,7 @@ impl Controller {
 
     /// Tells how many bytes went through, each second in which some did. Never returns.
     async fn announce_traffic(&self, traffic: &Meter) {
-        if !self.notices.shows(Topic::BytesTransferred) {
+        if !self.controller.notices.shows(Topic::BytesTransferred) {
             // Nobody listens: no timer either.
             std::future::pending::<()>().await;
         }
@@ -162,7 +212,7 @@ impl Controller {
             ticks.tick().await;
             let (sent, received) = traffic.totals();
             if (sent, received) != (sent_before, received_before) {
-                self.notices.emit(Notice::BytesTransferred {
+                self.controller.notices.emit(Notice::BytesTransferred {
                     diagnostic_id: self.diagnostic_id(),
                     sent: sent - sent_before,
                     received: received - received_before,
@@ -175,27 +225,27 @@ impl Controller {
     fn announce_handshake(&self, reply: &HandshakeReply) {
         let diagnostic_id = self.diagnostic_id();
         if !reply.client_address.is_empty() {
-            self.notices.emit(Notice::ClientAddress { address: reply.client_address.clone() });
+            self.controller.notices.emit(Notice::ClientAddress { address: reply.client_address.clone() });
         }
         for url in &reply.homepages {
-            self.notices.emit(Notice::Homepage { url: crate::notice::FreeText::new(url) });
+            self.controller.notices.emit(Notice::Homepage { url: crate::notice::FreeText::new(url) });
         }
-        self.notices.emit(Notice::ClientRegion { region: reply.client_region.clone() });
+        self.controller.notices.emit(Notice::ClientRegion { region: reply.client_region.clone() });
         let newer = &reply.upgrade_client_version;
-        self.notices.emit(if newer.is_empty() {
+        self.controller.notices.emit(if newer.is_empty() {
             Notice::ClientIsLatestVersion { available_version: String::new() }
         } else {
             Notice::ClientUpgradeAvailable { version: newer.clone() }
         });
-        self.notices.emit(Notice::ServerTimestamp {
+        self.controller.notices.emit(Notice::ServerTimestamp {
             diagnostic_id: diagnostic_id.clone(),
             timestamp: reply.server_timestamp.clone(),
         });
-        self.notices.emit(Notice::ActiveAuthorizationIDs {
+        self.controller.notices.emit(Notice::ActiveAuthorizationIDs {
             diagnostic_id: diagnostic_id.clone(),
             ids: reply.active_authorization_ids.clone(),
         });
-        self.notices.emit(Notice::TrafficRateLimits {
+        self.controller.notices.emit(Notice::TrafficRateLimits {
             diagnostic_id,
             upstream_bytes_per_second: reply.upstream_bytes_per_second,
             downstream_bytes_per_second: reply.downstream_bytes_per_second,
@@ -203,6 +253,6 @@ impl Controller {
     }
 
     fn diagnostic_id(&self) -> DiagnosticId {
-        DiagnosticId::from_tag(self.server.tag().as_str())
+        DiagnosticId::from_tag(self.server.entry.tag().as_str())
     }
 }

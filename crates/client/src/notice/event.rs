@@ -88,6 +88,13 @@ pub enum Notice {
     Fatal {
         message: FreeText,
     },
+    /// A tunnel that waits before it is used.
+    HoldOffTunnel {
+        #[serde(rename = "diagnosticID")]
+        diagnostic_id: DiagnosticId,
+        #[serde(serialize_with = "as_text")]
+        duration: Duration,
+    },
     Homepage {
         url: FreeText,
     },
@@ -369,6 +376,7 @@ impl Notice {
             | Self::ConnectedServer(_)
             | Self::ConnectingServer(_)
             | Self::Error { .. }
+            | Self::HoldOffTunnel { .. }
             | Self::Info { .. }
             | Self::LocalProxyError { .. }
             | Self::SessionId { .. }

@@ -64,6 +64,13 @@ impl Notices {
         Self::new(Vec::new())
     }
 
+    /// A further sink: a channel, which loses notices when it is full.
+    pub fn subscribe(&self, capacity: usize) -> tokio::sync::mpsc::Receiver<Emitted> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(capacity.max(1));
+        self.lock().sinks.push(Sink::Channel(sender));
+        receiver
+    }
+
     /// Sets how much is shown from now on.
     pub fn show(&self, detail: Detail, topics: BTreeSet<Topic>) {
         let mut shared = self.lock();

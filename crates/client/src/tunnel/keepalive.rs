@@ -36,9 +36,18 @@ pub(crate) enum Probe {
     Periodic,
     /// A flow failed.
     Failure,
+    /// Something was sent, and nothing came back.
+    Unanswered,
     /// The device was asleep.
     Resume,
+    /// Something about the network has changed.
+    NetworkChange,
 }
+
+/// What is sent has an answer by then, if only a window's.
+const UNANSWERED: Duration = Duration::from_secs(8);
+/// A tunnel that was heard of so lately has survived a change of the network.
+const AFTER_CHANGE: Duration = Duration::from_millis(100);
 
 impl From<&KeepAliveSettings> for KeepAlive {
     /// Defaults: PROTOCOL.md 6.5.
@@ -80,7 +89,9 @@ impl KeepAlive {
         let (inactive, limit) = match probe {
             Probe::Periodic => (self.inactive, self.limit),
             Probe::Failure => (self.probe_inactive, self.probe_limit),
+            Probe::Unanswered => (UNANSWERED / 2, self.probe_limit),
             Probe::Resume => (self.resume_inactive, self.resume_limit),
+            Probe::NetworkChange => (AFTER_CHANGE, self.resume_limit),
         };
         let idle = handle.stats().idle;
         if idle < inactive {
@@ -92,6 +103,18 @@ impl KeepAlive {
         let padding = Prng::new(&Seed::from_bytes(random())).padding(self.padding.0, self.padding.1);
         // Any answer will do, also a refusal: it came through the tunnel.
         matches!(timeout(limit, handle.request(request_name::KEEPALIVE, &padding)).await, Ok(Ok(_)))
+    }
+}
+
+/// Completes when something was sent through the tunnel and nothing came back for a while. An idle tunnel costs nothing.
+pub(crate) async fn unanswered(handle: &Handle) {
+    loop {
+        handle.written().await;
+        let read = handle.stats().read;
+        tokio::time::sleep(UNANSWERED).await;
+        if handle.stats().read == read {
+            return;
+        }
     }
 }
 

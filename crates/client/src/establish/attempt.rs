@@ -1,0 +1,136 @@
+//! One attempt: a plan is dialed, held off if it must be, and its tunnel's handshake made. Not whose turn it is: see `search.rs`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_obfuscation::Prng;
+use culvert_protocol::api::HandshakeReply;
+use culvert_ssh_tokio::End;
+use culvert_transport::Network;
+use culvert_transport::upstream::UpstreamError;
+use tokio::time::{sleep, timeout};
+
+use super::{Scene, Server};
+use crate::dial::{self, Connected, DialError};
+use crate::notice::{DiagnosticId, Notice};
+use crate::plan::{DialPlan, PlanError};
+use crate::store::ServerId;
+use crate::tunnel::{ApiClient, ApiError};
+
+/// Another attempt's handshake is waited for no longer: it may be one that never ends.
+const HANDSHAKE_TURN: Duration = Duration::from_millis(500);
+
+/// A tunnel that is ready for flows.
+pub(crate) struct Established {
+    pub(crate) id: ServerId,
+    pub(crate) server: Server,
+    pub(crate) plan: DialPlan,
+    pub(crate) connected: Connected,
+    pub(crate) api: ApiClient,
+    pub(crate) handshake: Option<HandshakeReply>,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EstablishError {
+    /// No plan can be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The dial failed.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The handshake failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+impl EstablishError {
+    /// True when the entry or the settings are at fault, which no further attempt mends.
+    pub(super) fn is_hopeless(&self) -> bool {
+        match self {
+            Self::Plan(_) => true,
+            Self::Dial(error) => {
+                matches!(error, DialError::Entry(_) | DialError::Transform(_) | DialError::Ident(_))
+            }
+            Self::Api(_) => false,
+        }
+    }
+
+    /// True when the server does not negotiate as the reference's does.
+    pub(super) fn is_misprediction(&self) -> bool {
+        let Self::Dial(DialError::Ssh(ended)) = self else { return false };
+        matches!(*ended.0, End::Protocol(culvert_ssh::Error::Mispredicted))
+    }
+
+    /// What is wrong with the user's proxy, if that is why: nothing that another server would not run into too.
+    pub(super) fn upstream(&self) -> Option<&UpstreamError> {
+        let Self::Dial(DialError::Transport(error)) = self else { return None };
+        error.upstream().filter(|error| !error.blames_target())
+    }
+
+    /// True when this machine has no way out at all.
+    pub(super) fn is_no_network(&self) -> bool {
+        let Self::Dial(DialError::Transport(culvert_transport::DialError::Connect(error))) = self else {
+            return false;
+        };
+        matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown)
+    }
+}
+
+/// What is dialed, and as which candidate.
+pub(super) struct Attempt {
+    pub(super) scene: Arc<Scene>,
+    pub(super) id: ServerId,
+    pub(super) server: Server,
+    pub(super) plan: DialPlan,
+    pub(super) place: Place,
+    pub(super) limit: Duration,
+    /// By which timeouts are longer.
+    pub(super) latency: f64,
+    pub(super) hold_off: Option<Duration>,
+}
+
+/// The candidate's place in the establishment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) number: u32,
+    pub(super) estimate: u32,
+    pub(super) first_fronted: u32,
+    pub(super) moved: u32,
+}
+
+impl Attempt {
+    /// Runs the attempt over `network`.
+    pub(super) async fn run(self, network: Arc<dyn Network>) -> Result<Established, EstablishError> {
+        let scene = self.scene.clone();
+        let entry = &self.server.entry;
+        scene.notices.emit(Notice::ConnectingServer(self.details(None)));
+        let mut connected = dial::dial(&self.plan, entry, &scene.credentials, &network, self.limit).await?;
+        self.hold_off().await;
+        scene.notices.emit(Notice::ConnectedServer(self.details(Some(&connected))));
+        // Servers take note of handshakes: those that dial slower than another should make none.
+        let turn = timeout(HANDSHAKE_TURN, scene.handshakes.acquire()).await;
+        let padding = Prng::new(&self.plan.api_padding_seed);
+        let mut api = ApiClient::new(connected.handle.clone(), entry, &scene.config, padding);
+        let handshake = if scene.config.api.enabled {
+            let tokens = scene.config.identity.authorizations.iter().map(|token| token.expose().clone());
+            let dial = self.dial_params(&connected);
+            Some(api.handshake(entry, dial, tokens.collect()).await?)
+        } else {
+            connected.authenticated().await?;
+            None
+        };
+        drop(turn);
+        let Self { id, server, plan, .. } = self;
+        Ok(Established { id, server, plan, connected, api, handshake })
+    }
+
+    async fn hold_off(&self) {
+        if let Some(duration) = self.hold_off {
+            let diagnostic_id = DiagnosticId::from_tag(self.server.entry.tag().as_str());
+            self.scene.notices.emit(Notice::HoldOffTunnel { diagnostic_id, duration });
+            sleep(duration).await;
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Attempts side by side, in places of which there are few. An attempt that stalls gives its place to the next one but goes on, and can still
+//! win; those that stall have room of their own, which is bounded too. Not what an attempt does, nor which comes next.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{self, AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+/// For each place, so many attempts may go on that gave theirs up.
+const STALLED_PER_PLACE: usize = 3;
+
+/// The attempts that run. Dropping it ends them all.
+pub(crate) struct Pool<L, T> {
+    places: usize,
+    /// An attempt that stalls has at least so long before it must make room.
+    least_life: Duration,
+    tasks: JoinSet<T>,
+    running: BTreeMap<task::Id, Running<L>>,
+    stalls: mpsc::UnboundedSender<task::Id>,
+    stalled: mpsc::UnboundedReceiver<task::Id>,
+}
+
+struct Running<L> {
+    label: L,
+    started: Instant,
+    has_place: bool,
+    abort: AbortHandle,
+}
+
+/// What happened in the pool.
+#[derive(Debug)]
+pub(crate) enum Event<L, T> {
+    /// An attempt is over.
+    Ended(L, T),
+    /// An attempt panicked: a bug, which costs that attempt only.
+    Broke(L),
+    /// An attempt has given up its place.
+    Stalled(L),
+}
+
+impl<L: Clone, T: Send + 'static> Pool<L, T> {
+    /// Room for so many attempts, one at least.
+    pub(crate) fn new(places: usize, least_life: Duration) -> Self {
+        // One message for each attempt, of which there are few.
+        let (stalls, stalled) = mpsc::unbounded_channel();
+        let places = places.max(1);
+        Self { places, least_life, tasks: JoinSet::new(), running: BTreeMap::new(), stalls, stalled }
+    }
+
+    /// Patience for those that stall, from now on.
+    pub(crate) fn set_least_life(&mut self, least_life: Duration) {
+        self.least_life = least_life;
+    }
+
+    /// The attempts that run.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &L> {
+        self.running.values().map(|running| &running.label)
+    }
+
+    /// True when no attempt has a place.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.held() == 0
+    }
+
+    /// When there is room for another attempt: now, or at that time, or `None` when that depends on others.
+    pub(crate) fn room_at(&self, now: Instant) -> Option<Instant> {
+        if self.held() >= self.places {
+            return None;
+        }
+        if self.running.len() - self.held() < self.places * STALLED_PER_PLACE {
+            return Some(now);
+        }
+        Some(self.oldest_stalled()?.1.max(now))
+    }
+
+    /// Starts an attempt, for which there is room. It loses its place when `stalls` completes before it does.
+    pub(crate) fn start(
+        &mut self,
+        label: L,
+        attempt: impl Future<Output = T> + Send + 'static,
+        stalls: impl Future<Output = ()> + Send + 'static,
+    ) {
+        if self.running.len() - self.held() >= self.places * STALLED_PER_PLACE
+            && let Some((id, _)) = self.oldest_stalled()
+            && let Some(oldest) = self.running.remove(&id)
+        {
+            oldest.abort.abort();
+        }
+        let sender = self.stalls.clone();
+        let abort = self.tasks.spawn(async move {
+            let mut attempt = pin!(attempt);
+            tokio::select! {
+                biased;
+                ended = &mut attempt => return ended,
+                () = stalls => {}
+            }
+            // Nobody listens when the pool is gone, and this task with it.
+            let _ = sender.send(task::id());
+            attempt.await
+        });
+        let started = Instant::now();
+        self.running.insert(abort.id(), Running { label, started, has_place: true, abort });
+    }
+
+    /// The next thing that happens; pending while nothing runs.
+    pub(crate) async fn next(&mut self) -> Event<L, T> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(joined) = self.tasks.join_next_with_id() => {
+                    let id = joined.as_ref().map_or_else(task::JoinError::id, |(id, _)| *id);
+                    // One that had to make room is not known any more.
+                    let Some(running) = self.running.remove(&id) else { continue };
+                    return match joined {
+                        Ok((_, ended)) => Event::Ended(running.label, ended),
+                        Err(_) => Event::Broke(running.label),
+                    };
+                }
+                Some(id) = self.stalled.recv() => {
+                    let Some(running) = self.running.get_mut(&id) else { continue };
+                    running.has_place = false;
+                    return Event::Stalled(running.label.clone());
+                }
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.running.values().filter(|running| running.has_place).count()
+    }
+
+    /// The attempt that would have to make room, and from when on it may be made to.
+    fn oldest_stalled(&self) -> Option<(task::Id, Instant)> {
+        let stalled = self.running.iter().filter(|(_, running)| !running.has_place);
+        let (id, oldest) = stalled.min_by_key(|(_, running)| running.started)?;
+        Some((*id, oldest.started + self.least_life))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const LIFE: Duration = Duration::from_secs(5);
+    const STALL: Duration = Duration::from_millis(250);
+
+    fn start_mute(pool: &mut Pool<u32, u32>, number: u32) {
+        pool.start(number, pending(), sleep(STALL));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stalls_gives_its_place_away_and_can_still_win() {
+        let mut pool = Pool::new(1, LIFE);
+        let started = Instant::now();
+        pool.start(
+            1,
+            async {
+                sleep(Duration::from_secs(3)).await;
+                11
+            },
+            sleep(STALL),
+        );
+        assert_eq!(pool.room_at(started), None);
+        assert!(matches!(pool.next().await, Event::Stalled(_)));
+        assert_eq!(started.elapsed(), STALL);
+        assert_eq!(pool.room_at(Instant::now()), Some(Instant::now()));
+        start_mute(&mut pool, 2);
+        assert!(matches!(pool.next().await, Event::Stalled(_)));
+        assert!(matches!(pool.next().await, Event::Ended(1, 11)));
+        assert_eq!(started.elapsed(), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_for_what_stalls_is_bounded_and_the_oldest_makes_room() {
+        let mut pool = Pool::new(2, LIFE);
+        let started = Instant::now();
+        for number in 0..6 {
+            start_mute(&mut pool, number);
+            assert!(matches!(pool.next().await, Event::Stalled(_)));
+        }
+        assert_eq!(pool.room_at(Instant::now()), Some(started + LIFE));
+        sleep(LIFE).await;
+        start_mute(&mut pool, 6);
+        assert_eq!(pool.labels().copied().collect::<Vec<_>>().len(), 6);
+        assert!(pool.labels().all(|label| *label != 0));
+        assert!(matches!(pool.next().await, Event::Stalled(_)));
+        assert!(pool.is_waiting());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_costs_one_attempt() {
+        let mut pool: Pool<u32, u32> = Pool::new(2, LIFE);
+        pool.start(1, async { std::panic::resume_unwind(Box::new(())) }, pending());
+        assert!(matches!(pool.next().await, Event::Broke(1)));
+        assert!(pool.is_waiting());
+    }
+}
