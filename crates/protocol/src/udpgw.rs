@@ -120,6 +120,31 @@ impl FrameReader {
     /// # Errors
     /// The stream is no longer made of frames; it must be closed.
     pub fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Datagram>), UdpgwError> {
+        self.read_as(input, |flags, _| Some(flags))
+    }
+
+    /// The same on the client's side, where frames do not tell the family of their address: `is_ipv6` knows it for each
+    /// connection. Frames of connections that it does not know are passed over.
+    ///
+    /// # Errors
+    /// The stream is no longer made of frames; it must be closed.
+    pub fn read_downstream(
+        &mut self,
+        input: &[u8],
+        is_ipv6: impl Fn(u16) -> Option<bool>,
+    ) -> Result<(usize, Option<Datagram>), UdpgwError> {
+        self.read_as(input, |flags, connection| {
+            let family = if is_ipv6(connection)? { Flags::IPV6 } else { 0 };
+            Some(Flags(flags.0 & !Flags::IPV6 | family))
+        })
+    }
+
+    /// Reads with flags as they are meant; none is a frame to pass over.
+    fn read_as(
+        &mut self,
+        input: &[u8],
+        meant: impl Fn(Flags, u16) -> Option<Flags>,
+    ) -> Result<(usize, Option<Datagram>), UdpgwError> {
         let mut rest = input;
         loop {
             self.take(&mut rest, 2);
@@ -137,13 +162,18 @@ impl FrameReader {
             if self.frame.len() < 2 + size {
                 break;
             }
-            let datagram = parse(flags, &self.frame);
+            let datagram = self.connection().and_then(|id| parse(meant(flags, id)?, &self.frame));
             self.frame.clear();
             if datagram.is_some() {
                 return Ok((input.len() - rest.len(), datagram));
             }
         }
         Ok((input.len() - rest.len(), None))
+    }
+
+    /// The connection of a whole frame.
+    fn connection(&self) -> Option<u16> {
+        self.frame.get(3..)?.first_chunk().map(|id| u16::from_le_bytes(*id))
     }
 
     /// Moves bytes until the frame holds `total`, or none are left.
@@ -252,6 +282,25 @@ mod tests {
             let expected: Vec<_> = datagrams.iter().map(|d| (d.remote, MAX_PACKET, true, false)).collect();
             assert_eq!(seen, expected, "pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn a_client_tells_families_by_connection() {
+        let remotes: [SocketAddr; 2] =
+            ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:443".parse().unwrap()];
+        let mut stream = Vec::new();
+        for (connection, remote) in [(1, remotes[0]), (9, remotes[1]), (2, remotes[1])] {
+            stream.extend(encode_downstream(connection, remote, b"answer").unwrap());
+        }
+        let family = |connection| [(1, false), (2, true)].into_iter().find(|(id, _)| *id == connection);
+        let (mut reader, mut bytes, mut found) = (FrameReader::new(), &stream[..], Vec::new());
+        while !bytes.is_empty() {
+            let (taken, datagram) =
+                reader.read_downstream(bytes, |id| family(id).map(|(_, is_ipv6)| is_ipv6)).unwrap();
+            found.extend(datagram.map(|datagram| (datagram.remote, datagram.packet)));
+            bytes = &bytes[taken..];
+        }
+        assert_eq!(found, remotes.map(|remote| (remote, b"answer".to_vec())));
     }
 
     #[test]

@@ -25,8 +25,34 @@ pub struct TrafficRules {
     pub disallow_ports: PortList,
     pub allow_subnets: Vec<Subnet>,
     pub disallow_subnets: Vec<Subnet>,
+    /// What is different for UDP.
+    pub udp: UdpRules,
     /// How often an address may begin meek sessions; `None` is as often as it likes.
     pub meek_sessions: Option<SessionRate>,
+}
+
+/// The rules for UDP flows, one of which is a socket with one remote address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpRules {
+    /// How long a flow may carry nothing; `None` is for ever.
+    pub idle_timeout: Option<Duration>,
+    /// Flows at once; the one that was used least recently makes room for a new one. `None` is any number.
+    pub most_flows: Option<NonZeroUsize>,
+    /// `None` allows every port.
+    pub allow_ports: Option<PortList>,
+    pub disallow_ports: PortList,
+}
+
+/// The reference's defaults.
+impl Default for UdpRules {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Some(Duration::from_secs(30)),
+            most_flows: NonZeroUsize::new(32),
+            allow_ports: None,
+            disallow_ports: PortList::default(),
+        }
+    }
 }
 
 /// A bound for beginnings.
@@ -50,6 +76,7 @@ impl Default for TrafficRules {
             disallow_ports: PortList::default(),
             allow_subnets: Vec::new(),
             disallow_subnets: Vec::new(),
+            udp: UdpRules::default(),
             meek_sessions: None,
         }
     }
@@ -58,11 +85,21 @@ impl Default for TrafficRules {
 impl TrafficRules {
     /// Whether a TCP flow may go to `address`.
     pub fn permits_tcp(&self, address: SocketAddr) -> bool {
+        self.permits(address, self.allow_ports.as_ref(), &self.disallow_ports)
+    }
+
+    /// Whether a UDP flow may go to `address`.
+    pub fn permits_udp(&self, address: SocketAddr) -> bool {
+        self.permits(address, self.udp.allow_ports.as_ref(), &self.udp.disallow_ports)
+    }
+
+    /// Subnets are the same for all flows, ports are not.
+    fn permits(&self, address: SocketAddr, allowed: Option<&PortList>, disallowed: &PortList) -> bool {
         let within = |subnets: &[Subnet]| subnets.iter().any(|subnet| subnet.contains(address.ip()));
-        if within(&self.disallow_subnets) || self.disallow_ports.contains(address.port()) {
+        if within(&self.disallow_subnets) || disallowed.contains(address.port()) {
             return false;
         }
-        match &self.allow_ports {
+        match allowed {
             None => true,
             Some(ports) => ports.contains(address.port()) || within(&self.allow_subnets),
         }
@@ -198,5 +235,22 @@ mod tests {
             assert_eq!(rules.permits_tcp(address.parse().unwrap()), permitted, "{address}");
         }
         assert!(TrafficRules::default().permits_tcp("8.8.8.8:25".parse().unwrap()));
+    }
+
+    #[test]
+    fn ports_of_udp_are_ruled_apart_and_subnets_together() {
+        let udp = UdpRules { allow_ports: Some(PortList::new([(53, 53)])), ..UdpRules::default() };
+        let rules = TrafficRules {
+            disallow_ports: PortList::new([(53, 53)]),
+            disallow_subnets: vec![subnet("9.9.9.0/24")],
+            udp,
+            ..TrafficRules::default()
+        };
+        for (address, tcp, udp) in
+            [("8.8.8.8:53", false, true), ("8.8.8.8:80", true, false), ("9.9.9.9:53", false, false)]
+        {
+            let address = address.parse().unwrap();
+            assert_eq!((rules.permits_tcp(address), rules.permits_udp(address)), (tcp, udp), "{address}");
+        }
     }
 }

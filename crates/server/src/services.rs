@@ -26,6 +26,7 @@ use crate::admission::HandshakeSlots;
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
 use crate::forward::egress::EgressPolicy;
+use crate::forward::resolver::Resolver;
 use crate::fragmentation::Fragmentation;
 use crate::hold::Held;
 use crate::log::Logger;
@@ -59,6 +60,7 @@ pub(crate) struct Services {
     pub(crate) sessions: Sessions,
     pub(crate) egress: Arc<EgressPolicy>,
     pub(crate) udp_gateway: Option<std::net::SocketAddr>,
+    pub(crate) resolver: Arc<Resolver>,
     pub(crate) rules: Arc<TrafficRules>,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
     pub(crate) log: Logger,
@@ -129,6 +131,7 @@ impl Services {
             sessions: Sessions::default(),
             egress: Arc::new(egress.map_err(ServicesError::OwnAddresses)?),
             udp_gateway: config.egress.udp_gateway,
+            resolver: Arc::new(Resolver::new(config.egress.dns_resolver)),
             rules: Arc::new(config.traffic_rules),
             own_entries: config.own_entries,
             log: log.clone(),

@@ -7,6 +7,7 @@ mod meek;
 mod passthrough;
 mod server;
 mod strangers;
+mod udp_gateway;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

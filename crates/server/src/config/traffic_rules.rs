@@ -12,7 +12,7 @@ use super::document::{self, Document, Loaded, Members, Strictness};
 use super::finding::{ConfigError, Problem};
 use super::schema::{Key, Kind};
 use crate::generate::json::Json;
-use crate::rules::{PortList, SessionRate, Subnet, TrafficRules};
+use crate::rules::{PortList, SessionRate, Subnet, TrafficRules, UdpRules};
 use Kind::{Flag, Integer, Object, ObjectList, Text, TextList, TextListMap};
 
 const DEFAULT_RULES: Key = Key::applied("DefaultRules", Object(RULES));
@@ -62,12 +62,12 @@ const DIAL_TIMEOUT: Key = Key::applied("DialTCPPortForwardTimeoutMilliseconds", 
 const IDLE_TIMEOUT: Key = Key::applied("IdleTCPPortForwardTimeoutMilliseconds", Integer);
 const MOST_DIALING: Key = Key::applied("MaxTCPDialingPortForwardCount", Integer);
 const MOST_FLOWS: Key = Key::applied("MaxTCPPortForwardCount", Integer);
-const IDLE_UDP_TIMEOUT: Key = Key::moot("IdleUDPPortForwardTimeoutMilliseconds", Integer);
-const MOST_UDP_FLOWS: Key = Key::moot("MaxUDPPortForwardCount", Integer);
+const IDLE_UDP_TIMEOUT: Key = Key::applied("IdleUDPPortForwardTimeoutMilliseconds", Integer);
+const MOST_UDP_FLOWS: Key = Key::applied("MaxUDPPortForwardCount", Integer);
 const ALLOW_TCP_PORTS: Key = Key::applied("AllowTCPPorts", Kind::PortList);
 const DISALLOW_TCP_PORTS: Key = Key::applied("DisallowTCPPorts", Kind::PortList);
-const ALLOW_UDP_PORTS: Key = Key::later("AllowUDPPorts", Kind::PortList);
-const DISALLOW_UDP_PORTS: Key = Key::later("DisallowUDPPorts", Kind::PortList);
+const ALLOW_UDP_PORTS: Key = Key::applied("AllowUDPPorts", Kind::PortList);
+const DISALLOW_UDP_PORTS: Key = Key::applied("DisallowUDPPorts", Kind::PortList);
 const ALLOW_SUBNETS: Key = Key::applied("AllowSubnets", TextList);
 const DISALLOW_SUBNETS: Key = Key::applied("DisallowSubnets", TextList);
 const ALLOW_ASNS: Key = Key::later("AllowASNs", TextList);
@@ -166,9 +166,6 @@ fn read_rules(document: &mut Document<'_>, rules: Members<'_>, path: &[Step]) ->
             }
         }
     }
-    for key in [ALLOW_UDP_PORTS, DISALLOW_UDP_PORTS] {
-        ports(document, &rules, path, &key);
-    }
     let defaults = TrafficRules::default();
     TrafficRules {
         dial_timeout: milliseconds(&rules, &DIAL_TIMEOUT, defaults.dial_timeout),
@@ -180,6 +177,13 @@ fn read_rules(document: &mut Document<'_>, rules: Members<'_>, path: &[Step]) ->
         disallow_ports: ports(document, &rules, path, &DISALLOW_TCP_PORTS),
         allow_subnets: subnets(document, &rules, path, &ALLOW_SUBNETS),
         disallow_subnets: subnets(document, &rules, path, &DISALLOW_SUBNETS),
+        udp: UdpRules {
+            idle_timeout: milliseconds(&rules, &IDLE_UDP_TIMEOUT, defaults.udp.idle_timeout),
+            most_flows: count(&rules, &MOST_UDP_FLOWS, defaults.udp.most_flows),
+            allow_ports: Some(ports(document, &rules, path, &ALLOW_UDP_PORTS))
+                .filter(|ports| !ports.is_empty()),
+            disallow_ports: ports(document, &rules, path, &DISALLOW_UDP_PORTS),
+        },
         meek_sessions: None,
     }
 }
@@ -297,6 +301,13 @@ mod tests {
         assert_eq!(rules.allow_ports, Some(PortList::new([(80, 80), (443, 445)])));
         assert_eq!(rules.disallow_ports, PortList::new([(25, 25)]));
         assert_eq!(rules.allow_subnets.len(), 1);
+        assert_eq!(rules.udp, UdpRules::default());
+        let udp = r#"{"DefaultRules": {"AllowUDPPorts": [53], "DisallowUDPPorts": [[1, 9]],
+            "MaxUDPPortForwardCount": 0, "IdleUDPPortForwardTimeoutMilliseconds": 1000}}"#;
+        let udp = parse_text(udp, Strictness::Check).unwrap().value.udp;
+        assert_eq!((udp.most_flows, udp.idle_timeout), (None, Some(Duration::from_secs(1))));
+        assert_eq!(udp.allow_ports, Some(PortList::new([(53, 53)])));
+        assert_eq!(udp.disallow_ports, PortList::new([(1, 9)]));
         assert_eq!(parse_text("{}", Strictness::Check).unwrap().value, TrafficRules::default());
         let empty = r#"{"DefaultRules": {"AllowTCPPorts": []}}"#;
         assert_eq!(parse_text(empty, Strictness::Check).unwrap().value.allow_ports, None);

@@ -1,6 +1,7 @@
 //! The flows of one tunnel: how many there may be, which one makes room, and what they have carried.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(crate) struct Flows {
     most_dialing: usize,
     counts: Mutex<Counts>,
     meter: Meter,
+    udp_meter: Meter,
 }
 
 /// Numbers for reports, and who is open.
@@ -49,6 +51,9 @@ pub(crate) struct Totals {
     pub(crate) peak_dialing: usize,
     pub(crate) refused: u64,
     pub(crate) evicted: u64,
+    pub(crate) udp_flows: u64,
+    pub(crate) peak_udp_flows: usize,
+    pub(crate) udp_gateways: u64,
 }
 
 /// One open flow.
@@ -78,7 +83,31 @@ impl Flows {
             most_dialing,
             counts: Mutex::default(),
             meter: Meter::default(),
+            udp_meter: Meter::default(),
         })
+    }
+
+    /// Whether a UDP flow may go to an address.
+    pub(crate) fn permits_udp(&self, address: SocketAddr) -> bool {
+        self.egress.permits(address.ip()) && self.rules.permits_udp(address)
+    }
+
+    /// Counts a new UDP flow; `open` are open now.
+    pub(crate) fn entered_udp(&self, open: usize) {
+        self.counts(|counts| {
+            counts.totals.udp_flows += 1;
+            counts.totals.peak_udp_flows = counts.totals.peak_udp_flows.max(open);
+        });
+    }
+
+    /// Counts a UDP gateway.
+    pub(crate) fn entered_gateway(&self) {
+        self.counts(|counts| counts.totals.udp_gateways += 1);
+    }
+
+    /// Counts what UDP flows carry, without frames.
+    pub(crate) fn udp_meter(&self) -> &Meter {
+        &self.udp_meter
     }
 
     /// Connects to a destination, after waiting for a turn; the time in line counts against the dial (PROTOCOL.md 3.7).
@@ -141,9 +170,15 @@ impl Flows {
         self.counts(|counts| counts.totals)
     }
 
-    /// Bytes that all flows have carried, up and down.
+    /// Bytes that all TCP flows have carried, up and down.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let (down, up) = self.meter.totals();
+        (up, down)
+    }
+
+    /// The same of UDP flows.
+    pub(crate) fn udp_bytes(&self) -> (u64, u64) {
+        let (down, up) = self.udp_meter.totals();
         (up, down)
     }
 

@@ -7,5 +7,7 @@ pub(crate) mod flows;
 pub mod own_addresses;
 pub(crate) mod random;
 mod relay;
+pub(crate) mod resolver;
 pub mod special_purpose;
 pub(crate) mod tcp;
+pub(crate) mod udp_gateway;

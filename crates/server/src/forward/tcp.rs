@@ -89,6 +89,11 @@ impl Wanted {
             })?,
         })
     }
+
+    /// What the flow begins with, for whoever serves it instead.
+    pub(crate) fn into_first_bytes(self) -> FirstBytes {
+        self.first_bytes
+    }
 }
 
 /// Connects, passes on what the flow begins with, accepts the channel and relays. `Err` is a channel that is refused, and

@@ -94,24 +94,27 @@ impl TunnelReport<'_> {
 
     fn add_traffic(&self, fields: &mut Map<String, Json>, stats: Stats) {
         let (up, down) = self.flows.bytes();
+        let (udp_up, udp_down) = self.flows.udp_bytes();
+        let carried = up + down + udp_up + udp_down;
         let totals = self.flows.totals();
         let wire = stats.read + stats.written;
         let duration = self.ended.saturating_duration_since(self.began.clock).saturating_sub(stats.idle);
         let numbers = [
             ("duration", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-            ("bytes", up + down),
+            ("bytes", carried),
             ("bytes_up_tcp", up),
             ("bytes_down_tcp", down),
-            ("bytes_up_udp", 0),
-            ("bytes_down_udp", 0),
+            ("bytes_up_udp", udp_up),
+            ("bytes_down_udp", udp_down),
             ("ssh_protocol_bytes", wire),
-            ("ssh_protocol_bytes_overhead", wire.saturating_sub(up + down)),
+            ("ssh_protocol_bytes_overhead", wire.saturating_sub(carried)),
             ("total_port_forward_count_tcp", totals.flows),
-            ("total_port_forward_count_udp", 0),
+            ("total_port_forward_count_udp", totals.udp_flows),
             ("total_port_forward_refused_count_tcp", totals.refused),
             ("total_port_forward_evicted_count_tcp", totals.evicted),
             ("peak_concurrent_port_forward_count_tcp", totals.peak_flows as u64),
-            ("peak_concurrent_port_forward_count_udp", 0),
+            ("peak_concurrent_port_forward_count_udp", totals.peak_udp_flows as u64),
+            ("total_udpgw_channel_count", totals.udp_gateways),
             ("peak_concurrent_dialing_port_forward_count_tcp", totals.peak_dialing as u64),
         ];
         fields.extend(numbers.into_iter().map(|(name, number)| (name.to_owned(), number.into())));

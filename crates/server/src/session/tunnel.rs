@@ -10,7 +10,7 @@ use culvert_protocol::api::{PasswordPayload, SessionId, extension};
 use culvert_ssh_tokio::{Handle, Incoming, IncomingChannel, IncomingRequest};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::alerts::Alerts;
@@ -22,7 +22,7 @@ use super::{Arrival, Stopping, stopped};
 use crate::forward::early::Early;
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
-use crate::forward::{random, tcp};
+use crate::forward::{random, tcp, udp_gateway};
 use crate::hold;
 use crate::log::Level;
 use crate::services::Services;
@@ -49,6 +49,7 @@ struct Tunnel<'s> {
     /// A random stream was served before the handshake.
     tried_out: bool,
     random_streams: Arc<Semaphore>,
+    udp_gateway: Option<AbortHandle>,
     tasks: JoinSet<()>,
 }
 
@@ -129,6 +130,7 @@ impl<'s> Tunnel<'s> {
             phase: Phase::default(),
             tried_out: false,
             random_streams: Arc::new(Semaphore::new(MOST_RANDOM_STREAMS)),
+            udp_gateway: None,
             tasks: JoinSet::new(),
         }
     }
@@ -182,16 +184,16 @@ impl<'s> Tunnel<'s> {
             Ok(wanted) => wanted,
             Err(unwanted) => return tcp::refuse_open(channel, unwanted),
         };
-        // PROTOCOL.md 7.1: not a place but the gateway for UDP, which is not built yet.
+        // PROTOCOL.md 7.1: not a place but the gateway for UDP.
         let is_gateway = self.services.udp_gateway.is_some_and(|gateway| {
             u32::from(gateway.port()) == wanted.port && gateway.ip().to_string() == wanted.host
         });
-        if is_gateway {
-            return tcp::prohibit(channel);
-        }
         if self.phase.established().is_none() {
             self.alerts.disallowed_traffic();
             return tcp::prohibit(channel);
+        }
+        if is_gateway {
+            return self.on_udp_gateway(channel, wanted);
         }
         let (flows, alerts, candour) = (self.flows.clone(), self.alerts.clone(), self.candour);
         self.tasks.spawn(async move {
@@ -202,6 +204,25 @@ impl<'s> Tunnel<'s> {
                 tcp::refuse(channel, refusal, candour);
             }
         });
+    }
+
+    /// One at a time: a new one ends the one before it (PROTOCOL.md 7.1).
+    fn on_udp_gateway(&mut self, channel: IncomingChannel, wanted: tcp::Wanted) {
+        // Given up before the channel is accepted, like those of other flows.
+        let first_bytes = wanted.into_first_bytes().as_slice().to_vec();
+        let Some(stream) = channel.accept() else { return };
+        let alerts = self.alerts.clone();
+        let surroundings = udp_gateway::Surroundings {
+            flows: self.flows.clone(),
+            resolver: self.services.resolver.clone(),
+            forbidden: Box::new(move || alerts.disallowed_traffic()),
+        };
+        let task = self.tasks.spawn(async move {
+            udp_gateway::serve(stream, &first_bytes, surroundings).await;
+        });
+        if let Some(before) = self.udp_gateway.replace(task) {
+            before.abort();
+        }
     }
 
     /// One before the handshake, any number after (PROTOCOL.md 7.3).

@@ -1,0 +1,333 @@
+//! The UDP gateway: datagrams of a client, framed in one channel, to sockets of this host and back. One socket for each
+//! connection that the client numbers. What may go where is asked of [`Flows`] and [`Resolver`]; nothing here knows
+//! blocklists.
+//!
+//! No datagram waits in memory here: upstream, what a socket does not take is lost, as datagrams are; downstream, a socket
+//! is read only while the channel is held for writing, so that the system's own bounded buffers are the queue.
+//!
+//! Source: PROTOCOL.md 7.1.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use culvert_protocol::udpgw::{Datagram, FrameReader, MAX_PACKET, UdpgwError, encode_downstream};
+use culvert_ssh_tokio::ChannelStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, WriteHalf};
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::flows::Flows;
+use super::resolver::Resolver;
+
+/// Sockets of one gateway where the rules set no limit.
+const MOST_SOCKETS: usize = 512;
+/// How much of the channel is read at once.
+const PIECE: usize = 16 * 1024;
+const DNS_PORT: u16 = 53;
+
+/// What a gateway asks and tells.
+pub(crate) struct Surroundings {
+    pub(crate) flows: Arc<Flows>,
+    pub(crate) resolver: Arc<Resolver>,
+    /// Called when the rules forbid a datagram.
+    pub(crate) forbidden: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Serves a gateway until the client ends it, or says what is no frame. Dropping the future closes all its sockets.
+pub(crate) async fn serve(channel: ChannelStream, first_bytes: &[u8], surroundings: Surroundings) {
+    surroundings.flows.entered_gateway();
+    let (reader, writer) = tokio::io::split(channel);
+    let mut gateway = Gateway {
+        surroundings,
+        writer: Arc::new(tokio::sync::Mutex::new(writer)),
+        sockets: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        next: 0,
+    };
+    // Both errors end the channel, and there is nobody to tell.
+    drop(gateway.run(reader, first_bytes).await);
+}
+
+/// Why a gateway ended early.
+#[derive(Debug, thiserror::Error)]
+enum GatewayError {
+    #[error(transparent)]
+    Frame(#[from] UdpgwError),
+    #[error("the tunnel ended: {0}")]
+    Tunnel(#[from] io::Error),
+}
+
+type Writer = Arc<tokio::sync::Mutex<WriteHalf<ChannelStream>>>;
+
+struct Gateway {
+    surroundings: Surroundings,
+    writer: Writer,
+    sockets: BTreeMap<u16, Open>,
+    /// Each gives the socket's connection and number when it has ended.
+    tasks: JoinSet<(u16, u64)>,
+    next: u64,
+}
+
+/// A socket that is open.
+struct Open {
+    socket: Arc<Socket>,
+    number: u64,
+}
+
+struct Socket {
+    udp: UdpSocket,
+    connection: u16,
+    /// What the client calls the other end; its resolver has another address.
+    remote: SocketAddr,
+    used: Mutex<Instant>,
+    /// Not needed any more. Its task is never simply ended: half a frame would spoil the channel.
+    closed: Notify,
+}
+
+/// Dropped when its place is taken, or it has ended by itself.
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.socket.closed.notify_one();
+    }
+}
+
+impl Gateway {
+    async fn run(
+        &mut self,
+        mut reader: impl AsyncRead + Unpin,
+        first_bytes: &[u8],
+    ) -> Result<(), GatewayError> {
+        let mut frames = FrameReader::new();
+        self.take(&mut frames, first_bytes)?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            tokio::select! {
+                count = reader.read(&mut piece) => {
+                    let count = count?;
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    self.take(&mut frames, piece.get(..count).unwrap_or_default())?;
+                }
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    if let Ok((connection, number)) = ended
+                        && self.sockets.get(&connection).is_some_and(|open| open.number == number)
+                    {
+                        self.sockets.remove(&connection);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, frames: &mut FrameReader, mut bytes: &[u8]) -> Result<(), UdpgwError> {
+        while !bytes.is_empty() {
+            let (taken, datagram) = frames.read(bytes)?;
+            bytes = bytes.get(taken..).unwrap_or_default();
+            if let Some(datagram) = datagram {
+                self.forward(&datagram);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a datagram on, over a new socket if it needs one. There is no way to tell a client of a failure.
+    fn forward(&mut self, datagram: &Datagram) {
+        let outdated = |open: &Open| datagram.flags.rebind() || open.socket.remote != datagram.remote;
+        if let Some(open) = self.sockets.get(&datagram.connection)
+            && outdated(open)
+        {
+            self.sockets.remove(&datagram.connection);
+        }
+        if !self.sockets.contains_key(&datagram.connection) {
+            let Some(to) = self.destination(datagram) else { return };
+            if self.open(datagram, to).is_err() {
+                return;
+            }
+        }
+        if let Some(open) = self.sockets.get(&datagram.connection) {
+            open.socket.touch();
+            // A full or failing socket loses the datagram, as networks do. Past the runtime, which does not know of a new
+            // socket that it can be written to.
+            if socket2::SockRef::from(&open.socket.udp).send(&datagram.packet).is_ok() {
+                self.surroundings.flows.udp_meter().add_received(datagram.packet.len());
+            }
+        }
+    }
+
+    /// Where a new socket leads, if it may.
+    fn destination(&self, datagram: &Datagram) -> Option<SocketAddr> {
+        let dns = datagram.flags.dns();
+        if (dns || datagram.remote.port() == DNS_PORT) && !is_query(&datagram.packet) {
+            return None;
+        }
+        if dns {
+            // Whatever the rules: a client without names is a client without anything.
+            return self.surroundings.resolver.address();
+        }
+        let remote = SocketAddr::new(datagram.remote.ip().to_canonical(), datagram.remote.port());
+        if !self.surroundings.flows.permits_udp(remote) {
+            (self.surroundings.forbidden)();
+            return None;
+        }
+        Some(remote)
+    }
+
+    fn open(&mut self, datagram: &Datagram, to: SocketAddr) -> io::Result<()> {
+        let udp = connected(to)?;
+        let rules = &self.surroundings.flows.rules.udp;
+        let most = rules.most_flows.map_or(MOST_SOCKETS, NonZeroUsize::get).min(MOST_SOCKETS);
+        let idle = rules.idle_timeout;
+        while self.sockets.len() >= most && self.evict() {}
+        let socket = Arc::new(Socket {
+            udp,
+            connection: datagram.connection,
+            remote: datagram.remote,
+            used: Mutex::new(Instant::now()),
+            closed: Notify::new(),
+        });
+        let number = self.next;
+        self.next += 1;
+        let back = Back {
+            socket: socket.clone(),
+            writer: self.writer.clone(),
+            flows: self.surroundings.flows.clone(),
+            idle,
+        };
+        let connection = datagram.connection;
+        self.tasks.spawn(async move {
+            back.run().await;
+            (connection, number)
+        });
+        self.sockets.insert(connection, Open { socket, number });
+        self.surroundings.flows.entered_udp(self.sockets.len());
+        Ok(())
+    }
+
+    /// Closes the socket that was used least recently; false if there is none.
+    fn evict(&mut self) -> bool {
+        let oldest = self.sockets.iter().min_by_key(|(_, open)| open.socket.used()).map(|(id, _)| *id);
+        oldest.is_some_and(|id| self.sockets.remove(&id).is_some())
+    }
+}
+
+fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match to {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = std::net::UdpSocket::bind(any)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(to)?;
+    UdpSocket::from_std(socket)
+}
+
+/// RFC 1035 section 4.1.1: a header that asks one question.
+fn is_query(packet: &[u8]) -> bool {
+    match packet.first_chunk::<12>() {
+        Some([_, _, flags, _, high, low, ..]) => flags & 0x80 == 0 && [*high, *low] == [0, 1],
+        None => false,
+    }
+}
+
+impl Socket {
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way from a socket to the client.
+struct Back {
+    socket: Arc<Socket>,
+    writer: Writer,
+    flows: Arc<Flows>,
+    idle: Option<Duration>,
+}
+
+impl Back {
+    /// Runs until the socket is idle for too long, or either side fails.
+    async fn run(self) {
+        loop {
+            tokio::select! {
+                readable = self.socket.udp.readable() => {
+                    if readable.is_err() || self.carry().await.is_err() {
+                        return;
+                    }
+                }
+                () = self.idle() => return,
+                () = self.socket.closed.notified() => return,
+            }
+        }
+    }
+
+    /// Carries one datagram, if there is one when its turn for the channel comes.
+    async fn carry(&self) -> io::Result<()> {
+        let mut writer = tokio::select! {
+            writer = self.writer.lock() => writer,
+            () = self.socket.closed.notified() => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        let Some((frame, length)) = self.receive()? else { return Ok(()) };
+        self.socket.touch();
+        self.flows.udp_meter().add_sent(length);
+        writer.write_all(&frame).await
+    }
+
+    /// A datagram in its frame, and its length.
+    fn receive(&self) -> io::Result<Option<(Vec<u8>, usize)>> {
+        let mut packet = [0; MAX_PACKET];
+        let length = match self.socket.udp.try_recv(&mut packet) {
+            Ok(length) => length,
+            // The other end may be there again for the next datagram.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let packet = packet.get(..length).unwrap_or_default();
+        // It fits, for longer ones were cut when they were received.
+        Ok(encode_downstream(self.socket.connection, self.socket.remote, packet)
+            .ok()
+            .map(|frame| (frame, length)))
+    }
+
+    async fn idle(&self) {
+        let Some(idle) = self.idle else { return std::future::pending().await };
+        loop {
+            let until = self.socket.used() + idle;
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_queries_are_taken_for_queries() {
+        let query = [0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1];
+        assert!(is_query(&query));
+        let mut answer = query;
+        answer[2] |= 0x80;
+        let mut two = query;
+        two[5] = 2;
+        for packet in [&answer[..], &two, &query[..11], b""] {
+            assert!(!is_query(packet), "{packet:?}");
+        }
+    }
+}
