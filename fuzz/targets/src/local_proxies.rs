@@ -7,7 +7,7 @@ use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use std::{panic, thread};
 
-use culvert_client::config::{ListenInterface, LocalPort, LocalProxies};
+use culvert_client::config::{LocalPort, LocalProxies};
 use culvert_client::flow::{FlowOpener, FlowStream, Host, OpenFailure, OpenRequest, flow_queue};
 use culvert_client::local::socks::{LONGEST_MESSAGE, Parsed, parse_opening, parse_request};
 use culvert_client::local::{LocalSettings, start};
@@ -103,8 +103,7 @@ fn start_proxy() -> SocketAddr {
 }
 
 fn settings() -> LocalSettings {
-    let proxies =
-        LocalProxies { socks: LocalPort::Off, http: LocalPort::Any, interface: ListenInterface::Loopback };
+    let proxies = LocalProxies { socks: LocalPort::Off, ..LocalProxies::default() };
     LocalSettings { proxies, origin_timeout: Duration::from_millis(300) }
 }
 

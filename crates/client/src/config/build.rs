@@ -8,13 +8,14 @@ use culvert_protocol::TunnelProtocol;
 use culvert_protocol::json_position::near_name;
 use serde_json::Value;
 
+use super::local::local;
 use super::parameters;
 use super::problem::Fault;
 use super::read::Fields;
 use super::upstream;
 use super::{
-    Api, ApiEncoding, Config, Establish, Identity, KeepAliveSettings, ListenInterface, LocalPort,
-    LocalProxies, NoticeSettings, Secret, ServerChoice, SessionId, SpanSettings, SshSettings,
+    Api, ApiEncoding, Config, Establish, Identity, KeepAliveSettings, NoticeSettings, Secret, ServerChoice,
+    SessionId, SpanSettings, SshSettings,
 };
 use crate::notice::{Detail, Topic};
 
@@ -76,23 +77,6 @@ fn identity(fields: &mut Fields<'_>) -> Option<Identity> {
         propagation_channel_id: channel?,
         sponsor_id: sponsor?,
     })
-}
-
-fn local(fields: &mut Fields<'_>) -> LocalProxies {
-    LocalProxies {
-        socks: local_port(fields, "DisableLocalSocksProxy", "LocalSocksProxyPort"),
-        http: local_port(fields, "DisableLocalHTTPProxy", "LocalHttpProxyPort"),
-        interface: ListenInterface::from(fields.text("ListenInterface").unwrap_or_default()),
-    }
-}
-
-fn local_port(fields: &mut Fields<'_>, off: &'static str, port: &'static str) -> LocalPort {
-    let given = fields.integer::<u16>(port, 0..=65535, "a port from 1 to 65535, or 0 for any free one");
-    match (fields.switch(off), given) {
-        (true, _) => LocalPort::Off,
-        (false, None | Some(0)) => LocalPort::Any,
-        (false, Some(port)) => LocalPort::Fixed(port),
-    }
 }
 
 fn servers(fields: &mut Fields<'_>) -> ServerChoice {

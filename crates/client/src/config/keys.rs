@@ -90,9 +90,9 @@ pub const KEYS: &[Key] = &[
     Key::new("LocalSocksProxyPort", Integer, NOW),
     Key::new("LocalHttpProxyPort", Integer, NOW),
     Key::new("DisableLocalHTTPProxy", Switch, NOW),
-    Key::new("UseUnixDomainSockets", Switch, REFUSED),
-    Key::new("LocalSocksProxyUnixPath", Text, LATER),
-    Key::new("LocalHttpProxyUnixPath", Text, LATER),
+    Key::new("UseUnixDomainSockets", Switch, NOW),
+    Key::new("LocalSocksProxyUnixPath", Text, NOW),
+    Key::new("LocalHttpProxyUnixPath", Text, NOW),
     Key::new("NetworkLatencyMultiplier", Number, NOW),
     Key::new("LimitTunnelProtocols", Texts, NOW),
     Key::new("InitialLimitTunnelProtocols", Texts, LATER),
@@ -196,6 +196,15 @@ pub const KEYS: &[Key] = &[
     Key::new("SSHRekeyBytes", Integer, NOW),
     Key::new("SSHAnyCipher", Switch, NOW),
     Key::new("DisableOptimisticOpen", Switch, NOW),
+    // Ours: both proxies on one port, told apart by what a connection says first.
+    Key::new("SharedLocalPort", Switch, NOW),
+    // Ours: what applications say to be let in, over SOCKS5 and HTTP.
+    Key::new("LocalProxyUsername", Text, NOW),
+    Key::new("LocalProxyPassword", Text, NOW),
+    // Ours, Linux: the numbers of the users whose applications are let in.
+    Key::new("LocalProxyAllowedUserIDs", Texts, NOW),
+    // Ours: what servers take for their UDP gateway, or "off".
+    Key::new("UDPGatewayAddress", Text, NOW),
     Key::new("Parameters", Table, NOW),
     Key::new("SSHPacketTunnelChannelWindowSize", Integer, LATER),
     Key::new("DisableServerEntriesReporter", Switch, LATER),

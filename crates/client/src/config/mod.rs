@@ -6,6 +6,7 @@
 
 mod build;
 pub mod keys;
+mod local;
 mod parameters;
 mod problem;
 mod read;
@@ -13,9 +14,11 @@ mod rules;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod unix_path;
 mod upstream;
 
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +28,7 @@ use culvert_protocol::parameters::Parameters;
 
 pub use problem::{ConfigError, Fault, Problem};
 pub use secret::Secret;
+pub use unix_path::{InvalidUnixPath, UnixPath};
 pub use upstream::Upstream;
 
 /// Config files beyond this size are refused.
@@ -67,21 +71,63 @@ pub struct Identity {
     pub authorizations: Vec<Secret<String>>,
 }
 
-/// The local proxies and where they listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The local proxies, where they listen and for whom.
+#[derive(Debug, Clone)]
 pub struct LocalProxies {
     pub socks: LocalPort,
     pub http: LocalPort,
     pub interface: ListenInterface,
+    /// Both proxies are served where SOCKS listens; what a connection says first decides.
+    pub one_port: bool,
+    /// `None`: no login is needed.
+    pub login: Option<LocalLogin>,
+    /// Users of this system who may use the proxies; empty for all.
+    pub allowed_users: Vec<u32>,
+    /// What servers take for their UDP gateway; `None` switches UDP off.
+    pub udp_gateway: Option<SocketAddr>,
+}
+
+impl Default for LocalProxies {
+    fn default() -> Self {
+        Self {
+            socks: LocalPort::Any,
+            http: LocalPort::Any,
+            interface: ListenInterface::Loopback,
+            one_port: false,
+            login: None,
+            allowed_users: Vec::new(),
+            udp_gateway: Some(Self::UDP_GATEWAY),
+        }
+    }
+}
+
+impl LocalProxies {
+    /// What servers are generated with. PROTOCOL.md 7.1.
+    pub const UDP_GATEWAY: SocketAddr =
+        SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 7300));
+
+    /// Whether one listener serves both proxies.
+    pub fn is_one_place(&self) -> bool {
+        self.one_port && self.socks != LocalPort::Off && self.http != LocalPort::Off
+    }
+}
+
+/// What applications say to be let in.
+#[derive(Debug, Clone)]
+pub struct LocalLogin {
+    pub username: String,
+    pub password: Secret<String>,
 }
 
 /// Whether and where one local proxy listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalPort {
     Off,
     /// The operating system chooses.
     Any,
     Fixed(u16),
+    /// Not a port at all.
+    Unix(UnixPath),
 }
 
 /// The addresses that the local proxies listen on.

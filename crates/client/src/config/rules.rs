@@ -45,15 +45,4 @@ pub(super) fn check(fields: &mut Fields<'_>) {
         let other = "DisableLocalSocksProxy and DisableLocalHTTPProxy";
         fields.fault("EnableLightProxyFallback", Fault::Excludes { other });
     }
-    same_port_twice(fields);
-}
-
-/// One port cannot serve both proxies; the second would fail at start with a less clear message.
-fn same_port_twice(fields: &mut Fields<'_>) {
-    let both_on = !fields.is_set("DisableLocalSocksProxy") && !fields.is_set("DisableLocalHTTPProxy");
-    let fixed = fields.is_set("LocalSocksProxyPort");
-    if both_on && fixed && fields.value("LocalSocksProxyPort") == fields.value("LocalHttpProxyPort") {
-        let other = "the same number in LocalSocksProxyPort";
-        fields.fault("LocalHttpProxyPort", Fault::Excludes { other });
-    }
 }

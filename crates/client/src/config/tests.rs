@@ -137,7 +137,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "\n\"LocalSocksProxyPort\": 1, \"LocalHttpProxyPort\": 1",
-        "c:2:27: LocalHttpProxyPort: cannot be combined with the same number in LocalSocksProxyPort",
+        "c:2:27: LocalHttpProxyPort: cannot be combined with the same number in LocalSocksProxyPort, but for SharedLocalPort",
     ),
     ("\n\"TargetAPIEncoding\": \"xml\"", "c:2:1: TargetAPIEncoding: expected \"json\" or \"cbor\""),
     (

@@ -7,11 +7,12 @@ use std::io;
 use std::time::Duration;
 
 use culvert_ssh::direct_tcpip::MAX_FIRST_BYTES;
-use tokio::net::TcpStream;
+use tokio::io::Interest;
 use tokio::time::timeout;
 
 use super::Proxy;
 use super::relay::relay_socket;
+use super::stream::AppStream;
 use crate::flow::{Destination, FlowOpener, OpenFailure};
 use crate::notice::{FreeText, Notice, Notices};
 
@@ -29,7 +30,7 @@ pub(super) struct EarlyFlows {
 
 impl EarlyFlows {
     /// Carries the flow of an application that was just told that it is open. `said` is what it had sent before.
-    pub(super) async fn carry(&self, stream: TcpStream, destination: Destination, said: Vec<u8>) {
+    pub(super) async fn carry(&self, stream: AppStream, destination: Destination, said: Vec<u8>) {
         let Ok(first_bytes) = first_bytes(&stream, said).await else { return };
         let opened = tokio::select! {
             opened = self.opener.open_with(destination, first_bytes.into()) => opened,
@@ -40,8 +41,7 @@ impl EarlyFlows {
             Ok(flow) => drop(relay_socket(stream, flow).await),
             Err(failure) => {
                 self.tell(&failure);
-                // Fails only for a connection that is gone.
-                let _ = stream.set_zero_linger();
+                stream.reset_on_close();
             }
         }
     }
@@ -54,9 +54,9 @@ impl EarlyFlows {
 }
 
 /// What the application says at once, if anything. Its end, if that comes first, is left for the relay to find.
-async fn first_bytes(stream: &TcpStream, mut said: Vec<u8>) -> io::Result<Vec<u8>> {
+async fn first_bytes(stream: &AppStream, mut said: Vec<u8>) -> io::Result<Vec<u8>> {
     if said.is_empty()
-        && let Ok(readable) = timeout(WAIT, stream.readable()).await
+        && let Ok(readable) = timeout(WAIT, stream.ready(Interest::READABLE)).await
     {
         readable?;
         said.reserve(MAX_FIRST_BYTES);
@@ -70,9 +70,9 @@ async fn first_bytes(stream: &TcpStream, mut said: Vec<u8>) -> io::Result<Vec<u8
 
 /// Completes when the application has closed its connection for good. A half-close cannot be told apart while data
 /// before it is unread, and one right after the request is legitimate, so only an error counts.
-pub(super) async fn hung_up(stream: &TcpStream) {
+pub(super) async fn hung_up(stream: &AppStream) {
     loop {
-        match stream.ready(tokio::io::Interest::ERROR).await {
+        match stream.ready(Interest::ERROR).await {
             Ok(ready) if ready.is_error() => return,
             Ok(_) => {}
             Err(_) => return,

@@ -1,4 +1,4 @@
-//! Which program listens on a local TCP port, as far as Linux tells this user. Only for messages.
+//! Which program listens on a local port or socket, as far as Linux tells this user. Only for messages.
 
 use std::fs;
 use std::path::Path;
@@ -15,10 +15,14 @@ pub(super) fn of_port(port: u16) -> Option<String> {
         .collect();
     let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()).map(|entry| entry.path());
-    processes.filter(|path| process_number(path).is_some()).find(|path| holds(path, &links)).map(|path| {
-        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-        format!("{} (process {})", name.trim(), process_number(&path).unwrap_or_default())
-    })
+    let holder = processes.filter(|path| process_number(path).is_some()).find(|path| holds(path, &links))?;
+    described(process_number(&holder)?)
+}
+
+/// A process, as "name (process 123)".
+pub(super) fn described(process: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+    Some(format!("{} (process {process})", name.trim()))
 }
 
 /// The inodes of sockets that listen on `port`, from the text of a /proc/net/tcp table.

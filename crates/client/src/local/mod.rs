@@ -1,30 +1,41 @@
 //! The local SOCKS and HTTP proxies: where applications hand their flows to the client. Not the tunnel: flows are
 //! opened through [`FlowOpener`], which also decides how long a flow waits for one.
 
+mod access;
 mod early;
 mod holder;
 mod http;
 mod interface;
+mod listener;
 mod relay;
 pub mod socks;
 mod socks_session;
+mod stream;
 #[cfg(test)]
 mod tests;
+pub mod udp;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::config::{ListenInterface, LocalPort, LocalProxies};
+use crate::config::{ListenInterface, LocalProxies, UnixPath};
 use crate::flow::FlowOpener;
-use crate::notice::{FreeText, Notice, Notices, PortInUse};
+use crate::notice::{FreeText, Notice, Notices};
 
+use access::Access;
 use early::EarlyFlows;
+use http::HttpProxy;
+use listener::Listener;
+pub use listener::Listening;
 pub use relay::relay;
+use socks_session::Session;
+use stream::AppStream;
+use udp::Gateway;
 
 /// How many applications may be connected at once, both proxies together.
 const MOST_CONNECTIONS: usize = 8192;
@@ -51,21 +62,21 @@ impl LocalSettings {
 /// The running proxies. Dropping it stops them and resets their connections.
 #[derive(Debug)]
 pub struct LocalServers {
-    socks: Option<SocketAddr>,
-    http: Option<SocketAddr>,
+    socks: Option<Listening>,
+    http: Option<Listening>,
     /// Held for its drop: it ends the accept loops, which own the connections.
     _tasks: JoinSet<()>,
 }
 
 impl LocalServers {
-    /// Where the SOCKS proxy listens.
+    /// Where the SOCKS proxy listens, unless that is a Unix socket.
     pub fn socks(&self) -> Option<SocketAddr> {
-        self.socks
+        self.socks.as_ref().and_then(Listening::tcp)
     }
 
-    /// Where the HTTP proxy listens.
+    /// Where the HTTP proxy listens, unless that is a Unix socket.
     pub fn http(&self) -> Option<SocketAddr> {
-        self.http
+        self.http.as_ref().and_then(Listening::tcp)
     }
 }
 
@@ -83,6 +94,10 @@ pub enum LocalError {
     PortInUse { proxy: Proxy, port: u16, holder: Option<String> },
     #[error("{proxy} proxy: cannot listen on port {port}: {source}")]
     Listen { proxy: Proxy, port: u16, source: std::io::Error },
+    #[error("{proxy} proxy: the socket {path} is in use{}; choose another", by(.holder))]
+    PathInUse { proxy: Proxy, path: UnixPath, holder: Option<String> },
+    #[error("{proxy} proxy: cannot listen on the socket {path}: {source}")]
+    ListenPath { proxy: Proxy, path: UnixPath, source: std::io::Error },
     #[error("ListenInterface: no interface named {name:?} with an address")]
     NoSuchInterface { name: String },
     #[error("ListenInterface: the interfaces of this system cannot be listed: {source}")]
@@ -93,40 +108,96 @@ fn by(holder: &Option<String>) -> String {
     holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default()
 }
 
-/// Starts the proxies that the settings ask for and says where they listen, or which port is in use.
+/// Starts the proxies that the settings ask for and says where they listen, or what is in use.
 pub async fn start(
     settings: &LocalSettings,
     opener: FlowOpener,
     notices: Notices,
 ) -> Result<LocalServers, LocalError> {
-    let address = listen_address(&settings.proxies.interface)?;
-    let socks = listen(Proxy::Socks, address, settings.proxies.socks, &notices).await?;
-    let http = listen(Proxy::Http, address, settings.proxies.http, &notices).await?;
-    let at =
-        |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let (socks_at, http_at) = (at(&socks), at(&http));
-    let own: Vec<SocketAddr> = [socks_at, http_at].into_iter().flatten().collect();
+    let proxies = &settings.proxies;
+    let address = listen_address(&proxies.interface)?;
+    let socks_listener = Listener::bind(Proxy::Socks, address, &proxies.socks, &notices).await?;
+    let http_listener = match proxies.http {
+        // One listener serves both.
+        _ if proxies.is_one_place() => None,
+        ref place => Listener::bind(Proxy::Http, address, place, &notices).await?,
+    };
+    let place = |listener: &Option<Listener>| listener.as_ref().and_then(Listener::place);
+    let socks = place(&socks_listener);
+    let http = if proxies.is_one_place() { socks.clone() } else { place(&http_listener) };
+    announce(&notices, socks.as_ref(), http.as_ref());
 
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let flows = |proxy| EarlyFlows { proxy, opener: opener.clone(), notices: notices.clone() };
+    let access = Access::new(proxies.login.clone(), &proxies.allowed_users);
+    let gateway = proxies.udp_gateway.map(|at| Gateway::new(opener.clone(), at, notices.clone()));
+    let own = [&socks, &http].into_iter().flatten().filter_map(Listening::tcp).collect();
+    let servers = Servers {
+        socks: Session::new(flows(Proxy::Socks), access.clone(), gateway),
+        http: HttpProxy::new(flows(Proxy::Http), access.clone(), own, settings.origin_timeout),
+        access,
+        notices,
+        slots: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+    };
+    let speaks_on_first = if proxies.is_one_place() { None } else { Some(Proxy::Socks) };
     let mut tasks = JoinSet::new();
-    if let Some(listener) = socks {
-        notices.emit(Notice::ListeningSocksProxyPort { port: socks_at.map_or(0, |at| at.port()) });
-        let session = socks_session::Session::new(EarlyFlows {
-            proxy: Proxy::Socks,
-            opener: opener.clone(),
-            notices: notices.clone(),
-        });
-        let serve = move |stream| session.clone().run(stream);
-        tasks.spawn(accept(listener, slots.clone(), notices.clone(), serve));
+    for (listener, speaks) in [(socks_listener, speaks_on_first), (http_listener, Some(Proxy::Http))] {
+        if let Some(listener) = listener {
+            tasks.spawn(accept(listener, servers.clone(), speaks));
+        }
     }
-    if let Some(listener) = http {
-        notices.emit(Notice::ListeningHttpProxyPort { port: http_at.map_or(0, |at| at.port()) });
-        let flows = EarlyFlows { proxy: Proxy::Http, opener, notices: notices.clone() };
-        let proxy = http::HttpProxy::new(flows, own, settings.origin_timeout);
-        let serve = move |stream| proxy.clone().serve(stream);
-        tasks.spawn(accept(listener, slots, notices, serve));
+    Ok(LocalServers { socks, http, _tasks: tasks })
+}
+
+fn announce(notices: &Notices, socks: Option<&Listening>, http: Option<&Listening>) {
+    match socks {
+        Some(Listening::Tcp(at)) => notices.emit(Notice::ListeningSocksProxyPort { port: at.port() }),
+        Some(Listening::Unix(path)) => {
+            notices.emit(Notice::ListeningSocksProxyUnixPath { path: path.to_string() });
+        }
+        None => {}
     }
-    Ok(LocalServers { socks: socks_at, http: http_at, _tasks: tasks })
+    match http {
+        Some(Listening::Tcp(at)) => notices.emit(Notice::ListeningHttpProxyPort { port: at.port() }),
+        Some(Listening::Unix(path)) => {
+            notices.emit(Notice::ListeningHttpProxyUnixPath { path: path.to_string() });
+        }
+        None => {}
+    }
+}
+
+/// What serves connections. Cheap to clone.
+#[derive(Clone)]
+struct Servers {
+    socks: Session,
+    http: HttpProxy,
+    access: Access,
+    notices: Notices,
+    slots: Arc<Semaphore>,
+}
+
+impl Servers {
+    /// Serves one connection to its end; without `speaks`, as what its first byte tells (RFC 1928 section 3, RFC 9112
+    /// section 3).
+    async fn serve(self, mut stream: AppStream, speaks: Option<Proxy>) {
+        if !self.access.admits_user(&stream) {
+            let message =
+                FreeText::new("a connection of a user who is not in LocalProxyAllowedUserIDs was closed");
+            return self.notices.emit(Notice::LocalProxyError { message });
+        }
+        let speaks = match speaks {
+            Some(proxy) => proxy,
+            None => match timeout(HANDSHAKE_TIMEOUT, stream.peek_first()).await {
+                Ok(Ok(Some(4 | 5))) => Proxy::Socks,
+                Ok(Ok(Some(_))) => Proxy::Http,
+                // The application left, or said nothing in time.
+                Ok(Ok(None) | Err(_)) | Err(_) => return,
+            },
+        };
+        match speaks {
+            Proxy::Socks => self.socks.run(stream).await,
+            Proxy::Http => self.http.serve(stream).await,
+        }
+    }
 }
 
 fn listen_address(interface: &ListenInterface) -> Result<IpAddr, LocalError> {
@@ -139,50 +210,18 @@ fn listen_address(interface: &ListenInterface) -> Result<IpAddr, LocalError> {
     }
 }
 
-async fn listen(
-    proxy: Proxy,
-    address: IpAddr,
-    port: LocalPort,
-    notices: &Notices,
-) -> Result<Option<TcpListener>, LocalError> {
-    let port = match port {
-        LocalPort::Off => return Ok(None),
-        LocalPort::Any => 0,
-        LocalPort::Fixed(port) => port,
-    };
-    match TcpListener::bind((address, port)).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let holder = holder::of_port(port);
-            let in_use = PortInUse { port, holder: holder.clone() };
-            notices.emit(match proxy {
-                Proxy::Socks => Notice::SocksProxyPortInUse(in_use),
-                Proxy::Http => Notice::HttpProxyPortInUse(in_use),
-            });
-            Err(LocalError::PortInUse { proxy, port, holder })
-        }
-        Err(source) => Err(LocalError::Listen { proxy, port, source }),
-    }
-}
-
 /// Accepts connections and serves each in a task of its own, which ends with this one.
-async fn accept<F>(
-    listener: TcpListener,
-    slots: Arc<Semaphore>,
-    notices: Notices,
-    serve: impl Fn(TcpStream) -> F,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
+async fn accept(listener: Listener, servers: Servers, speaks: Option<Proxy>) {
+    let notices = &servers.notices;
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
-        match (accepted, slots.clone().try_acquire_owned()) {
-            (Ok((stream, _)), Ok(slot)) => {
-                let served = serve(stream);
+        match (accepted, servers.slots.clone().try_acquire_owned()) {
+            (Ok(stream), Ok(slot)) => {
+                let served = servers.clone().serve(stream, speaks);
                 connections.spawn(async move {
                     served.await;
                     drop(slot);

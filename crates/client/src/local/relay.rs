@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::stream::{AppSocket, AppStream};
 use crate::flow::FlowStream;
 
 /// How much is moved at once; on the stack while it is.
@@ -19,15 +19,18 @@ const CHUNK: usize = 32 * 1024;
 /// How many chunks are moved before other tasks get a turn.
 const TURN: usize = 32;
 
-/// Relays between an application's socket and a flow: through a tunnel without copies.
-pub(super) async fn relay_socket(mut socket: TcpStream, flow: FlowStream) -> io::Result<()> {
-    match flow {
-        FlowStream::Channel(channel) => culvert_ssh_tokio::splice(channel, socket).await,
-        FlowStream::Other(mut stream) => {
-            let result = relay(&mut socket, &mut stream).await;
+/// Relays between an application and a flow: over TCP through a tunnel without copies.
+pub(super) async fn relay_socket(stream: AppStream, flow: FlowStream) -> io::Result<()> {
+    match (flow, stream.into_socket()) {
+        (FlowStream::Channel(channel), AppSocket::Tcp(socket)) => {
+            culvert_ssh_tokio::splice(channel, socket).await
+        }
+        (mut flow, socket) => {
+            let mut stream = AppStream::new(socket);
+            let result = relay(&mut stream, &mut flow).await;
             if result.is_err() {
                 // The application must not take a part for the whole.
-                let _ = socket.set_zero_linger();
+                stream.reset_on_close();
             }
             result
         }

@@ -1,9 +1,9 @@
 //! SOCKS 4, 4a and 5 messages of the server's side: pure functions from bytes to requests and from outcomes to
-//! replies. No sockets: see `socks_session.rs`. Only CONNECT without authentication is offered.
+//! replies. No sockets: see `socks_session.rs`, and `udp` for datagrams. BIND is not offered.
 //!
-//! Source: RFC 1928; the SOCKS4 and SOCKS4A memos.
+//! Source: RFC 1928, RFC 1929; the SOCKS4 and SOCKS4A memos.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::flow::{Destination, Host, OpenFailure, RefusalReason};
 
@@ -16,8 +16,12 @@ const LONGEST_FIELD: usize = 255;
 const VERSION_4: u8 = 4;
 const VERSION_5: u8 = 5;
 const CONNECT: u8 = 1;
+const UDP_ASSOCIATE: u8 = 3;
 /// RFC 1928 section 3.
 const NO_AUTHENTICATION: u8 = 0;
+const USERNAME_PASSWORD: u8 = 2;
+/// RFC 1929 section 2.
+const LOGIN_VERSION: u8 = 1;
 const NO_ACCEPTABLE_METHOD: u8 = 0xff;
 
 /// What a connection starts with.
@@ -25,8 +29,36 @@ const NO_ACCEPTABLE_METHOD: u8 = 0xff;
 pub enum Opening {
     /// SOCKS 4 or 4a: the whole request.
     V4(Destination),
-    /// SOCKS 5: the list of methods contained "no authentication"; a request follows.
-    V5,
+    /// SOCKS 5: the methods that the application offers.
+    V5(Methods),
+}
+
+/// The methods of authentication that an application offers, of those that there are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Methods {
+    none: bool,
+    password: bool,
+}
+
+/// What a SOCKS 5 application asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    Connect(Destination),
+    /// UDP ASSOCIATE, with the address that the application will send from, as far as it knows.
+    Associate(SocketAddr),
+}
+
+/// What an application says to be let in. RFC 1929.
+#[derive(Clone, PartialEq, Eq, zeroize::ZeroizeOnDrop)]
+pub struct Login {
+    pub username: Vec<u8>,
+    pub password: Vec<u8>,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted login]")
+    }
 }
 
 /// Why a message was refused.
@@ -36,9 +68,13 @@ pub enum SocksError {
     NotSocks { first: u8 },
     #[error("an HTTP request came to the SOCKS port")]
     Http,
-    #[error("the application insists on authentication, which this proxy does not do")]
+    #[error("the application offers no way to log in that this proxy takes")]
     NoAcceptableMethod,
-    #[error("only CONNECT is supported")]
+    #[error("SOCKS 4 knows no passwords, and this proxy wants one")]
+    NoPassword,
+    #[error("the username or the password is wrong")]
+    WrongLogin,
+    #[error("only CONNECT and UDP ASSOCIATE are supported")]
     Command { version: Version },
     #[error("unknown address type {kind}")]
     AddressType { kind: u8 },
@@ -86,7 +122,7 @@ pub fn parse_opening(bytes: &[u8]) -> Parsed<Opening> {
 }
 
 /// Parses a SOCKS 5 request (RFC 1928 section 4).
-pub fn parse_request(bytes: &[u8]) -> Parsed<Destination> {
+pub fn parse_request(bytes: &[u8]) -> Parsed<Request> {
     let mut cursor = Cursor { bytes, at: 0 };
     let Some(version) = cursor.byte() else { return Ok(None) };
     if version != VERSION_5 {
@@ -106,15 +142,59 @@ pub fn parse_request(bytes: &[u8]) -> Parsed<Destination> {
     };
     let (Some(host), Some(port)) = (host, cursor.array::<2>()) else { return Ok(None) };
     // The whole request is read first, so that the answer finds the application listening.
-    if command != CONNECT {
-        return Err(SocksError::Command { version: Version::V5 });
-    }
-    let destination = destination(host?, u16::from_be_bytes(port), Version::V5)?;
-    Ok(Some((cursor.at, destination)))
+    let (host, port) = (host?, u16::from_be_bytes(port));
+    let request = match command {
+        CONNECT => Request::Connect(destination(host, port, Version::V5)?),
+        UDP_ASSOCIATE => Request::Associate(match host {
+            Host::Ip(ip) => SocketAddr::new(ip, port),
+            Host::Name(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
+        }),
+        _ => return Err(SocksError::Command { version: Version::V5 }),
+    };
+    Ok(Some((cursor.at, request)))
 }
 
-/// The answer to a list of methods that contained ours (RFC 1928 section 3).
-pub const METHOD_CHOSEN: [u8; 2] = [VERSION_5, NO_AUTHENTICATION];
+/// Parses a login (RFC 1929 section 2).
+pub fn parse_login(bytes: &[u8]) -> Parsed<Login> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    let Some(version) = cursor.byte() else { return Ok(None) };
+    if version != LOGIN_VERSION {
+        return Err(SocksError::VersionChanged { found: version });
+    }
+    let mut field = || cursor.byte().and_then(|length| cursor.take(usize::from(length))).map(<[u8]>::to_vec);
+    let (Some(username), Some(password)) = (field(), field()) else { return Ok(None) };
+    Ok(Some((cursor.at, Login { username, password })))
+}
+
+impl Methods {
+    /// The answer that chooses what this proxy wants (RFC 1928 section 3).
+    pub fn choose(self, password: bool) -> Result<[u8; 2], SocksError> {
+        match (password, self) {
+            (false, Self { none: true, .. }) => Ok([VERSION_5, NO_AUTHENTICATION]),
+            // Whatever is said then is right: some applications have a login set for all their proxies.
+            (_, Self { password: true, .. }) => Ok([VERSION_5, USERNAME_PASSWORD]),
+            _ => Err(SocksError::NoAcceptableMethod),
+        }
+    }
+}
+
+/// Whether a choice means that a login follows.
+pub fn login_follows(choice: [u8; 2]) -> bool {
+    choice == [VERSION_5, USERNAME_PASSWORD]
+}
+
+/// The answer to a login that is right (RFC 1929 section 2).
+pub const LOGGED_IN: [u8; 2] = [LOGIN_VERSION, 0];
+
+/// The answer to UDP ASSOCIATE: where datagrams go (RFC 1928 section 6).
+pub fn associated(at: SocketAddr) -> Vec<u8> {
+    // A datagram's header has the same form but for its first three bytes.
+    let mut reply = super::udp::header::encode(at, &[]);
+    if let Some([version, ..]) = reply.first_chunk_mut::<1>() {
+        *version = VERSION_5;
+    }
+    reply
+}
 
 /// The answer to a request.
 pub fn reply(version: Version, code: ReplyCode) -> Vec<u8> {
@@ -139,6 +219,8 @@ impl SocksError {
                     .to_vec()
             }
             Self::NoAcceptableMethod => vec![VERSION_5, NO_ACCEPTABLE_METHOD],
+            Self::NoPassword => reply(Version::V4, ReplyCode::NotAllowed),
+            Self::WrongLogin => vec![LOGIN_VERSION, 1],
             Self::Command { version } => reply(version, ReplyCode::CommandNotSupported),
             Self::AddressType { .. } => reply(Version::V5, ReplyCode::AddressTypeNotSupported),
             Self::Destination { version } | Self::TooLong { version } => {
@@ -206,8 +288,13 @@ fn parse_methods(bytes: &[u8]) -> Parsed<Opening> {
     let methods = cursor.byte().and_then(|count| cursor.take(usize::from(count)));
     match methods {
         None => Ok(None),
-        Some(methods) if methods.contains(&NO_AUTHENTICATION) => Ok(Some((cursor.at, Opening::V5))),
-        Some(_) => Err(SocksError::NoAcceptableMethod),
+        Some(offered) => {
+            let methods = Methods {
+                none: offered.contains(&NO_AUTHENTICATION),
+                password: offered.contains(&USERNAME_PASSWORD),
+            };
+            Ok(Some((cursor.at, Opening::V5(methods))))
+        }
     }
 }
 
@@ -277,8 +364,8 @@ mod tests {
     #[test]
     fn every_valid_form_is_understood_byte_by_byte() {
         let openings: [(&[u8], Opening); 5] = [
-            (&[5, 1, 0], Opening::V5),
-            (&[5, 3, 1, 2, 0], Opening::V5),
+            (&[5, 1, 0], Opening::V5(Methods { none: true, password: false })),
+            (&[5, 3, 1, 2, 0], Opening::V5(Methods { none: true, password: true })),
             (&[4, 1, 0, 80, 192, 0, 2, 1, 0], Opening::V4(to("192.0.2.1", 80))),
             (b"\x04\x01\x01\xbb\xc0\x00\x02\x01user\0", Opening::V4(to("192.0.2.1", 443))),
             (b"\x04\x01\x00\x50\0\0\0\x01me\0example.org\0", Opening::V4(to("example.org", 80))),
@@ -302,18 +389,16 @@ mod tests {
             for cut in 0..bytes.len() {
                 assert_eq!(parse_request(&bytes[..cut]), Ok(None), "{cut} of {bytes:?}");
             }
-            assert_eq!(parse_request(&bytes), Ok(Some((bytes.len(), expected))));
+            assert_eq!(parse_request(&bytes), Ok(Some((bytes.len(), Request::Connect(expected)))));
         }
     }
 
     #[test]
     fn every_wrong_opening_has_its_answer() {
         let no_end = [&b"\x04\x01\x00\x50\0\0\0\x01"[..], &[b'x'; 300]].concat();
-        let openings: [(&[u8], SocksError, &[u8]); 8] = [
+        let openings: [(&[u8], SocksError, &[u8]); 6] = [
             (&[0], SocksError::NotSocks { first: 0 }, &[]),
             (&[22, 3, 1], SocksError::NotSocks { first: 22 }, &[]),
-            (&[5, 1, 2], SocksError::NoAcceptableMethod, &[5, 0xff]),
-            (&[5, 0], SocksError::NoAcceptableMethod, &[5, 0xff]),
             (
                 &[4, 2, 0, 80, 1, 2, 3, 4, 0],
                 SocksError::Command { version: Version::V4 },
@@ -343,7 +428,6 @@ mod tests {
     fn every_wrong_request_has_its_answer() {
         for (bytes, code) in [
             (vec![5, 2, 0, 1, 1, 2, 3, 4, 0, 80], 7),
-            (vec![5, 3, 0, 1, 1, 2, 3, 4, 0, 80], 7),
             (vec![5, 1, 0, 2], 8),
             (vec![4], 1),
             (name_request(b"", 80), 1),
@@ -379,6 +463,42 @@ mod tests {
     fn no_valid_message_exceeds_the_bound() {
         let longest = [&[4, 1, 0, 80, 0, 0, 0, 1][..], &[b'u'; 255], &[0], &[b'n'; 255], &[0]].concat();
         assert!(matches!(parse_opening(&longest), Ok(Some((used, _))) if used < LONGEST_MESSAGE));
-        assert!(matches!(parse_opening(&[5; 257]), Err(SocksError::NoAcceptableMethod) | Ok(None)));
+        assert!(matches!(parse_opening(&[5; 257]), Ok(Some((7, _)))));
+        let login = [&[1, 255][..], &[b'u'; 255], &[255], &[b'p'; 255]].concat();
+        assert!(matches!(parse_login(&login), Ok(Some((used, _))) if used == login.len()));
+    }
+
+    #[test]
+    fn methods_are_chosen_by_need() {
+        let (none, password) =
+            (Methods { none: true, password: false }, Methods { none: false, password: true });
+        let (both, neither) =
+            (Methods { none: true, password: true }, Methods { none: false, password: false });
+        for (offered, wanted, choice) in [
+            (none, false, Some([5, 0])),
+            (both, false, Some([5, 0])),
+            (password, false, Some([5, 2])),
+            (neither, false, None),
+            (none, true, None),
+            (both, true, Some([5, 2])),
+            (password, true, Some([5, 2])),
+        ] {
+            assert_eq!(offered.choose(wanted).ok(), choice, "{offered:?} {wanted}");
+        }
+        assert_eq!(SocksError::NoAcceptableMethod.answer(), [5, 0xff]);
+    }
+
+    #[test]
+    fn logins_and_associations() {
+        let login = Login { username: b"me".to_vec(), password: b"".to_vec() };
+        assert_eq!(parse_login(b"\x01\x02me\x00x"), Ok(Some((5, login))));
+        for cut in 0..5 {
+            assert_eq!(parse_login(&b"\x01\x02me\x00"[..cut]), Ok(None));
+        }
+        assert_eq!(parse_login(b"\x05"), Err(SocksError::VersionChanged { found: 5 }));
+        let claimed = "0.0.0.0:0".parse().unwrap();
+        let request = [5, 3, 0, 1, 0, 0, 0, 0, 0, 0];
+        assert_eq!(parse_request(&request), Ok(Some((10, Request::Associate(claimed)))));
+        assert_eq!(associated("127.0.0.1:258".parse().unwrap()), [5, 0, 0, 1, 127, 0, 0, 1, 1, 2]);
     }
 }

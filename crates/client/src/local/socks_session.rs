@@ -2,15 +2,19 @@
 //! `socks.rs`.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::HANDSHAKE_TIMEOUT;
+use super::access::Access;
 use super::early::{EarlyFlows, hung_up};
 use super::relay::relay_socket;
-use super::socks::{self, Opening, ReplyCode, SocksError, Version};
+use super::socks::{self, Opening, ReplyCode, Request, SocksError, Version};
+use super::stream::AppStream;
+use super::udp::{Association, Claim, Gateway};
 use crate::flow::Destination;
 use crate::notice::{FreeText, Notice};
 
@@ -18,6 +22,9 @@ use crate::notice::{FreeText, Notice};
 #[derive(Clone)]
 pub(super) struct Session {
     flows: EarlyFlows,
+    access: Access,
+    /// `None`: UDP is switched off.
+    gateway: Option<Arc<Gateway>>,
 }
 
 /// Why a handshake ended early.
@@ -30,29 +37,50 @@ enum HandshakeError {
 }
 
 impl Session {
-    pub(super) fn new(flows: EarlyFlows) -> Self {
-        Self { flows }
+    pub(super) fn new(flows: EarlyFlows, access: Access, gateway: Option<Arc<Gateway>>) -> Self {
+        Self { flows, access, gateway }
     }
 
     /// Serves one connection to its end.
-    pub(super) async fn run(self, mut stream: TcpStream) {
-        // Small writes of interactive applications must not wait for acknowledgements.
-        drop(stream.set_nodelay(true));
+    pub(super) async fn run(self, mut stream: AppStream) {
         let mut received = Vec::new();
-        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&mut stream, &mut received)).await;
+        let handshake = timeout(HANDSHAKE_TIMEOUT, self.handshake(&mut stream, &mut received)).await;
         match handshake {
-            Ok(Ok((version, destination))) => self.connect(stream, (version, destination), received).await,
-            Ok(Err(HandshakeError::Socks(error))) => {
-                let message = FreeText::new(format!("SOCKS proxy: {error}"));
-                self.flows.notices.emit(Notice::LocalProxyError { message });
-                refuse(stream, &error.answer()).await;
+            Ok(Ok((version, Request::Connect(destination)))) => {
+                self.connect(stream, (version, destination), received).await;
             }
+            Ok(Ok((_, Request::Associate(claimed)))) => self.associate(stream, claimed).await,
+            Ok(Err(HandshakeError::Socks(error))) => self.refuse(stream, error).await,
             // The application left, or said nothing in time: nobody is there to be answered.
             Ok(Err(HandshakeError::Io(_))) | Err(_) => {}
         }
     }
 
-    async fn connect(self, mut stream: TcpStream, wanted: (Version, Destination), early: Vec<u8>) {
+    /// Reads until it is known what is asked for. Bytes after the request stay in `received`.
+    async fn handshake(
+        &self,
+        stream: &mut AppStream,
+        received: &mut Vec<u8>,
+    ) -> Result<(Version, Request), HandshakeError> {
+        match read_message(stream, received, socks::parse_opening).await? {
+            Opening::V4(_) if self.access.wants_login() => Err(SocksError::NoPassword.into()),
+            Opening::V4(destination) => Ok((Version::V4, Request::Connect(destination))),
+            Opening::V5(methods) => {
+                let choice = methods.choose(self.access.wants_login())?;
+                stream.write_all(&choice).await?;
+                if socks::login_follows(choice) {
+                    let login = read_message(stream, received, socks::parse_login).await?;
+                    if !self.access.admits(&login.username, &login.password) {
+                        return Err(SocksError::WrongLogin.into());
+                    }
+                    stream.write_all(&socks::LOGGED_IN).await?;
+                }
+                Ok((Version::V5, read_message(stream, received, socks::parse_request).await?))
+            }
+        }
+    }
+
+    async fn connect(self, mut stream: AppStream, wanted: (Version, Destination), early: Vec<u8>) {
         let (version, destination) = wanted;
         if self.flows.opener.carries_first_bytes() {
             if stream.write_all(&socks::reply(version, ReplyCode::Succeeded)).await.is_ok() {
@@ -69,7 +97,7 @@ impl Session {
             Ok(flow) => flow,
             Err(failure) => {
                 self.flows.tell(&failure);
-                return refuse(stream, &socks::reply(version, ReplyCode::from(&failure))).await;
+                return close_after(stream, &socks::reply(version, ReplyCode::from(&failure))).await;
             }
         };
         let carried = async {
@@ -81,25 +109,49 @@ impl Session {
         // A failure resets the application's connection: it learns that bytes may be missing.
         drop(carried.await);
     }
-}
 
-/// Reads until the destination is known. Bytes after the request stay in `received`.
-async fn handshake(
-    stream: &mut TcpStream,
-    received: &mut Vec<u8>,
-) -> Result<(Version, Destination), HandshakeError> {
-    match read_message(stream, received, socks::parse_opening).await? {
-        Opening::V4(destination) => Ok((Version::V4, destination)),
-        Opening::V5 => {
-            stream.write_all(&socks::METHOD_CHOSEN).await?;
-            let destination = read_message(stream, received, socks::parse_request).await?;
-            Ok((Version::V5, destination))
+    /// Carries datagrams for as long as the application keeps its connection (RFC 1928 section 7).
+    async fn associate(self, mut stream: AppStream, claimed: SocketAddr) {
+        let Some(gateway) = &self.gateway else {
+            return self.refuse(stream, SocksError::Command { version: Version::V5 }).await;
+        };
+        let loopback = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let (proxy, application) =
+            stream.addresses().map_or(loopback, |(proxy, application)| (proxy.ip(), application.ip()));
+        let claim = Claim { ip: application, port: claimed.port() };
+        let made = match Association::new(gateway, proxy, claim).await {
+            Ok(association) => association.address().map(|at| (association, at)).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match made {
+            Ok((association, at)) => {
+                if stream.write_all(&socks::associated(at)).await.is_ok() {
+                    association.run(closed(stream)).await;
+                }
+            }
+            Err(reason) => {
+                let message = FreeText::new(format!("SOCKS proxy: {reason}"));
+                self.flows.notices.emit(Notice::LocalProxyError { message });
+                close_after(stream, &socks::reply(Version::V5, ReplyCode::GeneralFailure)).await;
+            }
         }
+    }
+
+    async fn refuse(&self, stream: AppStream, error: SocksError) {
+        let message = FreeText::new(format!("SOCKS proxy: {error}"));
+        self.flows.notices.emit(Notice::LocalProxyError { message });
+        close_after(stream, &error.answer()).await;
     }
 }
 
+/// Completes when the application has ended its connection; what it says on it means nothing.
+async fn closed(mut stream: AppStream) {
+    let mut nothing = [0; 64];
+    while matches!(stream.read(&mut nothing).await, Ok(count) if count > 0) {}
+}
+
 async fn read_message<T>(
-    stream: &mut TcpStream,
+    stream: &mut AppStream,
     received: &mut Vec<u8>,
     parse: fn(&[u8]) -> socks::Parsed<T>,
 ) -> Result<T, HandshakeError> {
@@ -119,7 +171,7 @@ async fn read_message<T>(
 }
 
 /// Answers and closes so that the answer arrives: unread bytes would turn the close into a reset.
-async fn refuse(mut stream: TcpStream, answer: &[u8]) {
+async fn close_after(mut stream: AppStream, answer: &[u8]) {
     let refused = async {
         stream.write_all(answer).await?;
         stream.shutdown().await?;

@@ -1,5 +1,6 @@
 //! The local proxies over real loopback sockets, with an opener that connects directly or refuses by host name.
 
+mod access;
 mod early;
 mod http;
 mod socks;
@@ -33,14 +34,11 @@ impl Setup {
 
     /// With an opener that carries first bytes, or not.
     pub(super) async fn with(carries: bool) -> Self {
-        let settings = LocalSettings {
-            proxies: LocalProxies {
-                socks: LocalPort::Any,
-                http: LocalPort::Any,
-                interface: ListenInterface::Loopback,
-            },
-            origin_timeout: Duration::from_millis(300),
-        };
+        Self::of(LocalProxies::default(), carries).await
+    }
+
+    pub(super) async fn of(proxies: LocalProxies, carries: bool) -> Self {
+        let settings = LocalSettings { proxies, origin_timeout: Duration::from_millis(300) };
         let (sender, said) = mpsc::channel(1024);
         let (opener, opened) = direct_opener();
         let opener = opener.that_carries(move || carries);
@@ -120,7 +118,7 @@ pub(super) async fn count_then_answer(mut stream: TcpStream) {
 
 pub(super) async fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     let mut received = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut received)).await;
+    let read = timeout(Duration::from_secs(10), stream.read_to_end(&mut received)).await;
     read.expect("the connection ends").unwrap();
     received
 }
@@ -136,7 +134,7 @@ async fn a_busy_port_is_named_with_its_holder() {
             proxies: LocalProxies {
                 socks: on(Proxy::Socks),
                 http: on(Proxy::Http),
-                interface: ListenInterface::Loopback,
+                ..LocalProxies::default()
             },
             origin_timeout: LocalSettings::ORIGIN_TIMEOUT,
         };
@@ -158,7 +156,7 @@ async fn a_busy_port_is_named_with_its_holder() {
 async fn interfaces_and_switches_are_obeyed() {
     let (opener, _queue) = flow_queue(1);
     let settings = |interface| LocalSettings {
-        proxies: LocalProxies { socks: LocalPort::Any, http: LocalPort::Off, interface },
+        proxies: LocalProxies { http: LocalPort::Off, interface, ..LocalProxies::default() },
         origin_timeout: LocalSettings::ORIGIN_TIMEOUT,
     };
     let all = start(&settings(ListenInterface::All), opener.clone(), Notices::silent()).await.unwrap();
@@ -183,7 +181,7 @@ async fn dropping_the_servers_ends_their_connections() {
     stream.read_exact(&mut reply).await.unwrap();
     drop(setup);
     let mut rest = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    let ended = timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the connection ends");
 }
 

@@ -109,8 +109,14 @@ pub enum Notice {
     ListeningHttpProxyPort {
         port: u16,
     },
+    ListeningHttpProxyUnixPath {
+        path: String,
+    },
     ListeningSocksProxyPort {
         port: u16,
+    },
+    ListeningSocksProxyUnixPath {
+        path: String,
     },
     LocalProxyError {
         message: FreeText,
@@ -397,7 +403,9 @@ impl Notice {
             | Self::HttpProxyPortInUse(_)
             | Self::InternalError { .. }
             | Self::ListeningHttpProxyPort { .. }
+            | Self::ListeningHttpProxyUnixPath { .. }
             | Self::ListeningSocksProxyPort { .. }
+            | Self::ListeningSocksProxyUnixPath { .. }
             | Self::NetworkID { .. }
             | Self::ServerTimestamp { .. }
             | Self::SkipServerEntry { .. }

@@ -3,11 +3,14 @@
 //!
 //! Source: RFC 9209 (Proxy-Status), RFC 9110 section 15.
 
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
 use super::{Body, text_body};
 use crate::flow::{OpenFailure, RefusalReason};
+
+/// RFC 7617 section 2.
+const CHALLENGE: &str = "Basic realm=\"local proxy\", charset=\"UTF-8\"";
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +21,8 @@ pub(super) enum Refusal {
         "This is an HTTP proxy. It takes CONNECT host:port and requests for http://... addresses, not paths."
     )]
     NotAProxyRequest,
+    #[error("This proxy wants a username and a password.")]
+    NoProxyLogin,
     #[error("CONNECT needs host:port.")]
     BadAuthority,
     #[error("The address is not a valid http:// address.")]
@@ -41,6 +46,7 @@ impl Refusal {
             Self::Flow(OpenFailure::TooManyFlows | OpenFailure::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Flow(_) | Self::OriginBroken => StatusCode::BAD_GATEWAY,
             Self::NotAProxyRequest | Self::BadAuthority | Self::BadAddress => StatusCode::BAD_REQUEST,
+            Self::NoProxyLogin => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::UnsupportedScheme => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
@@ -67,6 +73,7 @@ impl Refusal {
             Self::NotAProxyRequest | Self::BadAuthority | Self::BadAddress | Self::UnsupportedScheme => {
                 "http_request_error"
             }
+            Self::NoProxyLogin => "http_request_denied",
             Self::Loop => "proxy_loop_detected",
             Self::OriginTimeout { .. } => "http_response_timeout",
             Self::OriginBroken => "http_response_incomplete",
@@ -80,6 +87,11 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if matches!(self, Self::NoProxyLogin) {
+            headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+            // The answer to it comes on the same connection.
+            headers.remove(CONNECTION);
+        }
         if let Ok(value) = HeaderValue::try_from(format!("culvert; error={}", self.proxy_status())) {
             headers.insert("proxy-status", value);
         }

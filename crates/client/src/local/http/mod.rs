@@ -1,4 +1,5 @@
 //! The local HTTP proxy: CONNECT tunnels, and plain requests that are sent on through the tunnel. HTTP/1.0 and 1.1.
+//! Requests for the proxy itself get its configuration file, or what their path names.
 //!
 //! Source: RFC 9110 section 9.3.6 (CONNECT), RFC 9112 section 3.2 (request targets).
 
@@ -7,6 +8,7 @@ mod body;
 mod forward;
 mod headers;
 mod lazy;
+mod pac;
 mod pool;
 
 use std::convert::Infallible;
@@ -18,6 +20,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use hyper::header::{HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::uri::{Authority, Scheme};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,13 +28,14 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 use self::answer::Refusal;
 use self::pool::Pool;
 use super::HANDSHAKE_TIMEOUT;
+use super::access::Access;
 use super::early::EarlyFlows;
 use super::relay::relay_socket;
+use super::stream::AppStream;
 use crate::flow::{Destination, FlowStream, Host};
 
 /// The most that the head of a request or an answer may take.
@@ -48,6 +52,7 @@ fn text_body(text: String) -> Body {
 #[derive(Clone)]
 pub(super) struct HttpProxy {
     flows: EarlyFlows,
+    access: Access,
     pool: Pool,
     /// Where this client's proxies listen, to refuse requests that would come back.
     own: Arc<[SocketAddr]>,
@@ -69,13 +74,17 @@ enum Far {
 }
 
 impl HttpProxy {
-    pub(super) fn new(flows: EarlyFlows, own: Vec<SocketAddr>, origin_timeout: Duration) -> Self {
-        Self { flows, pool: Pool::default(), own: own.into(), origin_timeout }
+    pub(super) fn new(
+        flows: EarlyFlows,
+        access: Access,
+        own: Vec<SocketAddr>,
+        origin_timeout: Duration,
+    ) -> Self {
+        Self { flows, access, pool: Pool::default(), own: own.into(), origin_timeout }
     }
 
     /// Serves one connection to its end, including what it was upgraded to.
-    pub(super) async fn serve(self, stream: TcpStream) {
-        drop(stream.set_nodelay(true));
+    pub(super) async fn serve(self, stream: AppStream) {
         let (takeovers, mut taken_over) = tokio::sync::mpsc::channel(1);
         let service = service_fn(|request| {
             let (proxy, takeovers) = (self.clone(), takeovers.clone());
@@ -108,6 +117,13 @@ impl HttpProxy {
     }
 
     async fn answer(self, request: Request<Incoming>) -> Result<(Response<Body>, Option<Takeover>), Refusal> {
+        let is_for_itself = request.method() != Method::CONNECT && request.uri().scheme().is_none();
+        if is_for_itself {
+            return self.answer_itself(request).await.map(|response| (response, None));
+        }
+        if !self.access.admits_basic(request.headers().get(PROXY_AUTHORIZATION).map(HeaderValue::as_bytes)) {
+            return Err(Refusal::NoProxyLogin);
+        }
         if request.method() == Method::CONNECT {
             return self.connect(request).await;
         }
@@ -116,6 +132,15 @@ impl HttpProxy {
             Some(scheme) if *scheme != Scheme::HTTP => Err(Refusal::UnsupportedScheme),
             Some(_) => self.forward(request).await,
         }
+    }
+
+    /// Requests for the proxy's own pages rather than through it.
+    async fn answer_itself(self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        if request.uri().path() == pac::PATH {
+            // It says nothing that whoever reaches it does not know.
+            return pac::answer(&request, &self.own).ok_or(Refusal::NotAProxyRequest);
+        }
+        Err(Refusal::NotAProxyRequest)
     }
 
     async fn connect(
@@ -176,8 +201,8 @@ impl Takeover {
 }
 
 /// The connection below HTTP, and what the application sent right behind its request.
-fn taken_back(application: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = application.downcast::<TokioIo<TcpStream>>().ok()?;
+fn taken_back(application: Upgraded) -> Option<(AppStream, Bytes)> {
+    let parts = application.downcast::<TokioIo<AppStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf))
 }
 

@@ -35,7 +35,7 @@ async fn promised(setup: &Setup, (proxy, request, promise): (Proxy, Vec<u8>, Vec
 }
 
 async fn opened_with(setup: &mut Setup) -> Bytes {
-    let opened = tokio::time::timeout(Duration::from_secs(10), setup.opened.recv()).await;
+    let opened = timeout(Duration::from_secs(10), setup.opened.recv()).await;
     opened.expect("a flow is asked for").unwrap().1
 }
 
@@ -150,11 +150,11 @@ async fn a_broken_promise_is_a_reset_and_a_notice() {
         let name = ask.0.to_string();
         let mut stream = promised(&setup, ask).await;
         let mut rest = Vec::new();
-        let end = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+        let end = timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
         let error = end.expect("the connection ends").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         assert!(rest.is_empty());
-        let notice = tokio::time::timeout(Duration::from_secs(10), setup.said.recv()).await;
+        let notice = timeout(Duration::from_secs(10), setup.said.recv()).await;
         let notice = notice.expect("a notice").unwrap().to_json();
         let reason = format!("{name} proxy: {reason}");
         assert!(notice.contains("\"LocalProxyError\"") && notice.contains(&reason), "{notice}");
