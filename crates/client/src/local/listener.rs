@@ -118,7 +118,7 @@ fn bind_unix(proxy: Proxy, path: &UnixPath) -> Result<Listener, LocalError> {
     match listen_unix(path) {
         Ok(listener) => Ok(Listener::Unix(listener, path.clone())),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let stale = path.file().filter(|file| is_stale(file)).ok_or_else(taken)?;
+            let stale = path.file().filter(is_stale).ok_or_else(taken)?;
             std::fs::remove_file(stale).map_err(failed)?;
             listen_unix(path).map(|listener| Listener::Unix(listener, path.clone())).map_err(failed)
         }
