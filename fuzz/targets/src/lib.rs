@@ -65,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     ("server_entry_json", protocol::server_entry_json),
     ("server_entry_list", protocol::server_entry_list),
     ("server_entry_packed", protocol::server_entry_packed),
+    ("server_list", programs::server_list),
     ("server_traffic_rules", programs::server_traffic_rules),
     ("shadowsocks_chunks", transport::shadowsocks_chunks),
     ("socks", local_proxies::socks),

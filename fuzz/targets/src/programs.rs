@@ -1,11 +1,14 @@
 //! Targets of `client` and `server`: configurations, and what goes out to logs and notices.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::from_utf8;
 
 use culvert_client::config as client;
 use culvert_client::notice::FreeText;
+use culvert_client::store::Store;
+use culvert_protocol::server_entry::EntrySource;
 use culvert_server::config::{Strictness, parse, traffic_rules};
 use culvert_server::forward::destination::Destination;
 
@@ -33,6 +36,23 @@ pub(crate) fn server_traffic_rules(data: &[u8]) {
     let runs = traffic_rules::parse(file, text, Strictness::Run).is_ok();
     let passes = traffic_rules::parse(file, text, Strictness::Check).is_ok();
     assert!(runs || !passes, "rules pass the check and do not run");
+}
+
+/// A list of servers, as it comes into a store. What is counted is there, and a second time changes nothing.
+pub(crate) fn server_list(data: &[u8]) {
+    let store = Store::in_memory();
+    let import = || {
+        store.import(data, &EntrySource::Embedded, |_| ControlFlow::Continue(())).expect("memory has room")
+    };
+    let first = import();
+    assert_eq!(store.count(), first.added, "other servers were counted than stored");
+    let ids = store.servers(None);
+    let stored: Vec<_> =
+        ids.iter().map(|id| store.server(*id).expect("it can be read again").entry).collect();
+    assert!(ids.iter().zip(&stored).all(|(id, entry)| store.id_of(entry) == Some(*id)));
+    let second = import();
+    assert_eq!((second.added, second.replaced, second.bad), (0, 0, first.bad));
+    assert_eq!(store.servers(None), ids);
 }
 
 /// Text for people: no address stays in it, whatever is around. The first 16 bytes make the address.

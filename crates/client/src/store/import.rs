@@ -14,6 +14,7 @@ use super::{Received, Store, StoreError};
 /// What is stored in one step: a step costs a write to the disk, and memory.
 const BATCH_ENTRIES: usize = 2_000;
 const BATCH_BYTES: usize = 2 << 20;
+const READ_AT_ONCE: usize = 64 << 10;
 /// Bad lines that are remembered; all are counted.
 const MOST_BAD: usize = 10;
 
@@ -97,6 +98,8 @@ impl Store {
                     other => break other?,
                 }
             };
+            // A reader may give the whole list at once.
+            let read = read.get(..READ_AT_ONCE).unwrap_or(read);
             let len = read.len();
             if len == 0 {
                 reading.finish(&mut |line| batch.take(line));

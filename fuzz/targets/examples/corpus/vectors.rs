@@ -30,6 +30,7 @@ pub(crate) fn inputs() -> io::Result<Vec<Input>> {
         list.extend(as_text(&case["encoded"]).unwrap_or_default());
         list.extend_from_slice(b"\nnot an entry\n\n");
     }
+    inputs.push(("server_list", "list".to_owned(), list.clone()));
     inputs.push(("server_entry_list", "list".to_owned(), list));
     for case in cases("speed_test", "vectors")? {
         add(&mut inputs, &["api_replies"], &case, "response_without_padding", as_hex);
