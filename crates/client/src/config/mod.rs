@@ -215,25 +215,9 @@ pub struct SshSettings {
 #[derive(Debug, Clone, Default)]
 pub struct KeepAliveSettings {
     pub periodic_off: bool,
-    pub period: SpanSettings<Duration>,
-    pub periodic_timeout: Option<Duration>,
-    pub periodic_inactive: Option<Duration>,
-    pub probe_timeout: Option<Duration>,
-    pub probe_inactive: Option<Duration>,
-    pub connectivity_poll: Option<Duration>,
-    pub padding: SpanSettings<u32>,
-    pub speed_test_probability: Option<f64>,
-    pub reset_on_failure_probability: Option<f64>,
-    pub resume_probe_timeout: Option<Duration>,
-    pub resume_probe_inactive: Option<Duration>,
-    pub resume_reconnect_inactive: Option<Duration>,
-}
-
-/// The two ends of a range, each of which may be left open.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SpanSettings<T> {
-    pub least: Option<T>,
-    pub most: Option<T>,
+    pub parameters: culvert_protocol::parameters::KeepAlive,
+    /// By how much its times grow.
+    pub latency_multiplier: f64,
 }
 
 /// A usable config and what is questionable about it.

@@ -1,108 +1,115 @@
-//! Parameters in a config file: the object `Parameters`, which names them as tactics do, and the older keys that each set
-//! one. Not what parameters there are: see `culvert_protocol::parameters`.
+//! Parameters in a config file: the object `Parameters`, which names them as tactics do, and the older keys that set one
+//! each. Not what parameters there are: see `culvert_protocol::parameters`.
+//!
+//! An older key is named like its parameter. Where the parameter is a time, the key ends in the unit of its number. The few
+//! that are named otherwise are in [`RENAMED`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use culvert_protocol::json_position::Step;
 use culvert_protocol::parameters::{OverrideError, Parameters};
-use serde_json::Value;
+use data_encoding::BASE64;
+use serde_json::{Value, json};
 
+use super::keys::KEYS;
 use super::problem::Fault;
-use super::read::Fields;
+use super::read::{Fields, is_empty};
 
 /// The key of the object.
 const OBJECT: &str = "Parameters";
 
 /// How an older key's value becomes the parameter's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
+enum Form {
     /// As it stands.
     Same,
-    Microseconds,
-    Milliseconds,
+    /// A number of these.
+    Unit(&'static str),
+    /// The only item of a list.
+    One,
+    /// The only URL of a list, in clear.
+    OneUrl,
 }
 
-use Unit::{Microseconds, Milliseconds, Same};
+use Form::{One, OneUrl, Same, Unit};
 
-/// Older keys: the parameter that each sets, and the unit that the key's name says.
-#[rustfmt::skip]
-const KEYS: &[(&str, &str, Unit)] = &[
-    ("CustomHostNameLimitProtocols", "CustomHostNameLimitProtocols", Same),
-    ("CustomHostNameProbability", "CustomHostNameProbability", Same),
-    ("CustomHostNameRegexes", "CustomHostNameRegexes", Same),
-    ("CustomTLSProfiles", "CustomTLSProfiles", Same),
-    ("DirectHTTPProtocolTransformProbability", "DirectHTTPProtocolTransformProbability", Same),
-    ("DirectHTTPProtocolTransformScopedSpecNames", "DirectHTTPProtocolTransformScopedSpecNames", Same),
-    ("DirectHTTPProtocolTransformSpecs", "DirectHTTPProtocolTransformSpecs", Same),
-    ("DisableFrontingProviderTLSProfiles", "DisableFrontingProviderTLSProfiles", Same),
-    ("FragmentorLimitProtocols", "FragmentorLimitProtocols", Same),
-    ("FragmentorMaxDelayMicroseconds", "FragmentorMaxDelay", Microseconds),
-    ("FragmentorMaxTotalBytes", "FragmentorMaxTotalBytes", Same),
-    ("FragmentorMaxWriteBytes", "FragmentorMaxWriteBytes", Same),
-    ("FragmentorMinDelayMicroseconds", "FragmentorMinDelay", Microseconds),
-    ("FragmentorMinTotalBytes", "FragmentorMinTotalBytes", Same),
-    ("FragmentorMinWriteBytes", "FragmentorMinWriteBytes", Same),
-    ("FragmentorProbability", "FragmentorProbability", Same),
-    ("FrontedHTTPProtocolTransformProbability", "FrontedHTTPProtocolTransformProbability", Same),
-    ("FrontedHTTPProtocolTransformScopedSpecNames", "FrontedHTTPProtocolTransformScopedSpecNames", Same),
-    ("FrontedHTTPProtocolTransformSpecs", "FrontedHTTPProtocolTransformSpecs", Same),
-    ("LimitQUICVersions", "LimitQUICVersions", Same),
-    ("LimitTLSProfiles", "LimitTLSProfiles", Same),
-    ("MeekAlternateContentTypeProbability", "MeekAlternateContentTypeProbability", Same),
-    ("MeekAlternateCookieNameProbability", "MeekAlternateCookieNameProbability", Same),
-    ("MeekMaxLimitRequestPayloadLength", "MeekMaxLimitRequestPayloadLength", Same),
-    ("MeekMaxTLSPadding", "MeekMaxTLSPadding", Same),
-    ("MeekMinLimitRequestPayloadLength", "MeekMinLimitRequestPayloadLength", Same),
-    ("MeekMinTLSPadding", "MeekMinTLSPadding", Same),
-    ("MeekPayloadPaddingMaxSize", "MeekPayloadPaddingClientMaxSize", Same),
-    ("MeekPayloadPaddingMinSize", "MeekPayloadPaddingClientMinSize", Same),
-    ("MeekPayloadPaddingOmitProbability", "MeekPayloadPaddingClientOmitProbability", Same),
-    ("MeekPayloadPaddingProbability", "MeekPayloadPaddingProbability", Same),
-    ("MeekRedialTLSProbability", "MeekRedialTLSProbability", Same),
-    ("MeekTrafficShapingLimitProtocols", "MeekTrafficShapingLimitProtocols", Same),
-    ("MeekTrafficShapingProbability", "MeekTrafficShapingProbability", Same),
-    ("NoDefaultTLSSessionIDProbability", "NoDefaultTLSSessionIDProbability", Same),
-    ("OSSHObfuscatorSeedTransformProbability", "OSSHObfuscatorSeedTransformProbability", Same),
-    ("OSSHObfuscatorSeedTransformScopedSpecNames", "OSSHObfuscatorSeedTransformScopedSpecNames", Same),
-    ("OSSHObfuscatorSeedTransformSpecs", "OSSHObfuscatorSeedTransformSpecs", Same),
-    ("OSSHPrefixEnableFragmentor", "OSSHPrefixEnableFragmentor", Same),
-    ("OSSHPrefixProbability", "OSSHPrefixProbability", Same),
-    ("OSSHPrefixScopedSpecNames", "OSSHPrefixScopedSpecNames", Same),
-    ("OSSHPrefixSpecs", "OSSHPrefixSpecs", Same),
-    ("OSSHPrefixSplitMaxDelayMilliseconds", "OSSHPrefixSplitMaxDelay", Milliseconds),
-    ("OSSHPrefixSplitMinDelayMilliseconds", "OSSHPrefixSplitMinDelay", Milliseconds),
-    ("ObfuscatedQUICNonceTransformProbability", "ObfuscatedQUICNonceTransformProbability", Same),
-    ("ObfuscatedQUICNonceTransformScopedSpecNames", "ObfuscatedQUICNonceTransformScopedSpecNames", Same),
-    ("ObfuscatedQUICNonceTransformSpecs", "ObfuscatedQUICNonceTransformSpecs", Same),
-    ("ObfuscatedSSHMaxPadding", "ObfuscatedSSHMaxPadding", Same),
-    ("ObfuscatedSSHMinPadding", "ObfuscatedSSHMinPadding", Same),
-    ("PickUserAgentProbability", "PickUserAgentProbability", Same),
-    ("QUICDialEarlyProbability", "QUICDialEarlyProbability", Same),
-    ("QUICDisablePathMTUDiscoveryProbability", "QUICDisableClientPathMTUDiscoveryProbability", Same),
-    ("QUICObfuscatedPSKProbability", "QUICObfuscatedPSKProbability", Same),
-    ("SelectRandomizedTLSProfileProbability", "SelectRandomizedTLSProfileProbability", Same),
-    ("ShadowsocksPrefixProbability", "ShadowsocksPrefixProbability", Same),
-    ("ShadowsocksPrefixScopedSpecNames", "ShadowsocksPrefixScopedSpecNames", Same),
-    ("ShadowsocksPrefixSpecs", "ShadowsocksPrefixSpecs", Same),
-    ("TLSFragmentClientHelloLimitProtocols", "TLSFragmentClientHelloLimitProtocols", Same),
-    ("TLSFragmentClientHelloProbability", "TLSFragmentClientHelloProbability", Same),
-    ("TLSTunnelMaxTLSPadding", "TLSTunnelMaxTLSPadding", Same),
-    ("TLSTunnelMinTLSPadding", "TLSTunnelMinTLSPadding", Same),
-    ("TLSTunnelObfuscatedPSKProbability", "TLSTunnelObfuscatedPSKProbability", Same),
-    ("TLSTunnelTrafficShapingProbability", "TLSTunnelTrafficShapingProbability", Same),
-    ("TransformHostNameProbability", "TransformHostNameProbability", Same),
-    ("UseOnlyCustomTLSProfiles", "UseOnlyCustomTLSProfiles", Same),
+/// The ends of keys that say what their numbers are.
+const UNITS: [(&str, &str); 3] = [("Microseconds", "us"), ("Milliseconds", "ms"), ("Seconds", "s")];
+
+/// Keys that are not named like the parameters that they set. A key further below wins over one above.
+const RENAMED: &[(&str, &[&str], Form)] = &[
+    ("TunnelProtocol", &["LimitTunnelProtocols"], One),
+    ("RemoteServerListUrl", &["RemoteServerListURLs"], OneUrl),
+    ("ObfuscatedServerListRootURL", &["ObfuscatedServerListRootURLs"], OneUrl),
+    ("UpgradeDownloadUrl", &["UpgradeDownloadURLs"], OneUrl),
+    (
+        // A factor that is given is not drawn.
+        "NetworkLatencyMultiplier",
+        &["NetworkLatencyMultiplier", "NetworkLatencyMultiplierMin", "NetworkLatencyMultiplierMax"],
+        Same,
+    ),
+    ("StaggerConnectionWorkersMilliseconds", &["StaggerConnectionWorkersPeriod"], Unit("ms")),
+    ("LimitMeekBufferSizes", &["MeekLimitBufferSizes"], Same),
+    ("RateLimits", &["TunnelRateLimits"], Same),
+    ("MeekPayloadPaddingMinSize", &["MeekPayloadPaddingClientMinSize"], Same),
+    ("MeekPayloadPaddingMaxSize", &["MeekPayloadPaddingClientMaxSize"], Same),
+    ("MeekPayloadPaddingOmitProbability", &["MeekPayloadPaddingClientOmitProbability"], Same),
+    ("QUICDisablePathMTUDiscoveryProbability", &["QUICDisableClientPathMTUDiscoveryProbability"], Same),
 ];
+
+/// Keys whose 0 means that they are not set.
+const ZERO_IS_UNSET: &[&str] = &[
+    "NetworkLatencyMultiplier",
+    "NetworkLatencyMultiplierMin",
+    "NetworkLatencyMultiplierMax",
+    "NetworkLatencyMultiplierLambda",
+    "ConnectionWorkerPoolSize",
+    "TunnelPoolSize",
+    "InproxyPersonalPairingConnectionWorkerPoolSize",
+    "LightProxyPersonalPairingConnectionWorkerPoolSize",
+];
+
+/// Keys that have no effect unless a switch is on, or while one is.
+const ONLY_WHEN: &[(&str, &str, bool)] = &[
+    ("RemoteServerListURLs", "DisableRemoteServerListFetcher", false),
+    ("RemoteServerListUrl", "DisableRemoteServerListFetcher", false),
+    ("ObfuscatedServerListRootURLs", "DisableRemoteServerListFetcher", false),
+    ("ObfuscatedServerListRootURL", "DisableRemoteServerListFetcher", false),
+    ("UpgradeDownloadURLs", "EnableUpgradeDownload", true),
+    ("UpgradeDownloadUrl", "EnableUpgradeDownload", true),
+    ("UpgradeDownloadClientVersionHeader", "EnableUpgradeDownload", true),
+    ("FeedbackUploadURLs", "EnableFeedbackUpload", true),
+    ("FeedbackEncryptionPublicKey", "EnableFeedbackUpload", true),
+];
+
+/// What one older key does.
+struct Setting {
+    key: &'static str,
+    parameters: Vec<String>,
+    form: Form,
+}
 
 /// The parameters of a config. The object wins over an older key.
 pub(super) fn read(fields: &mut Fields<'_>) -> Parameters {
     let mut parameters = Parameters::default();
     // Where each override stands, for what only shows when all are known.
     let mut places: BTreeMap<String, (&'static str, Vec<Step>)> = BTreeMap::new();
-    for &(key, name, unit) in KEYS {
-        let Some(value) = fields.value(key).map(|value| unit.apply(value)) else { continue };
-        places.insert(name.to_owned(), (key, Vec::new()));
-        note(fields, &places, parameters.set(name, &value).err());
+    for Setting { key, parameters: names, form } in settings() {
+        if !has_effect(fields, key) {
+            continue;
+        }
+        let Some(value) = fields.value(key).map(|value| form.apply(value)) else { continue };
+        let mut errors = Vec::new();
+        for name in names {
+            errors.extend(parameters.set(&name, &value).err());
+            places.insert(name, (key, Vec::new()));
+        }
+        // One value that is wrong for several parameters is one mistake.
+        errors.truncate(1);
+        if matches!(form, One | OneUrl) {
+            errors.iter_mut().for_each(|error| error.inside.clear());
+        }
+        note(fields, &places, errors);
     }
     let object = fields.value(OBJECT).and_then(Value::as_object).cloned().unwrap_or_default();
     for (name, value) in &object {
@@ -111,6 +118,39 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Parameters {
     }
     note(fields, &places, parameters.check());
     parameters
+}
+
+/// The older keys, those first that others win over.
+fn settings() -> Vec<Setting> {
+    let names: BTreeSet<_> = Parameters::names().into_iter().collect();
+    let renamed = RENAMED.iter().map(|(key, parameters, form)| Setting {
+        key,
+        parameters: parameters.iter().map(|name| (*name).to_owned()).collect(),
+        form: *form,
+    });
+    let by_name = KEYS.iter().filter(|key| RENAMED.iter().all(|(renamed, ..)| *renamed != key.name));
+    let by_name = by_name.filter_map(|key| {
+        let (name, form) = named_alike(key.name, |name| names.contains(name))?;
+        Some(Setting { key: key.name, parameters: vec![name.to_owned()], form })
+    });
+    renamed.chain(by_name).collect()
+}
+
+/// The parameter that a key is named like.
+fn named_alike(key: &'static str, exists: impl Fn(&str) -> bool) -> Option<(&'static str, Form)> {
+    if exists(key) {
+        return Some((key, Same));
+    }
+    let in_unit = |(end, unit)| Some((key.strip_suffix(end).filter(|name| exists(name))?, Unit(unit)));
+    UNITS.into_iter().find_map(in_unit)
+}
+
+fn has_effect(fields: &Fields<'_>, key: &'static str) -> bool {
+    let unset = |value: &Value| is_empty(value) && (!value.is_number() || ZERO_IS_UNSET.contains(&key));
+    let mut switches = ONLY_WHEN.iter().filter(|(name, ..)| *name == key);
+    // An explicit false is a value, where an empty text or list is none.
+    fields.value(key).is_some_and(|value| value.is_boolean() || !unset(value))
+        && switches.all(|(_, switch, on)| fields.switch(switch) == *on)
 }
 
 fn note(
@@ -126,28 +166,102 @@ fn note(
     }
 }
 
-impl Unit {
+impl Form {
     fn apply(self, value: &Value) -> Value {
         match self {
             Same => value.clone(),
-            Microseconds => format!("{value}us").into(),
-            Milliseconds => format!("{value}ms").into(),
+            Unit(unit) => format!("{value}{unit}").into(),
+            One => json!([value]),
+            OneUrl => json!([{"URL": BASE64.encode(value.as_str().unwrap_or_default().as_bytes())}]),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::keys::{self, Use};
+    use crate::config::parse;
+
+    fn parameters(fields: &str) -> Parameters {
+        let text = format!("{{\"PropagationChannelId\": \"0\", \"SponsorId\": \"0\", {fields}}}");
+        parse("c", &text).unwrap().config.parameters
+    }
 
     #[test]
-    fn every_key_is_known_and_sets_a_parameter() {
-        let table = Parameters::table();
-        for (key, parameter, _) in KEYS {
-            let key = keys::exact(key).unwrap_or_else(|| panic!("{key} is no key"));
-            assert_eq!(key.used, Use::Now, "{}", key.name);
-            assert!(table.iter().any(|row| row.name == *parameter), "{parameter}");
+    fn renamed_keys_exist_and_so_do_their_parameters() {
+        let names: BTreeSet<_> = Parameters::names().into_iter().collect();
+        for (key, parameters, _) in RENAMED {
+            assert!(keys::exact(key).is_some(), "{key}");
+            assert!(parameters.iter().all(|name| names.contains(*name)), "{parameters:?}");
+            let alike = named_alike(key, |name| names.contains(name)).map(|(name, _)| name);
+            assert!(alike.is_none_or(|alike| [alike] != **parameters), "{key} needs no name here");
         }
+        let listed = ZERO_IS_UNSET.iter().chain(ONLY_WHEN.iter().flat_map(|(key, switch, _)| [key, switch]));
+        for key in listed {
+            assert!(keys::exact(key).is_some(), "{key}");
+        }
+    }
+
+    /// Keys for test rigs exist to set parameters; these are the only ones that do something else.
+    const NO_PARAMETER: [&str; 6] = [
+        "ObfuscatedSSHAlgorithms",
+        "AdditionalParameters",
+        "InproxyAllowClient",
+        "InproxySkipAwaitFullyConnected",
+        "InproxyEnableWebRTCDebugLogging",
+        "LightProxyTestFetchAddress",
+    ];
+
+    #[test]
+    fn every_key_of_test_rigs_sets_a_parameter() {
+        let set: BTreeSet<&str> = settings().into_iter().map(|setting| setting.key).collect();
+        assert!(set.len() > 280, "{}", set.len());
+        let first = KEYS.iter().position(|key| key.name == "TransformHostNameProbability").unwrap();
+        for key in &KEYS[first..] {
+            assert_eq!(set.contains(key.name), !NO_PARAMETER.contains(&key.name), "{}", key.name);
+        }
+        for name in NO_PARAMETER {
+            assert!(
+                keys::exact(name)
+                    .is_some_and(|key| key.name == "ObfuscatedSSHAlgorithms" || key.used != Use::Now),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_arrive_in_their_units() {
+        let set = parameters(
+            r#""EstablishTunnelTimeoutSeconds": 0, "DNSResolverRequestTimeoutMilliseconds": 700, "TunnelPoolSize": 0,
+            "FragmentorMaxDelayMicroseconds": 1500, "StaggerConnectionWorkersMilliseconds": 20,
+            "NetworkLatencyMultiplier": 2.5, "InproxyAllowProxy": true, "ReplaySSH": null,
+            "ConnectionWorkerPoolSize": 3, "TunnelProtocol": "SSH", "RateLimits": {"WriteBytesPerSecond": 5},
+            "ReplayCandidateCount": 0, "Parameters": {"ConnectionWorkerPoolSize": 4}"#,
+        );
+        assert_eq!(set.establish.timeout, Duration::ZERO);
+        assert_eq!(set.resolver.request_timeout.scaled(1.0), Duration::from_millis(700));
+        assert_eq!(set.establish.tunnel_pool_size, 1);
+        assert_eq!(set.fragmentor.max_delay, Duration::from_micros(1500));
+        assert_eq!(set.establish.stagger_period, Duration::from_millis(20));
+        assert_eq!((set.latency.multiplier, set.latency.multiplier_min), (Some(2.5), 2.5));
+        assert!(set.inproxy.allow_proxy);
+        assert_eq!(set.establish.worker_pool_size, 4, "the object wins");
+        assert_eq!(set.limits.protocols, ["SSH".parse().unwrap()]);
+        assert_eq!(set.tunnel.rate_limits.write_bytes_per_second, 5);
+        assert_eq!(set.replay.candidate_count, culvert_protocol::parameters::AtMost::Of(0));
+    }
+
+    #[test]
+    fn what_depends_on_a_switch_does() {
+        let list =
+            r#""RemoteServerListUrl": "https://example.org/", "RemoteServerListSignaturePublicKey": "k""#;
+        assert_eq!(parameters(list).remote_lists.urls[0].url, "https://example.org/");
+        let off = format!("{list}, \"DisableRemoteServerListFetcher\": true");
+        assert_eq!(parameters(&off).remote_lists.urls, []);
+        let header = "\"UpgradeDownloadClientVersionHeader\": \"x\"";
+        assert_eq!(parameters(header).upgrade.client_version_header, "");
     }
 }

@@ -42,8 +42,6 @@ pub enum Fault {
     OutOfRange { expected: &'static str, found: String },
     #[error("expected {expected}")]
     Invalid { expected: &'static str },
-    #[error("{name:?} is not a tunnel protocol{}", near_words(.near))]
-    UnknownProtocol { name: String, near: Option<&'static str> },
     #[error(transparent)]
     Parameter(culvert_protocol::parameters::Fault),
     #[error(transparent)]

@@ -89,16 +89,6 @@ impl<'a> Fields<'a> {
         fitting
     }
 
-    pub(super) fn probability(&mut self, name: &'static str) -> Option<f64> {
-        let given = self.value(name)?.as_f64()?;
-        if !(0.0..=1.0).contains(&given) {
-            let expected = "a probability from 0.0 to 1.0";
-            self.fault(name, Fault::OutOfRange { expected, found: given.to_string() });
-            return None;
-        }
-        Some(given)
-    }
-
     /// Whether an error about the field was noted already.
     pub(super) fn has_error(&self, name: &str) -> bool {
         self.errors.iter().any(|problem| problem.field.eq_ignore_ascii_case(name))
@@ -234,7 +224,7 @@ fn wrong_kind_fault(expected: Kind, value: &Value) -> Fault {
 }
 
 /// Whether a value is what the reference takes for "not set".
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => !on,

@@ -80,7 +80,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "\n\"NetworkLatencyMultiplier\": 0.5",
-        "c:2:1: NetworkLatencyMultiplier: expected a factor from 1.0 to 100.0, or 0 for off, found 0.5",
+        "c:2:1: NetworkLatencyMultiplier: expected 0 for none, or a number from 1.0 to 100.0, found 0.5",
     ),
     (
         "\n\"OSSHPrefixProbability\": 2",
@@ -88,7 +88,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "\n\"ObfuscatedSSHMinPadding\": 9, \"ObfuscatedSSHMaxPadding\": 8",
-        "c:2:31: ObfuscatedSSHMaxPadding: expected a value not below the matching minimum",
+        "c:2:31: ObfuscatedSSHMaxPadding: expected a value not below ObfuscatedSSHMinPadding",
     ),
     (
         "\n\"OSSHPrefixSpecs\": {\"A\": [[\"x\"]]}",
@@ -104,7 +104,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "\n\"FragmentorMinDelayMicroseconds\": 20000",
-        "c: Parameters.FragmentorMaxDelay: expected a value not below the matching minimum",
+        "c: Parameters.FragmentorMaxDelay: expected a value not below FragmentorMinDelay",
     ),
     (
         "\n\"Parameters\": {\"LimitQUICVersions\": [\"QUICv2\"]}",
@@ -121,7 +121,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     (
         "\n\"CustomHeaders\": {\"A\": [\"b\"], \"C\": 1}",
-        "c:2:32: CustomHeaders.C: expected text in quotes, or a list of texts",
+        "c:2:31: CustomHeaders.C: expected text in quotes, or a list of texts",
     ),
     (
         "\n\"CustomHeaders\": {\"A\": \"b\\r\\nc\"}",

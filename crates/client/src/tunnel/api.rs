@@ -8,10 +8,11 @@ use culvert_obfuscation::Prng;
 use culvert_protocol::ServerEntry;
 use culvert_protocol::api::{
     BaseParams, ConnectedReply, ConnectedRequest, DialParams, HandshakeReply, HandshakeRequest,
-    MissingMembers, NEVER_CONNECTED, Padding, PaddingRanges, ReplyError, RequestEncoding, TacticsParams,
-    reply_encoding, request_name,
+    MissingMembers, NEVER_CONNECTED, Padding, PaddingRange, PaddingRanges, ReplyError, RequestEncoding,
+    TacticsParams, reply_encoding, request_name,
 };
 use culvert_protocol::packed::{PackError, Params};
+use culvert_protocol::parameters::Ossh;
 use culvert_ssh_tokio::{Handle, TunnelEnded};
 use tokio::time::timeout;
 
@@ -54,6 +55,7 @@ pub(crate) struct ApiClient {
     padding: Prng,
     ranges: PaddingRanges,
     limit: Duration,
+    compress_tactics: bool,
 }
 
 impl ApiClient {
@@ -67,9 +69,9 @@ impl ApiClient {
             server_secret: (!packed).then_some(server_secret),
             base: base_params(config),
             padding,
-            ranges: PaddingRanges::default(),
-            // PROTOCOL.md 4.5.
-            limit: Duration::from_secs(10),
+            ranges: padding_ranges(&config.parameters.ossh),
+            limit: config.parameters.api.request_timeout.scaled(config.parameters.latency.general()),
+            compress_tactics: config.parameters.tactics.compress,
         }
     }
 
@@ -89,7 +91,7 @@ impl ApiClient {
                 signature: (!entry.fields().has_signature()).then(|| tag.clone()),
                 provider_id: entry.text("providerID").is_none().then_some(tag),
             },
-            tactics: Some(TacticsParams { compress: true, ..TacticsParams::default() }),
+            tactics: Some(TacticsParams { compress: self.compress_tactics, ..TacticsParams::default() }),
             authorizations,
             ..HandshakeRequest::default()
         };
@@ -147,5 +149,16 @@ fn base_params(config: &Config) -> BaseParams {
         device_region: given(&identity.device_region),
         device_location: given(&identity.device_location),
         egress_region: given(&config.servers.egress_region),
+    }
+}
+
+fn padding_ranges(of: &Ossh) -> PaddingRanges {
+    let range = |least: u32, most: u32| {
+        let [min, max] = [least, most].map(|bytes| u16::try_from(bytes).unwrap_or(u16::MAX));
+        PaddingRange { min, max }
+    };
+    PaddingRanges {
+        upstream: range(of.api_request_min_padding, of.api_request_max_padding),
+        downstream: range(of.api_reply_min_padding, of.api_reply_max_padding),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use culvert_obfuscation::{Prng, Seed};
 use culvert_protocol::api::request_name;
+use culvert_protocol::parameters::ScaledDuration;
 use culvert_ssh_tokio::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -50,28 +51,22 @@ const UNANSWERED: Duration = Duration::from_secs(8);
 const AFTER_CHANGE: Duration = Duration::from_millis(100);
 
 impl From<&KeepAliveSettings> for KeepAlive {
-    /// Defaults: PROTOCOL.md 6.5.
     fn from(settings: &KeepAliveSettings) -> Self {
-        let seconds = Duration::from_secs;
-        let bytes = |value: Option<u32>| value.and_then(|value| usize::try_from(value).ok());
+        let of = &settings.parameters;
+        let scaled = |time: ScaledDuration| time.scaled(settings.latency_multiplier);
+        let bytes = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         Self {
             periodic: !settings.periodic_off,
-            period: (
-                settings.period.least.unwrap_or(seconds(60)),
-                settings.period.most.unwrap_or(seconds(120)),
-            ),
-            inactive: settings.periodic_inactive.unwrap_or(seconds(10)),
-            limit: settings.periodic_timeout.unwrap_or(seconds(30)),
-            probe_inactive: settings.probe_inactive.unwrap_or(seconds(10)),
-            probe_limit: settings.probe_timeout.unwrap_or(seconds(5)),
-            resume_inactive: settings.resume_probe_inactive.unwrap_or(seconds(1)),
-            resume_limit: settings.resume_probe_timeout.unwrap_or(Duration::from_millis(2500)),
+            period: (of.period_min, of.period_max),
+            inactive: of.periodic_inactive_period,
+            limit: scaled(of.periodic_timeout),
+            probe_inactive: of.probe_inactive_period,
+            probe_limit: scaled(of.probe_timeout),
+            resume_inactive: of.resume_probe_inactive_period,
+            resume_limit: scaled(of.resume_probe_timeout),
             // The server has closed what was silent for 5 minutes; periodic checks come every 2 at the latest.
-            resume_lost: settings.resume_reconnect_inactive.unwrap_or(seconds(121)),
-            padding: (
-                bytes(settings.padding.least).unwrap_or(0),
-                bytes(settings.padding.most).unwrap_or(256),
-            ),
+            resume_lost: of.resume_reconnect_inactive_period,
+            padding: (bytes(of.padding_min_bytes), bytes(of.padding_max_bytes)),
         }
     }
 }

@@ -166,6 +166,14 @@ macro_rules! groups {
                 $crate::parameters::apply::table::<Self>()
             }
 
+            /// The names of all parameters, in that order.
+            #[must_use]
+            pub fn names() -> Vec<std::borrow::Cow<'static, str>> {
+                let mut names = Vec::new();
+                $crate::parameters::apply::Side::visit(&mut Self::default(), &mut |slot| names.push(slot.name));
+                names
+            }
+
             /// The parameters that are not at their defaults, by name, in their canonical JSON form.
             #[must_use]
             pub fn overrides(&self) -> std::collections::BTreeMap<String, serde_json::Value> {

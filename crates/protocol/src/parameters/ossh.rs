@@ -8,7 +8,7 @@ use super::fault::Problems;
 /// Most padding of a preamble, PROTOCOL.md 2.2.
 const MOST_PADDING: u32 = 8192;
 /// Most padding of an API request.
-const MOST_API_PADDING: u32 = 65_536;
+const MOST_API_PADDING: u32 = 65_535;
 const LONGEST_SPLIT: Duration = Duration::from_secs(60);
 
 parameters! {

@@ -112,7 +112,6 @@ mod base64_text {
         decoded.ok_or_else(|| D::Error::custom("URL is not in base64"))
     }
 
-    #[expect(clippy::ptr_arg, reason = "serde passes it so")]
     pub(super) fn serialize<S: Serializer>(text: &String, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64.encode(text.as_bytes()))
     }

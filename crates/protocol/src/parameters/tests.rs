@@ -288,7 +288,7 @@ fn wrong_objects_are_refused() {
         ("LivenessTest", json!({"OSSH": {}}), "no test named"),
         ("InproxyCommonCompartmentIDs", json!(["x"]), "32 bytes"),
         ("InproxyBrokerSpecs", json!([{}]), "BrokerPublicKey"),
-        ("NetworkLatencyMultiplier", json!(0.5), "a number, or 0 for none from 1.0 to 100.0"),
+        ("NetworkLatencyMultiplier", json!(0.5), "0 for none, or a number from 1.0 to 100.0"),
         ("ReplayCandidateCount", json!(-2), "-1 for no limit"),
         ("BPFClientTCPProgram", json!({}), "an object with a \"Name\""),
     ] {

@@ -338,7 +338,7 @@ impl Value for f64 {
 
 /// A number that may be left open, which is 0 in JSON.
 impl Value for Option<f64> {
-    const KIND: &'static str = "a number, or 0 for none";
+    const KIND: &'static str = "0 for none, or a number";
     type Bounds = RangeInclusive<f64>;
 
     fn read(json: &Json, unknown: &mut Unknown) -> Result<Self, Flaw> {
