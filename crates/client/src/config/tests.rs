@@ -112,8 +112,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("\n\"Parameters\": {\"Nothing\": 1}", "c:2:16: Parameters.Nothing: unknown parameter"),
     (
-        "\n\"UseUnixDomainSockets\": true",
-        "c:2:1: UseUnixDomainSockets: not supported yet, and ignoring it would do something else than you asked; remove the key",
+        "\n\"DisableTunnels\": true",
+        "c:2:1: DisableTunnels: not supported yet, and ignoring it would do something else than you asked; remove the key",
     ),
     (
         "\n\"UpstreamProxyURL\": \"htpp://127.0.0.1:1\"",
