@@ -10,6 +10,7 @@ mod controls;
 pub mod data_dir;
 mod dial;
 mod establish;
+pub mod first_flight;
 pub mod flow;
 pub mod local;
 pub mod notice;
@@ -25,6 +26,7 @@ pub use controls::{Controls, DynamicConfig};
 /// For programs that are nothing but a client.
 pub use culvert_ssh_tokio::give_back_what_is_freed;
 pub use establish::{EstablishError, Feed, Host, NoFeed, SPOKEN};
+pub use plan::{BadPlan, Fingerprint, PlanError, StoredPlan};
 
 /// The kind of network, from the front of its identifier: what is told to servers. PROTOCOL.md 4.4.
 fn network_type(network_id: &str) -> &str {

@@ -1,23 +1,33 @@
 //! How one server will be dialed: plain data, settled before any I/O.
 //!
-//! Planning is a pure function of the entry, the settings and a seed. Everything random comes from that seed,
-//! one stream for each choice, so that adding a choice moves no other; only key material and the
+//! Planning is a pure function of the entry, the settings, a seed and the choices of an earlier plan. Everything random comes
+//! from that seed, one stream for each choice, so that adding a choice moves no other; only key material and the
 //! obfuscator's seed, which must never repeat, are drawn when dialing.
 
+mod choices;
+mod draft;
 mod host_name;
 mod meek;
 mod quic;
+pub(crate) mod replay;
 mod salt_prefix;
+mod stored;
 mod tls;
 mod user_agent;
 
+pub(crate) use choices::{Aspect, Choices};
 pub(crate) use meek::report as meek_report;
 pub(crate) use quic::look as quic_look;
+pub(crate) use replay::Earlier;
+pub use stored::{BadPlan, Fingerprint, StoredPlan};
 pub(crate) use tls::report as tls_report;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use choices::{Choice, StoredPrefix, StoredSeed, StoredTransform};
+use draft::Draft;
 
 use culvert_obfuscation::{
     BuiltinPrefix, PaddingRange, PrefixError, PrefixName, PrefixPlan, PrefixSpec, Prng, ScopedNames, Seed,
@@ -31,6 +41,8 @@ use culvert_ssh::names::CipherName;
 use culvert_ssh::{Negotiated, Role, ServerKind};
 use culvert_transport::tcp::First;
 use culvert_transport::{Endpoint, TransportPlan, fragmentor, shadowsocks, tcp};
+
+use crate::notice::DialOrigin;
 
 /// How one server will be dialed.
 #[derive(Clone)]
@@ -51,6 +63,10 @@ pub(crate) struct DialPlan {
     pub(crate) ssh: SshPlan,
     /// Padding of API messages.
     pub(crate) api_padding_seed: Seed,
+    /// What is stored of it.
+    pub(crate) choices: Choices,
+    /// Whether it is a replay.
+    pub(crate) origin: DialOrigin,
 }
 
 /// The obfuscation layer.
@@ -130,6 +146,9 @@ pub(crate) struct Planner<'a> {
     pub(crate) wanted: Wanted,
     /// What is known of the server's side of it.
     pub(crate) server: ServerKind,
+    /// An earlier plan that may be replayed. Its choices are kept aspect by aspect as the parameters allow, where it is for the
+    /// same protocol.
+    pub(crate) earlier: Option<&'a Earlier>,
 }
 
 /// What a draw should end in.
@@ -176,6 +195,12 @@ const MOST_DRAWS: u32 = 48;
 impl Planner<'_> {
     /// The plan for one protocol.
     pub(crate) fn plan(&self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
+        Draft::new(self, protocol).plan(protocol)
+    }
+}
+
+impl Draft<'_> {
+    fn plan(self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
         if protocol.uses_inproxy() {
             return Err(PlanError::Unsupported(protocol));
         }
@@ -203,15 +228,18 @@ impl Planner<'_> {
         let shows = protocol.base() == BaseProtocol::Ossh;
         let obfuscated_ssh = obfuscated.then(|| self.obfuscated_ssh(port, shows)).transpose()?;
         let has_prefix = obfuscated_ssh.as_ref().is_some_and(|ossh| ossh.prefix.is_some());
+        let splitting = self.keep_seed_or(Choice::SPLITTING, || self.seed.derive("splitting"));
         Ok(DialPlan {
             protocol,
             transport,
-            splitting: (self.seed.derive("splitting"), first_write(protocol)),
+            splitting: (splitting, first_write(protocol)),
             fragmentor: self.fragmentor(protocol, has_prefix),
             transport_prefix,
             obfuscated_ssh,
             ssh: self.ssh(obfuscated),
-            api_padding_seed: self.seed.derive("api-padding"),
+            api_padding_seed: self.keep_seed_or(Choice::API_PADDING, || self.seed.derive("api-padding")),
+            origin: self.origin,
+            choices: self.into_choices(),
         })
     }
 
@@ -220,7 +248,8 @@ impl Planner<'_> {
         let allowed = protocol.has(Feature::Fragmentor)
             && (!has_prefix || self.parameters.ossh.prefix_enable_fragmentor);
         let settings = fragmentor::Settings::of_client(&self.parameters.fragmentor, protocol);
-        Some((settings.filter(|_| allowed)?, self.seed.derive("fragmentor")))
+        let settings = settings.filter(|_| allowed)?;
+        Some((settings, self.keep_seed_or(Choice::FRAGMENTOR, || self.seed.derive("fragmentor"))))
     }
 
     fn ssh(&self, obfuscated: bool) -> SshPlan {
@@ -233,9 +262,12 @@ impl Planner<'_> {
             peer_seed: key.map(|key| Seed::for_server(key.as_bytes(), ServerSeedLabel::KeyExchange)),
             host_key_names: Vec::new(),
         };
+        let ident = || identification(&mut Prng::new(&self.seed.derive("ssh-version")));
+        let kex_seed = self
+            .keep_seed_or(Choice::SSH_KEX, || draw(&self.seed.derive("ssh-kex"), &mut policy, self.wanted));
         SshPlan {
-            ident: identification(&mut Prng::new(&self.seed.derive("ssh-version"))),
-            kex_seed: draw(&self.seed.derive("ssh-kex"), &mut policy, self.wanted),
+            ident: self.keep_or(Choice::SSH_IDENT, ident),
+            kex_seed,
             peer_seed: policy.peer_seed,
             server: self.server,
             no_encrypt_then_mac: obfuscated,
@@ -249,7 +281,7 @@ impl Planner<'_> {
         // PROTOCOL.md 2.3: a prefix supersedes a seed transform.
         let seed_transform = if shows && prefix.is_none() { self.seed_transform()? } else { None };
         Ok(ObfuscatedSshPlan {
-            padding_seed: self.seed.derive("ossh-padding"),
+            padding_seed: self.keep_seed_or(Choice::OSSH_PADDING, || self.seed.derive("ossh-padding")),
             padding: PaddingRange::new(length(ossh.min_padding), length(ossh.max_padding)),
             prefix,
             seed_transform,
@@ -259,10 +291,24 @@ impl Planner<'_> {
     /// The prefix: from the settings' specs where they name any, else one of our own, because a connection
     /// that looks like noise from its first byte is what censors block first.
     fn prefix(&self, port: u16) -> Result<Option<PrefixPlan>, PlanError> {
+        if self.entry.flag("disableOSSHPrefix") {
+            return Ok(None);
+        }
+        let kept: Option<Option<StoredPrefix>> = self.kept(Choice::OSSH_PREFIX);
+        let kept = kept.and_then(|stored| stored.map(StoredPrefix::into_preamble));
+        let plan = match kept {
+            Some(Some(plan)) => Some(plan),
+            _ => self.new_prefix(port)?,
+        };
+        self.note(Choice::OSSH_PREFIX, &plan.as_ref().and_then(StoredPrefix::of_preamble));
+        Ok(plan)
+    }
+
+    fn new_prefix(&self, port: u16) -> Result<Option<PrefixPlan>, PlanError> {
         let settings = &self.parameters.ossh_prefix;
         let seed = self.seed.derive("ossh-prefix");
         let mut choice = Prng::derived(&seed, "choice");
-        if self.entry.flag("disableOSSHPrefix") || !choice.flip_weighted_coin(settings.probability.get()) {
+        if !choice.flip_weighted_coin(settings.probability.get()) {
             return Ok(None);
         }
         let spec_seed = seed.derive("spec");
@@ -289,17 +335,30 @@ impl Planner<'_> {
     }
 
     fn seed_transform(&self) -> Result<Option<(String, Transform, Seed)>, PlanError> {
-        let settings = &self.parameters.ossh_seed;
-        let seed = self.seed.derive("ossh-seed-transform");
-        let mut choice = Prng::derived(&seed, "choice");
-        if self.entry.flag("disableOSSHTransforms") || !choice.flip_weighted_coin(settings.probability.get())
-        {
+        if self.entry.flag("disableOSSHTransforms") {
             return Ok(None);
         }
-        let specs = specs(settings, Transform::new)?;
-        let chosen = select(settings, &specs, String::new(), &mut choice);
-        Ok(chosen.map(|(name, transform)| (name.to_owned(), transform.clone(), seed.derive("spec"))))
+        let seed = self.seed.derive("ossh-seed-transform");
+        let chosen =
+            self.keep_or_try(Choice::OSSH_SEED, || transform(&self.parameters.ossh_seed, "", &seed))?;
+        let Some(StoredTransform { name, steps, seed }) = chosen else { return Ok(None) };
+        Ok(Some((name, Transform::new(&pairs(&steps))?, seed.0)))
     }
+}
+
+/// One of the settings' transforms for a scope, if one is to be used at all.
+fn transform(settings: &Transforms, scope: &str, seed: &Seed) -> Result<Option<StoredTransform>, PlanError> {
+    let mut choice = Prng::derived(seed, "choice");
+    if !choice.flip_weighted_coin(settings.probability.get()) {
+        return Ok(None);
+    }
+    let compiled = specs(settings, Transform::new)?;
+    let chosen = select(settings, &compiled, scope.to_owned(), &mut choice);
+    Ok(chosen.map(|(name, _)| StoredTransform {
+        steps: settings.specs.get(&name).cloned().unwrap_or_default(),
+        name,
+        seed: StoredSeed(seed.derive("spec")),
+    }))
 }
 
 /// What begins like another protocol keeps its beginning.
@@ -350,40 +409,12 @@ fn specs<S>(
     settings: &Transforms,
     parse: impl Fn(&[(String, String)]) -> Result<S, TransformError>,
 ) -> Result<BTreeMap<String, S>, PlanError> {
-    let pair = |[matcher, generator]: &[String; 2]| (matcher.clone(), generator.clone());
-    let spec = |(name, pairs): (&String, &Vec<[String; 2]>)| {
-        let pairs: Vec<_> = pairs.iter().map(pair).collect();
-        Ok((name.clone(), parse(&pairs)?))
-    };
-    settings.specs.iter().map(spec).collect()
+    settings.specs.iter().map(|(name, steps)| Ok((name.clone(), parse(&pairs(steps))?))).collect()
+}
+
+fn pairs(steps: &[[String; 2]]) -> Vec<(String, String)> {
+    steps.iter().map(|[matcher, generator]| (matcher.clone(), generator.clone())).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn draws_end_in_what_is_wanted() {
-        let (mut modp, mut best) = (0, 0);
-        for number in 0..100 {
-            let base = Seed::from_bytes([number; 32]);
-            for wanted in [Wanted::Any, Wanted::Quick, Wanted::QuickWithAesGcm] {
-                let mut policy = OfferPolicy {
-                    role: Role::Client,
-                    no_encrypt_then_mac: true,
-                    seed: None,
-                    peer_seed: None,
-                    host_key_names: Vec::new(),
-                };
-                policy.seed = Some(draw(&base, &mut policy, wanted));
-                let agreed = kexinit::predict(&policy, &kexinit::offer(&policy, true)).unwrap();
-                // AES-128 is rarely not to be had.
-                assert!(wanted.cost(&agreed) <= 1, "{number} {wanted:?}");
-                best += usize::from(wanted.cost(&agreed) == 0);
-                modp += usize::from(agreed.kex.is_modp());
-            }
-        }
-        assert!(best > 290, "{best}");
-        assert!(modp > 0, "the reference's choice is not narrowed where nothing is wanted");
-    }
-}
+pub(crate) mod tests;

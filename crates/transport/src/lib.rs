@@ -14,6 +14,7 @@ pub mod quic;
 pub mod resolve;
 pub mod shadowsocks;
 mod stream;
+mod tape;
 pub mod tcp;
 pub mod tls;
 pub mod upstream;
@@ -23,6 +24,7 @@ pub use listen::{Accepted, ConnFacts, Listen};
 pub use network::{Datagrams, Network, OsNetwork};
 pub use plan::{DialError, DialFacts, Dialed, TransportPlan};
 pub use stream::{ByteStream, Stream};
+pub use tape::{Sent, Tape};
 
 use std::future::Future;
 use std::pin::Pin;

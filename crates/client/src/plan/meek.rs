@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use culvert_obfuscation::{Pattern, PatternKind, Prng, Seed, Transform, TransformError};
+use culvert_obfuscation::{Pattern, PatternKind, Prng, Seed, TransformError};
 
 use culvert_protocol::parameters::Transforms;
 use culvert_protocol::{Feature, TunnelProtocol};
@@ -12,16 +12,19 @@ use culvert_transport::meek::{self, HeadTransform, Keys, RequestLook, Route};
 use culvert_transport::tls::{self, ClientSettings, TicketSecret, Verify};
 use culvert_transport::{Endpoint, TransportPlan};
 use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::tls::HelloWishes;
-use super::{DialPlan, PlanError, Planner, host_name, select, specs, user_agent};
+use super::choices::{Choice, StoredTransform};
+use super::draft::Draft;
+use super::{DialPlan, PlanError, host_name, transform, user_agent};
 
 /// The ports that a `Host` header leaves out.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
-impl Planner<'_> {
+impl Draft<'_> {
     /// HTTPS to the server itself, which does not show who it is before it is inside.
     pub(super) fn unfronted_meek_https(
         &self,
@@ -35,7 +38,10 @@ impl Planner<'_> {
         let server_name = self.server_name(protocol, &seed);
         // Inside TLS the server's address would be of use to nobody: some name is sent in any case.
         let host = server_name.clone().unwrap_or_else(|| {
-            host_name::select(&self.parameters.host_names, protocol, &mut Prng::derived(&seed, "host-name"))
+            self.keep_or(Choice::HOST_NAME, || {
+                let mut prng = Prng::derived(&seed, "host-name");
+                host_name::select(&self.parameters.host_names, protocol, &mut prng)
+            })
         });
         let ticket_secret = has_ticket.then(|| TicketSecret::from_hex(key)).flatten();
         let plan = tls::Plan {
@@ -86,6 +92,10 @@ impl Planner<'_> {
 
     /// Where to connect, and what to ask for there.
     pub(super) fn front(&self, seed: &Seed) -> Result<Front, PlanError> {
+        self.keep_or_try(Choice::FRONT, || self.new_front(seed))
+    }
+
+    fn new_front(&self, seed: &Seed) -> Result<Front, PlanError> {
         let mut choice = Prng::derived(seed, "front");
         let pick = |list: &str, single: &str, choice: &mut Prng| {
             let listed: Vec<&str> = self.entry.texts(list).collect();
@@ -111,11 +121,13 @@ impl Planner<'_> {
         seed: &Seed,
     ) -> Result<ClientSettings, PlanError> {
         let of = &self.parameters.meek;
-        let padding = self.shapes(protocol, seed).then(|| {
-            let mut prng = Prng::derived(seed, "hello-padding");
-            prng.range_u32(of.min_tls_padding, of.max_tls_padding.max(of.min_tls_padding))
+        let padding = self.keep_or(Choice::HELLO_PADDING, || {
+            let padding = self.shapes(protocol, seed).then(|| {
+                let mut prng = Prng::derived(seed, "hello-padding");
+                prng.range_u32(of.min_tls_padding, of.max_tls_padding.max(of.min_tls_padding))
+            });
+            padding.and_then(|padding| u16::try_from(padding).ok()).filter(|padding| *padding > 0)
         });
-        let padding = padding.and_then(|padding| u16::try_from(padding).ok()).filter(|padding| *padding > 0);
         let verify = Verify::Skip;
         let wishes = HelloWishes { protocol, only_tls13: false, server_name, padding, ticket_secret, verify };
         self.client_hello(wishes, seed)
@@ -131,12 +143,14 @@ impl Planner<'_> {
         let server = SocketAddr::new(self.entry.address(), port);
         let settings = &self.parameters.host_names;
         let mut choice = Prng::derived(&seed, "host-name");
-        let host = if host_name::transforms(settings, &mut choice) {
-            with_port(&host_name::select(settings, protocol, &mut choice), port, HTTP_PORT)
-        } else if port == HTTP_PORT {
-            server.ip().to_string()
-        } else {
-            server.to_string()
+        let other = self.keep_or(Choice::HOST_NAME, || {
+            host_name::transforms(settings, &mut choice)
+                .then(|| host_name::select(settings, protocol, &mut choice))
+        });
+        let host = match other {
+            Some(other) => with_port(&other, port, HTTP_PORT),
+            None if port == HTTP_PORT => server.ip().to_string(),
+            None => server.to_string(),
         };
         let transform = self.http_transform(&seed, &self.parameters.direct_http, "")?;
         self.meek(protocol, &seed, Route::Http(Endpoint::Address(server)), (host, transform))
@@ -150,7 +164,7 @@ impl Planner<'_> {
         (host, transform): (String, Option<HeadTransform>),
     ) -> Result<TransportPlan, PlanError> {
         let of = &self.parameters.meek;
-        let cookie_seed = seed.derive("cookie");
+        let cookie_seed = self.keep_seed_or(Choice::MEEK_COOKIE, || seed.derive("cookie"));
         let look = RequestLook {
             host,
             user_agent: self.user_agent(&route, seed),
@@ -160,18 +174,20 @@ impl Planner<'_> {
             transform,
         };
         let limits = &of.payload_padding_limit_protocols;
-        let pads = (limits.is_empty() || limits.contains(&protocol))
-            && Prng::derived(seed, "payload-padding")
-                .flip_weighted_coin(of.payload_padding_probability.get());
+        let pads = self.keep_or(Choice::PAYLOAD_PADDING, || {
+            (limits.is_empty() || limits.contains(&protocol))
+                && Prng::derived(seed, "payload-padding")
+                    .flip_weighted_coin(of.payload_padding_probability.get())
+        });
         Ok(TransportPlan::Meek(Box::new(meek::Plan {
             route,
             look,
             keys: self.meek_keys()?,
             protocol,
-            most_payload: self.most_payload(protocol, seed),
+            most_payload: self.keep_or(Choice::MEEK_PAYLOAD, || self.most_payload(protocol, seed)),
             payload_padding: pads,
             cookie_seed,
-            pace_seed: seed.derive("pace"),
+            pace_seed: self.keep_seed_or(Choice::MEEK_PACE, || seed.derive("pace")),
             parameters: Arc::new(of.clone()),
             latency_multiplier: self.parameters.latency.general(),
         })))
@@ -183,7 +199,9 @@ impl Planner<'_> {
             Route::Http(_) | Route::Http3(_) => None,
             Route::Https(plan) => Some(plan.settings.profile.name()),
         };
-        user_agent::pick(profile, &mut Prng::derived(seed, "user-agent")).to_owned()
+        self.keep_or(Choice::USER_AGENT, || {
+            user_agent::pick(profile, &mut Prng::derived(seed, "user-agent")).to_owned()
+        })
     }
 
     fn meek_keys(&self) -> Result<Keys, PlanError> {
@@ -222,21 +240,18 @@ impl Planner<'_> {
         settings: &Transforms,
         scope: &str,
     ) -> Result<Option<HeadTransform>, PlanError> {
-        let mut choice = Prng::derived(seed, "http-transform");
-        if self.entry.flag("disableHTTPTransforms") || !choice.flip_weighted_coin(settings.probability.get())
-        {
+        if self.entry.flag("disableHTTPTransforms") {
             return Ok(None);
         }
-        let compiled = specs(settings, Transform::new)?;
-        let Some((name, _)) = select(settings, &compiled, scope.to_owned(), &mut choice) else {
-            return Ok(None);
-        };
-        let steps = settings.specs.get(&name).cloned().unwrap_or_default();
-        Ok(Some(HeadTransform { name, steps, seed: seed.derive("http-transform-spec") }))
+        let seed = seed.derive("http-transform");
+        let chosen = self.keep_or_try(Choice::HTTP_TRANSFORM, || transform(settings, scope, &seed))?;
+        let head = |StoredTransform { name, steps, seed }| HeadTransform { name, steps, seed: seed.0 };
+        Ok(chosen.map(head))
     }
 }
 
-/// A host of a CDN.
+/// A host of a CDN. Stored, because it was picked, or made, from what the entry has.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Front {
     /// Where connections go: a name, or an address.
     pub(super) address: String,
@@ -300,7 +315,7 @@ mod tests {
     use culvert_protocol::{EntryFields, ServerEntry};
     use culvert_ssh::ServerKind;
 
-    use super::super::Wanted;
+    use super::super::{Planner, Wanted};
     use super::*;
 
     const ENTRY: &str = r#"{"ipAddress":"192.0.2.7","meekServerPort":8080,"sshObfuscatedKey":"key",
@@ -325,7 +340,7 @@ mod tests {
     ) -> Result<meek::Plan, PlanError> {
         let seed = Seed::from_bytes([n; 32]);
         let (wanted, server) = (Wanted::Any, ServerKind::Any);
-        let plan = Planner { entry, parameters, seed, wanted, server }.plan(protocol)?;
+        let plan = Planner { entry, parameters, seed, wanted, server, earlier: None }.plan(protocol)?;
         let TransportPlan::Meek(plan) = plan.transport else { panic!("no plan of meek") };
         Ok(*plan)
     }

@@ -8,7 +8,9 @@ use culvert_transport::quic::{FrontPlan, KeyText, NonceTransform, Plan, Version}
 use culvert_transport::{Endpoint, TransportPlan};
 
 use super::meek::endpoint;
-use super::{PlanError, Planner, host_name, select, specs};
+use super::choices::{Choice, StoredTransform};
+use super::draft::Draft;
+use super::{PlanError, host_name, pairs, transform};
 
 /// The looks that this build has. All are QUIC version 1.
 const LOOKS: [(QuicVersion, Version); 4] = [
@@ -28,7 +30,7 @@ pub(crate) fn look(transport: &TransportPlan) -> Option<(QuicVersion, &str)> {
     Some((*name, &plan.server_name))
 }
 
-impl Planner<'_> {
+impl Draft<'_> {
     pub(super) fn quic(&self, server: Endpoint) -> Result<Plan, PlanError> {
         let seed = self.seed.derive("quic");
         let version = self.quic_version(|_| true, &mut Prng::derived(&seed, "version"))?;
@@ -37,13 +39,12 @@ impl Planner<'_> {
             server,
             version,
             key: KeyText::new(self.entry.required_text("sshObfuscatedKey")?),
-            server_name: host_name::select(
-                &self.parameters.host_names,
-                TunnelProtocol::QUIC_OSSH,
-                &mut Prng::derived(&seed, "server-name"),
-            ),
+            server_name: self.keep_or(Choice::SERVER_NAME, || {
+                let mut prng = Prng::derived(&seed, "server-name");
+                host_name::select(&self.parameters.host_names, TunnelProtocol::QUIC_OSSH, &mut prng)
+            }),
             nonce_transform: if hidden { self.nonce_transform()? } else { None },
-            seed,
+            seed: self.keep_seed_or(Choice::QUIC, || seed.clone()),
         })
     }
 
@@ -70,7 +71,7 @@ impl Planner<'_> {
             front: endpoint(&front.address, port),
             server_name,
             shuffled: version == Version::Randomized,
-            seed: seed.derive("quic"),
+            seed: self.keep_seed_or(Choice::QUIC, || seed.derive("quic")),
         };
         self.meek(protocol, &seed, Route::Http3(Box::new(plan)), (front.host, None))
     }
@@ -89,27 +90,24 @@ impl Planner<'_> {
                 && (limits.is_empty() || limits.contains(&name))
                 && (of_entry.is_empty() || of_entry.contains(&name.name()))
         };
-        let versions: Vec<Version> =
-            LOOKS.into_iter().filter(|(name, _)| allowed(*name)).map(|(_, version)| version).collect();
-        prng.pick(&versions).copied().ok_or(PlanError::NoQuicVersion)
+        let kept: Option<String> = self.kept(Choice::QUIC_VERSION);
+        let kept = LOOKS.iter().find(|(name, _)| kept.as_deref() == Some(name.name()));
+        let looks: Vec<_> = LOOKS.iter().filter(|(name, _)| allowed(*name)).collect();
+        let (name, version) =
+            kept.or_else(|| prng.pick(&looks).copied()).ok_or(PlanError::NoQuicVersion)?;
+        self.note(Choice::QUIC_VERSION, &name.name());
+        Ok(*version)
     }
 
     fn nonce_transform(&self) -> Result<Option<NonceTransform>, PlanError> {
-        let settings = &self.parameters.quic_nonce;
-        let seed = self.seed.derive("quic-nonce-transform");
-        let mut choice = Prng::derived(&seed, "choice");
-        if self.entry.flag("disableObfuscatedQUICTransforms")
-            || !choice.flip_weighted_coin(settings.probability.get())
-        {
+        if self.entry.flag("disableObfuscatedQUICTransforms") {
             return Ok(None);
         }
-        let specs = specs(settings, Transform::new)?;
-        let chosen = select(settings, &specs, self.entry.address().to_string(), &mut choice);
-        let transform = |(name, transform): (String, &Transform)| NonceTransform {
-            name,
-            transform: transform.clone(),
-            seed: seed.derive("spec"),
-        };
-        Ok(chosen.map(transform))
+        let seed = self.seed.derive("quic-nonce-transform");
+        let scope = self.entry.address().to_string();
+        let chosen = self
+            .keep_or_try(Choice::QUIC_NONCE, || transform(&self.parameters.quic_nonce, &scope, &seed))?;
+        let Some(StoredTransform { name, steps, seed }) = chosen else { return Ok(None) };
+        Ok(Some(NonceTransform { name, transform: Transform::new(&pairs(&steps))?, seed: seed.0 }))
     }
 }

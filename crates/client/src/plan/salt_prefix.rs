@@ -3,7 +3,9 @@
 use culvert_obfuscation::{PrefixSpec, Prng};
 use culvert_transport::{Endpoint, shadowsocks};
 
-use super::{PlanError, Planner, port_scope, select, specs};
+use super::choices::{Choice, StoredPrefix};
+use super::draft::Draft;
+use super::{PlanError, port_scope, select, specs};
 
 /// Beginnings of common protocols, for settings that name none: a stream that is noise from its first byte is what censors block
 /// first. What follows is noise, as in the real ones key shares and hashes are.
@@ -20,7 +22,7 @@ const OWN: &[(&str, &str)] = &[
     ("ssh", r"SSH-2\.0-(OpenSSH_|libssh_[01]|dropbear|PuTTY_Re)"),
 ];
 
-impl Planner<'_> {
+impl Draft<'_> {
     /// The plan, and the name of its prefix.
     pub(super) fn shadowsocks(
         &self,
@@ -28,18 +30,20 @@ impl Planner<'_> {
         port: u16,
     ) -> Result<(shadowsocks::Plan, Option<String>), PlanError> {
         let key = shadowsocks::Key::from_password(self.entry.required_text("sshShadowsocksKey")?);
-        let (name, bytes) = self.salt_prefix(port)?.unzip();
+        let chosen = match self.entry.flag("disableShadowsocksPrefix") {
+            true => None,
+            false => self.keep_or_try(Choice::SHADOWSOCKS_PREFIX, || self.salt_prefix(port))?,
+        };
+        let (name, bytes) = chosen.map(StoredPrefix::into_salt).unzip();
         let prefix = shadowsocks::SaltPrefix::new(bytes.unwrap_or_default())?;
         Ok((shadowsocks::Plan { server, key, prefix }, name))
     }
 
-    fn salt_prefix(&self, port: u16) -> Result<Option<(String, Vec<u8>)>, PlanError> {
+    fn salt_prefix(&self, port: u16) -> Result<Option<StoredPrefix>, PlanError> {
         let settings = &self.parameters.shadowsocks_prefix;
         let seed = self.seed.derive("shadowsocks-prefix");
         let mut choice = Prng::derived(&seed, "choice");
-        if self.entry.flag("disableShadowsocksPrefix")
-            || !choice.flip_weighted_coin(settings.probability.get())
-        {
+        if !choice.flip_weighted_coin(settings.probability.get()) {
             return Ok(None);
         }
         let (name, spec) = if settings.specs.is_empty() {
@@ -53,7 +57,7 @@ impl Planner<'_> {
             (name, spec.clone())
         };
         let (bytes, _) = spec.generate(&seed.derive("spec"), 0)?;
-        Ok(Some((name, bytes)))
+        Ok(Some(StoredPrefix::of_salt(&name, &bytes)))
     }
 }
 

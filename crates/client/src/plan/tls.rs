@@ -10,8 +10,11 @@ use culvert_transport::tls::{
     profiles,
 };
 use culvert_transport::{Endpoint, TransportPlan};
+use serde::{Deserialize, Serialize};
 
-use super::{PlanError, Planner, host_name};
+use super::choices::{Choice, StoredSeed};
+use super::draft::Draft;
+use super::{PlanError, host_name};
 
 /// What shapes a ClientHello besides the parameters.
 pub(super) struct HelloWishes {
@@ -29,21 +32,22 @@ pub(super) struct HelloWishes {
     pub(super) verify: Verify,
 }
 
-impl Planner<'_> {
+impl Draft<'_> {
     /// TLS-OSSH.
     pub(super) fn tls(&self, server: Endpoint) -> Result<Plan, PlanError> {
         let protocol = TunnelProtocol::TLS_OSSH;
         let seed = self.seed.derive("tls");
         let of = &self.parameters.tls;
         let key = self.entry.required_text("meekObfuscatedKey")?;
-        let offers_ticket =
-            Prng::derived(&seed, "ticket").flip_weighted_coin(of.obfuscated_psk_probability.get());
+        let offers_ticket = self.keep_or(Choice::TLS_TICKET, || {
+            Prng::derived(&seed, "ticket").flip_weighted_coin(of.obfuscated_psk_probability.get())
+        });
         let settings = self.client_hello(
             HelloWishes {
                 protocol,
                 only_tls13: true,
                 server_name: self.server_name(protocol, &seed),
-                padding: self.hello_padding(&seed),
+                padding: self.keep_or(Choice::HELLO_PADDING, || self.hello_padding(&seed)),
                 ticket_secret: TicketSecret::from_hex(key).filter(|_| offers_ticket),
                 // The server shows who it is by its SSH key.
                 verify: Verify::Skip,
@@ -63,7 +67,9 @@ impl Planner<'_> {
     pub(super) fn server_name(&self, protocol: TunnelProtocol, seed: &Seed) -> Option<String> {
         let names = &self.parameters.host_names;
         let mut prng = Prng::derived(seed, "server-name");
-        host_name::transforms(names, &mut prng).then(|| host_name::select(names, protocol, &mut prng))
+        self.keep_or(Choice::SERVER_NAME, || {
+            host_name::transforms(names, &mut prng).then(|| host_name::select(names, protocol, &mut prng))
+        })
     }
 
     /// A ClientHello by the parameters.
@@ -75,12 +81,16 @@ impl Planner<'_> {
         let ticket_secret = wishes.ticket_secret.filter(|_| takes_ticket);
         // Browsers that offer TLS 1.3 always send one. RFC 8446 appendix D.4.
         let may_lack_session_id = ticket_secret.is_none() && (!profile.offers_tls13() || profile.is_drawn());
-        let mut coin = Prng::derived(seed, "session-id");
-        let lacks_session_id =
-            may_lack_session_id && coin.flip_weighted_coin(of.no_default_session_id_probability.get());
+        let lacks_session_id = self.keep_or(Choice::TLS_SESSION_ID, || {
+            let mut coin = Prng::derived(seed, "session-id");
+            coin.flip_weighted_coin(of.no_default_session_id_probability.get())
+        });
+        let lacks_session_id = may_lack_session_id && lacks_session_id;
         let limits = &of.fragment_client_hello_limit_protocols;
-        let splits = (limits.is_empty() || limits.contains(&wishes.protocol))
-            && Prng::derived(seed, "split").flip_weighted_coin(of.fragment_client_hello_probability.get());
+        let splits = self.keep_or(Choice::HELLO_SPLIT, || {
+            (limits.is_empty() || limits.contains(&wishes.protocol))
+                && Prng::derived(seed, "split").flip_weighted_coin(of.fragment_client_hello_probability.get())
+        });
         Ok(ClientSettings {
             profile,
             edits: HelloEdits {
@@ -95,8 +105,35 @@ impl Planner<'_> {
     }
 
     fn profile(&self, wishes: &HelloWishes, seed: &Seed) -> Result<Arc<Profile>, PlanError> {
+        let kept: Option<StoredProfile> = self.kept(Choice::TLS_PROFILE);
+        // One that this version no longer has is no longer worth sending.
+        if let Some((kept, profile)) = kept.and_then(|kept| Some((self.stored_profile(&kept, wishes)?, kept))) {
+            self.note(Choice::TLS_PROFILE, &profile);
+            return Ok(kept);
+        }
+        let drawn = StoredSeed(seed.derive("drawn"));
+        let profile = self.new_profile(wishes, &drawn.0, &mut Prng::derived(seed, "profile"))?;
+        let drawn = profile.is_drawn().then_some(drawn);
+        self.note(Choice::TLS_PROFILE, &StoredProfile { name: profile.name().to_owned(), drawn });
+        Ok(profile)
+    }
+
+    fn stored_profile(&self, stored: &StoredProfile, wishes: &HelloWishes) -> Option<Arc<Profile>> {
+        if let Some(seed) = &stored.drawn {
+            return Some(Arc::new(profiles::drawn(&seed.0, wishes.only_tls13)));
+        }
+        let custom = self.parameters.tls.custom_profiles.iter().filter_map(custom_profile);
+        let named = custom.chain(profiles::named(&stored.name)).find(|profile| profile.name() == stored.name);
+        named.filter(|profile| profile.offers_tls13() || !wishes.only_tls13)
+    }
+
+    fn new_profile(
+        &self,
+        wishes: &HelloWishes,
+        drawn: &Seed,
+        choice: &mut Prng,
+    ) -> Result<Arc<Profile>, PlanError> {
         let of = &self.parameters.tls;
-        let mut choice = Prng::derived(seed, "profile");
         let limited = choice.flip_weighted_coin(of.limit_profiles_probability.get());
         let limits: &[TlsProfileName] = if limited { &of.limit_profiles } else { &[] };
         let listed = |name: &str| limits.iter().any(|limit| limit.as_str() == name);
@@ -118,7 +155,7 @@ impl Planner<'_> {
         let may_be_drawn = limits.is_empty() || listed(profiles::DRAWN);
         let wants_drawn = choice.flip_weighted_coin(of.select_randomized_probability.get());
         if may_be_drawn && (wants_drawn || parrots.is_empty()) {
-            return Ok(Arc::new(profiles::drawn(&seed.derive("drawn"), wishes.only_tls13)));
+            return Ok(Arc::new(profiles::drawn(drawn, wishes.only_tls13)));
         }
         choice.pick(&parrots).cloned().ok_or(PlanError::NoTlsProfile)
     }
@@ -132,6 +169,15 @@ impl Planner<'_> {
         let padding = prng.range_u32(of.min_padding, of.max_padding.max(of.min_padding));
         u16::try_from(padding).ok().filter(|padding| *padding > 0)
     }
+}
+
+/// A profile as stored: those of this version and of the parameters by name.
+#[derive(Serialize, Deserialize)]
+struct StoredProfile {
+    name: String,
+    /// What a profile that is nobody's was drawn from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drawn: Option<StoredSeed>,
 }
 
 /// What is reported of a TLS connection.

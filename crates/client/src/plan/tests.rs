@@ -1,0 +1,206 @@
+//! Plans as a whole: that they stay what they are, and that they are replayed.
+
+use culvert_obfuscation::Seed;
+use culvert_protocol::parameters::{Parameters, Probability};
+use culvert_protocol::{EntryFields, ServerEntry, TunnelProtocol};
+use culvert_ssh::kexinit::{self, OfferPolicy};
+use culvert_ssh::{Role, ServerKind};
+
+use super::choices::Choices;
+use super::{DialPlan, Earlier, Planner, Wanted, draw};
+use crate::SPOKEN;
+use crate::notice::DialOrigin;
+
+/// A server with everything.
+pub(crate) const ENTRY: &str = r#"{"ipAddress":"192.0.2.7","sshPort":22,"sshObfuscatedPort":1022,"sshObfuscatedTLSPort":1443,
+    "sshShadowsocksPort":1080,"sshObfuscatedQUICPort":1444,"meekServerPort":8080,
+    "sshUsername":"user","sshPassword":"password","sshHostKey":"AAAA","sshObfuscatedKey":"obfuscated",
+    "sshShadowsocksKey":"shadowsocks","region":"CA","configurationVersion":3,"frontingProviderID":"CDN",
+    "capabilities":["SSH","OSSH","TLS-OSSH","SHADOWSOCKS-OSSH","QUIC","UNFRONTED-MEEK","UNFRONTED-MEEK-HTTPS",
+        "UNFRONTED-MEEK-SESSION-TICKET","FRONTED-MEEK","FRONTED-MEEK-HTTP","FRONTED-MEEK-QUIC"],
+    "meekObfuscatedKey":"0101010101010101010101010101010101010101010101010101010101010101",
+    "meekCookieEncryptionPublicKey":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",
+    "meekFrontingAddresses":["one.example","two.example"],"meekFrontingHosts":["host.example"]}"#;
+
+pub(crate) fn entry() -> ServerEntry {
+    ServerEntry::try_from(EntryFields::from_json(ENTRY.as_bytes()).unwrap()).unwrap()
+}
+
+/// Parameters under which everything that may be chosen is.
+fn all_on() -> Parameters {
+    let mut parameters = Parameters::default();
+    let transforms = [
+        (&mut parameters.ossh_seed, "^.{4}"),
+        (&mut parameters.quic_nonce, "^.{4}"),
+        (&mut parameters.direct_http, "^POST"),
+        (&mut parameters.fronted_http, "^POST"),
+    ];
+    for (of, matcher) in transforms {
+        of.probability = Probability::ALWAYS;
+        of.specs.insert("spec".to_owned(), vec![[matcher.to_owned(), "00ff".to_owned()]]);
+        of.scoped_names.insert(String::new(), vec!["spec".to_owned()]);
+    }
+    parameters.fragmentor.probability = Probability::ALWAYS;
+    parameters.fragmentor.max_total_bytes = 1000;
+    parameters.fragmentor.max_write_bytes = 100;
+    parameters
+}
+
+fn plan(protocol: TunnelProtocol, seed: u8, parameters: &Parameters, earlier: Option<&Earlier>) -> DialPlan {
+    let entry = entry();
+    let (wanted, server) = (Wanted::Any, ServerKind::Any);
+    let seed = Seed::from_bytes([seed; 32]);
+    let planner = Planner { entry: &entry, parameters, seed, wanted, server, earlier };
+    planner.plan(protocol).unwrap_or_else(|error| panic!("{protocol}: {error}"))
+}
+
+fn earlier(plan: &DialPlan) -> Earlier {
+    let (protocol, choices) = (plan.protocol, plan.choices.clone());
+    Earlier { protocol, choices, origin: DialOrigin::Replay }
+}
+
+fn same(one: &DialPlan, other: &DialPlan) -> bool {
+    let ossh = |plan: &DialPlan| {
+        let ossh = plan.obfuscated_ssh.clone();
+        let ossh = ossh.map(|ossh| {
+            let prefix = ossh.prefix.map(|prefix| (prefix.name, prefix.prefix, prefix.split));
+            (ossh.padding_seed, prefix, ossh.seed_transform.map(|(name, _, seed)| (name, seed)))
+        });
+        let ssh = (plan.ssh.ident.clone(), plan.ssh.kex_seed.clone());
+        (ossh, ssh, plan.splitting.clone(), plan.fragmentor.clone(), plan.api_padding_seed.clone())
+    };
+    one.choices == other.choices && one.transport == other.transport && ossh(one) == ossh(other)
+}
+
+/// A plan that changes without its parameters is a plan that replays no longer, and a look that is another: say why in the commit.
+#[test]
+fn the_same_seed_makes_the_plan_that_it_always_made() {
+    let mut plans = String::new();
+    for protocol in SPOKEN {
+        for seed in [1, 2] {
+            let plan = plan(protocol, seed, &Parameters::default(), None);
+            let choices = serde_json::to_string_pretty(&plan.choices).unwrap();
+            plans.push_str(&format!("{protocol} seed {seed}\n{choices}\n"));
+        }
+    }
+    let golden = include_str!("golden.txt");
+    let differs = golden.lines().zip(plans.lines()).position(|(golden, made)| golden != made);
+    assert!(golden == plans, "golden.txt differs from line {differs:?} on; the plans are now\n{plans}");
+}
+
+#[test]
+fn a_replay_is_the_plan_that_worked() {
+    for parameters in [Parameters::default(), all_on()] {
+        for protocol in SPOKEN {
+            for seed in 1..12 {
+                let first = plan(protocol, seed, &parameters, None);
+                let text = serde_json::to_vec(&first.choices).unwrap();
+                let choices: Choices = serde_json::from_slice(&text).unwrap();
+                let stored = Earlier { choices, ..earlier(&first) };
+                let again = plan(protocol, seed + 100, &parameters, Some(&stored));
+                assert!(same(&first, &again), "{protocol} seed {seed}");
+                assert_eq!(again.origin, DialOrigin::Replay);
+                let other = plan(protocol, seed + 100, &parameters, None);
+                assert!(!same(&first, &other), "{protocol} seed {seed}");
+                assert_eq!(other.origin, DialOrigin::Fresh);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_for_one_protocol_says_nothing_of_another() {
+    let parameters = Parameters::default();
+    let stored = earlier(&plan(TunnelProtocol::OSSH, 1, &parameters, None));
+    let tls = plan(TunnelProtocol::TLS_OSSH, 2, &parameters, Some(&stored));
+    assert!(same(&tls, &plan(TunnelProtocol::TLS_OSSH, 2, &parameters, None)));
+    assert_eq!(tls.origin, DialOrigin::Fresh);
+}
+
+#[test]
+fn what_is_not_to_be_replayed_is_chosen_anew_and_nothing_else() {
+    let off: [(&str, fn(&mut Parameters), TunnelProtocol, &[&str]); 8] = [
+        ("SSH", |p| p.replay_parts.ssh = false, TunnelProtocol::OSSH, &["ssh-ident", "ssh-kex"]),
+        ("prefix", |p| p.replay_parts.ossh_prefix = false, TunnelProtocol::OSSH, &["ossh-prefix"]),
+        (
+            "padding",
+            |p| p.replay_parts.obfuscator_padding = false,
+            TunnelProtocol::UNFRONTED_MEEK_OSSH,
+            &["ossh-padding", "meek-cookie", "meek-pace", "meek-payload"],
+        ),
+        ("TLS", |p| p.replay_parts.tls_profile = false, TunnelProtocol::TLS_OSSH, &["tls-profile"]),
+        ("name", |p| p.replay_parts.hostname = false, TunnelProtocol::QUIC_OSSH, &["server-name"]),
+        ("front", |p| p.replay_parts.fronting = false, TunnelProtocol::FRONTED_MEEK_OSSH, &["front"]),
+        ("agent", |p| p.replay_parts.user_agent = false, TunnelProtocol::FRONTED_MEEK_OSSH, &["user-agent"]),
+        (
+            "salt",
+            |p| p.replay_parts.shadowsocks_prefix = false,
+            TunnelProtocol::SHADOWSOCKS_OSSH,
+            &["shadowsocks-prefix"],
+        ),
+    ];
+    for (what, switch, protocol, names) in off {
+        let mut parameters = Parameters::default();
+        switch(&mut parameters);
+        let mut changed = std::collections::BTreeSet::new();
+        for seed in 1..16 {
+            let first = plan(protocol, seed, &Parameters::default(), None);
+            let again = plan(protocol, seed + 100, &parameters, Some(&earlier(&first)));
+            let (first, again) = (json(&first), json(&again));
+            assert!(first.keys().eq(again.keys()), "{what}");
+            changed.extend(first.into_iter().filter(|(name, value)| again.get(name) != Some(value)).map(|it| it.0));
+        }
+        let expected: std::collections::BTreeSet<String> = names.iter().map(ToString::to_string).collect();
+        assert_eq!(changed, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_choice_that_cannot_be_read_is_made_anew() {
+    let parameters = all_on();
+    let junk = [serde_json::json!(null), serde_json::json!([1]), serde_json::json!({"name": 7}), serde_json::json!("?")];
+    for protocol in SPOKEN {
+        let first = plan(protocol, 1, &parameters, None);
+        for name in json(&first).into_iter().map(|it| it.0) {
+            for junk in &junk {
+                let mut damaged = json(&first);
+                damaged.insert(name.clone(), junk.clone());
+                let choices: Choices = serde_json::from_value(damaged.into()).unwrap();
+                // Whatever comes of it is a plan.
+                plan(protocol, 2, &parameters, Some(&Earlier { choices, ..earlier(&first) }));
+            }
+        }
+    }
+}
+
+fn json(plan: &DialPlan) -> serde_json::Map<String, serde_json::Value> {
+    match serde_json::to_value(&plan.choices).unwrap() {
+        serde_json::Value::Object(map) => map,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn draws_end_in_what_is_wanted() {
+    let (mut modp, mut best) = (0, 0);
+    for number in 0..100 {
+        let base = Seed::from_bytes([number; 32]);
+        for wanted in [Wanted::Any, Wanted::Quick, Wanted::QuickWithAesGcm] {
+            let mut policy = OfferPolicy {
+                role: Role::Client,
+                no_encrypt_then_mac: true,
+                seed: None,
+                peer_seed: None,
+                host_key_names: Vec::new(),
+            };
+            policy.seed = Some(draw(&base, &mut policy, wanted));
+            let agreed = kexinit::predict(&policy, &kexinit::offer(&policy, true)).unwrap();
+            // AES-128 is rarely not to be had.
+            assert!(wanted.cost(&agreed) <= 1, "{number} {wanted:?}");
+            best += usize::from(wanted.cost(&agreed) == 0);
+            modp += usize::from(agreed.kex.is_modp());
+        }
+    }
+    assert!(best > 290, "{best}");
+    assert!(modp > 0, "the reference's choice is not narrowed where nothing is wanted");
+}
