@@ -4,7 +4,9 @@
 mod check;
 mod entry;
 mod help;
+mod plans;
 mod quickstart;
+mod replay;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -37,7 +39,8 @@ impl Verb {
 }
 
 /// In the order in which a person meets them.
-const VERBS: &[Verb] = &[quickstart::VERB, check::VERB, entry::VERB, help::VERSION, help::HELP];
+const VERBS: &[Verb] =
+    &[quickstart::VERB, check::VERB, entry::VERB, plans::VERB, replay::VERB, help::VERSION, help::HELP];
 
 /// Does what the arguments, which follow the program's name, ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -107,7 +110,7 @@ mod tests {
     #[test]
     fn mistakes_say_what_to_use_instead() {
         for (line, words) in [
-            ("", "a verb is missing: use one of quickstart, check, entry, version, help"),
+            ("", "a verb is missing: use one of quickstart, check, entry, plans, replay, version, help"),
             ("chekc", "unknown verb \"chekc\" (did you mean check?)"),
             ("quikstart", "(did you mean quickstart?)"),
             ("frobnicate", "unknown verb \"frobnicate\": use one of quickstart"),
@@ -122,6 +125,12 @@ mod tests {
             ("entry", "entry show"),
             ("entry shwo x", "(did you mean show?)"),
             ("entry show", "name a file"),
+            ("plans", "culvert plans list"),
+            ("plans lsit", "(did you mean list?)"),
+            ("replay", "name a file with a plan"),
+            ("replay p --seed 00", "not both"),
+            ("replay --seed 00 --protocol OSSH", "64 hex digits"),
+            ("replay p --timeout 0", "1 to 600 seconds"),
         ] {
             let failure = failure(line);
             assert!(failure.message.contains(words), "{line}: {}", failure.message);

@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 
 use culvert_obfuscation::Seed;
-use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_protocol::parameters::Parameters;
+use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::ServerKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

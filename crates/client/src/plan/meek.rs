@@ -15,9 +15,9 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::tls::HelloWishes;
 use super::choices::{Choice, StoredTransform};
 use super::draft::Draft;
+use super::tls::HelloWishes;
 use super::{DialPlan, PlanError, host_name, transform, user_agent};
 
 /// The ports that a `Host` header leaves out.

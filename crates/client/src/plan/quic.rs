@@ -7,9 +7,9 @@ use culvert_transport::meek::Route;
 use culvert_transport::quic::{FrontPlan, KeyText, NonceTransform, Plan, Version};
 use culvert_transport::{Endpoint, TransportPlan};
 
-use super::meek::endpoint;
 use super::choices::{Choice, StoredTransform};
 use super::draft::Draft;
+use super::meek::endpoint;
 use super::{PlanError, host_name, pairs, transform};
 
 /// The looks that this build has. All are QUIC version 1.
@@ -93,8 +93,7 @@ impl Draft<'_> {
         let kept: Option<String> = self.kept(Choice::QUIC_VERSION);
         let kept = LOOKS.iter().find(|(name, _)| kept.as_deref() == Some(name.name()));
         let looks: Vec<_> = LOOKS.iter().filter(|(name, _)| allowed(*name)).collect();
-        let (name, version) =
-            kept.or_else(|| prng.pick(&looks).copied()).ok_or(PlanError::NoQuicVersion)?;
+        let (name, version) = kept.or_else(|| prng.pick(&looks).copied()).ok_or(PlanError::NoQuicVersion)?;
         self.note(Choice::QUIC_VERSION, &name.name());
         Ok(*version)
     }
@@ -105,8 +104,8 @@ impl Draft<'_> {
         }
         let seed = self.seed.derive("quic-nonce-transform");
         let scope = self.entry.address().to_string();
-        let chosen = self
-            .keep_or_try(Choice::QUIC_NONCE, || transform(&self.parameters.quic_nonce, &scope, &seed))?;
+        let chosen =
+            self.keep_or_try(Choice::QUIC_NONCE, || transform(&self.parameters.quic_nonce, &scope, &seed))?;
         let Some(StoredTransform { name, steps, seed }) = chosen else { return Ok(None) };
         Ok(Some(NonceTransform { name, transform: Transform::new(&pairs(&steps))?, seed: seed.0 }))
     }

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{self, SHA256};
-use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_protocol::json_position::near_name;
+use culvert_protocol::parameters::Parameters;
+use culvert_protocol::{ServerEntry, TunnelProtocol};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ const LONGEST: usize = 64 * 1024;
 
 /// A plan that led to a tunnel, for the server and the network under which it is stored. Neither is in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StoredPlan {
     format: u32,
     /// What was spoken.
@@ -108,6 +110,12 @@ impl Fingerprint {
     pub fn of(bytes: &[u8]) -> Self {
         let digest = digest::digest(&SHA256, bytes);
         Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
+    }
+
+    /// Of parameters, and of what else of a config shapes dials.
+    #[must_use]
+    pub fn of_settings(parameters: &Parameters, beside: &str) -> Self {
+        Self::of(&[&parameters.digest().0, beside.as_bytes()].concat())
     }
 
     /// Of an entry: its version, and when it came, which both change with what it says.

@@ -16,7 +16,7 @@ pub(crate) const ENTRY: &str = r#"{"ipAddress":"192.0.2.7","sshPort":22,"sshObfu
     "sshShadowsocksPort":1080,"sshObfuscatedQUICPort":1444,"meekServerPort":8080,
     "sshUsername":"user","sshPassword":"password","sshHostKey":"AAAA","sshObfuscatedKey":"obfuscated",
     "sshShadowsocksKey":"shadowsocks","region":"CA","configurationVersion":3,"frontingProviderID":"CDN",
-    "capabilities":["SSH","OSSH","TLS-OSSH","SHADOWSOCKS-OSSH","QUIC","UNFRONTED-MEEK","UNFRONTED-MEEK-HTTPS",
+    "capabilities":["SSH","OSSH","TLS","SHADOWSOCKS","QUIC","UNFRONTED-MEEK","UNFRONTED-MEEK-HTTPS",
         "UNFRONTED-MEEK-SESSION-TICKET","FRONTED-MEEK","FRONTED-MEEK-HTTP","FRONTED-MEEK-QUIC"],
     "meekObfuscatedKey":"0101010101010101010101010101010101010101010101010101010101010101",
     "meekCookieEncryptionPublicKey":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",
@@ -126,9 +126,14 @@ fn what_is_not_to_be_replayed_is_chosen_anew_and_nothing_else() {
             "padding",
             |p| p.replay_parts.obfuscator_padding = false,
             TunnelProtocol::UNFRONTED_MEEK_OSSH,
-            &["ossh-padding", "meek-cookie", "meek-pace", "meek-payload"],
+            &["ossh-padding", "meek-cookie", "meek-pace"],
         ),
-        ("TLS", |p| p.replay_parts.tls_profile = false, TunnelProtocol::TLS_OSSH, &["tls-profile"]),
+        (
+            "TLS",
+            |p| p.replay_parts.tls_profile = false,
+            TunnelProtocol::TLS_OSSH,
+            &["tls-profile", "tls-session-id", "tls-ticket"],
+        ),
         ("name", |p| p.replay_parts.hostname = false, TunnelProtocol::QUIC_OSSH, &["server-name"]),
         ("front", |p| p.replay_parts.fronting = false, TunnelProtocol::FRONTED_MEEK_OSSH, &["front"]),
         ("agent", |p| p.replay_parts.user_agent = false, TunnelProtocol::FRONTED_MEEK_OSSH, &["user-agent"]),
@@ -148,7 +153,9 @@ fn what_is_not_to_be_replayed_is_chosen_anew_and_nothing_else() {
             let again = plan(protocol, seed + 100, &parameters, Some(&earlier(&first)));
             let (first, again) = (json(&first), json(&again));
             assert!(first.keys().eq(again.keys()), "{what}");
-            changed.extend(first.into_iter().filter(|(name, value)| again.get(name) != Some(value)).map(|it| it.0));
+            changed.extend(
+                first.into_iter().filter(|(name, value)| again.get(name) != Some(value)).map(|it| it.0),
+            );
         }
         let expected: std::collections::BTreeSet<String> = names.iter().map(ToString::to_string).collect();
         assert_eq!(changed, expected, "{what}");
@@ -158,7 +165,12 @@ fn what_is_not_to_be_replayed_is_chosen_anew_and_nothing_else() {
 #[test]
 fn a_choice_that_cannot_be_read_is_made_anew() {
     let parameters = all_on();
-    let junk = [serde_json::json!(null), serde_json::json!([1]), serde_json::json!({"name": 7}), serde_json::json!("?")];
+    let junk = [
+        serde_json::json!(null),
+        serde_json::json!([1]),
+        serde_json::json!({"name": 7}),
+        serde_json::json!("?"),
+    ];
     for protocol in SPOKEN {
         let first = plan(protocol, 1, &parameters, None);
         for name in json(&first).into_iter().map(|it| it.0) {

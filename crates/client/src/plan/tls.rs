@@ -107,7 +107,8 @@ impl Draft<'_> {
     fn profile(&self, wishes: &HelloWishes, seed: &Seed) -> Result<Arc<Profile>, PlanError> {
         let kept: Option<StoredProfile> = self.kept(Choice::TLS_PROFILE);
         // One that this version no longer has is no longer worth sending.
-        if let Some((kept, profile)) = kept.and_then(|kept| Some((self.stored_profile(&kept, wishes)?, kept))) {
+        if let Some((kept, profile)) = kept.and_then(|kept| Some((self.stored_profile(&kept, wishes)?, kept)))
+        {
             self.note(Choice::TLS_PROFILE, &profile);
             return Ok(kept);
         }

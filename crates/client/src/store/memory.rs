@@ -88,6 +88,18 @@ impl Store {
         self.change(Lasting::Now, |transaction| remove_plan(transaction, network, id));
     }
 
+    /// Networks of which anything is kept.
+    pub fn networks(&self) -> Vec<String> {
+        let found = self.engine().read(|transaction| {
+            let mut found = Vec::new();
+            for row in transaction.open_table(NETWORKS)?.iter()? {
+                found.push(row?.0.value().to_owned());
+            }
+            Ok(found)
+        });
+        found.unwrap_or_default()
+    }
+
     /// Servers with a plan for a network, the last success first.
     pub fn replayable(&self, network: &str) -> Vec<ServerId> {
         let found = self.engine().read(|transaction| {
