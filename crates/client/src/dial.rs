@@ -1,5 +1,6 @@
 //! One attempt: from a plan to an SSH connection whose server has proved who it is and let us in.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,45 @@ pub enum DialError {
     /// The identification chosen for this dial.
     #[error(transparent)]
     Ident(#[from] IdentError),
+}
+
+impl DialError {
+    /// Whether the failure says nothing of how the dial looked, so that a plan that worked is still as good: this machine has no way
+    /// out, its proxy fails, or the server was reached and said no.
+    pub(crate) fn keeps_plan(&self) -> bool {
+        match self {
+            Self::Transport(error) => {
+                error.upstream().is_some_and(|error| !error.blames_target()) || is_local(error)
+            }
+            Self::Ssh(TunnelEnded(end)) => match &**end {
+                End::Local => true,
+                End::Protocol(error) => {
+                    matches!(
+                        error,
+                        culvert_ssh::Error::AuthenticationRefused | culvert_ssh::Error::Disconnected { .. }
+                    )
+                }
+                End::Closed | End::Network(_) => false,
+            },
+            Self::Entry(_) => true,
+            Self::TimedOut(_) | Self::Transform(_) | Self::Ident(_) => false,
+        }
+    }
+}
+
+fn is_local(error: &culvert_transport::DialError) -> bool {
+    use culvert_transport::DialError as Error;
+    match error {
+        Error::Connect(error) => matches!(
+            error.kind(),
+            io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::AddrNotAvailable
+                | io::ErrorKind::PermissionDenied
+        ),
+        Error::Random | Error::TlsSelfTest(_) => true,
+        _ => false,
+    }
 }
 
 /// Dials by plan. The limit covers everything.

@@ -23,7 +23,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
     let built = Config {
         local: local(fields),
         servers: servers(fields, &parameters),
-        establish: establish(&parameters),
+        establish: establish(fields, &parameters),
         api: api(fields),
         notices: notices(fields),
         network_id: fields.text("NetworkID").unwrap_or("UNKNOWN").to_owned(),
@@ -80,13 +80,14 @@ fn servers(fields: &mut Fields<'_>, parameters: &Parameters) -> ServerChoice {
     }
 }
 
-fn establish(parameters: &Parameters) -> Establish {
+fn establish(fields: &mut Fields<'_>, parameters: &Parameters) -> Establish {
     let Parameters { establish, latency, .. } = parameters;
     Establish {
         timeout: (!establish.timeout.is_zero()).then_some(establish.timeout),
         pause: establish.pause_period,
         connect_timeout: Some(establish.connect_timeout.scaled(1.0)),
         latency_multiplier: latency.multiplier,
+        replay_off: fields.switch("DisableReplay"),
     }
 }
 

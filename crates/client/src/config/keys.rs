@@ -124,7 +124,7 @@ pub const KEYS: &[Key] = &[
     Key::new("NetworkIDGetter", Callback, LATER),
     Key::new("NetworkID", Text, NOW),
     Key::new("DisableTactics", Switch, LATER),
-    Key::new("DisableReplay", Switch, LATER),
+    Key::new("DisableReplay", Switch, NOW),
     Key::new("TargetServerEntry", Text, NOW),
     Key::new("DisableApi", Switch, NOW),
     Key::new("TargetAPIProtocol", Text, NOW),

@@ -171,6 +171,8 @@ pub struct Establish {
     pub connect_timeout: Option<Duration>,
     /// Scales timeouts for slow networks, at least 1.0.
     pub latency_multiplier: Option<f64>,
+    /// Every dial is made anew; what worked is stored all the same.
+    pub replay_off: bool,
 }
 
 /// How the client talks to the server's API.

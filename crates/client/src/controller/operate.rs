@@ -49,7 +49,7 @@ impl Controller {
         established: Established,
         mut stopping: watch::Receiver<bool>,
     ) -> ServerId {
-        let Established { id, server, plan, connected, api, handshake } = established;
+        let Established { id, server, plan, connected, api, handshake, probation } = established;
         let Connected { handle, mut session, driver, .. } = connected;
         let operation = Operation {
             controller: self.clone(),
@@ -81,12 +81,14 @@ impl Controller {
                 }
             }
         };
+        let parameters = self.config().parameters.clone();
         let given_up = tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => GivenUp::Stopping,
             () = requests => GivenUp::Lost,
             () = operation.watch(&active, probe_requests) => GivenUp::Lost,
             () = operation.report(api, handshake.is_some()) => GivenUp::Lost,
             () = operation.announce_traffic(&traffic) => GivenUp::Lost,
+            () = probation.pass(&parameters, &traffic) => GivenUp::Lost,
         };
         operation.retract(name);
         operation.end(&handle, driver, given_up).await;

@@ -11,7 +11,7 @@ use culvert_transport::Network;
 use culvert_transport::upstream::UpstreamError;
 use tokio::time::{sleep, timeout};
 
-use super::{Scene, Server};
+use super::{Probation, Scene, Server};
 use crate::dial::{self, Connected, DialError};
 use crate::notice::{DiagnosticId, Notice};
 use crate::plan::{DialPlan, PlanError};
@@ -29,6 +29,8 @@ pub(crate) struct Established {
     pub(crate) connected: Connected,
     pub(crate) api: ApiClient,
     pub(crate) handshake: Option<HandshakeReply>,
+    /// For the plan to be used again.
+    pub(crate) probation: Probation,
 }
 
 /// Why an attempt failed.
@@ -123,7 +125,8 @@ impl Attempt {
         };
         drop(turn);
         let Self { id, server, plan, .. } = self;
-        Ok(Established { id, server, plan, connected, api, handshake })
+        let probation = scene.probation(id, &server.entry, &plan);
+        Ok(Established { id, server, plan, connected, api, handshake, probation })
     }
 
     async fn hold_off(&self) {

@@ -54,6 +54,9 @@ impl Attempt {
         for (name, text) in texts {
             known &= text.is_none_or(|text| params.set_text(name, text).is_ok());
         }
+        known &= params.set_flag("is_replay", plan.origin != DialOrigin::Fresh).is_ok();
+        let ignores_change = plan.origin == DialOrigin::ReplayIgnoringChange;
+        known &= params.set_flag("replay_ignored_change", ignores_change).is_ok();
         debug_assert!(known, "a dial parameter has no entry in the table");
         params
     }
@@ -81,7 +84,7 @@ impl Attempt {
             candidates_moved_to_front: self.place.moved,
             established_tunnels_count: self.tunnels(),
             network_type: crate::network_type(&self.scene.config.network_id).to_owned(),
-            origin: DialOrigin::Fresh,
+            origin: plan.origin,
             network: Some(DialNetworkDetails {
                 ssh_client_version: Some(plan.ssh.ident.clone()),
                 dial_port_number: port.map(|port| port.to_string()),

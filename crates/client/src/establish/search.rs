@@ -18,7 +18,7 @@ use super::patience::{Observed, Patience};
 use super::pool::{Event, Pool};
 use super::select::{Turn, is_fronted, select};
 use super::{Scene, Server};
-use crate::notice::{CandidateServers, FreeText, Notice};
+use crate::notice::{CandidateServers, DialOrigin, FreeText, Notice};
 use crate::plan::{DialPlan, Planner, Wanted};
 use crate::randomness::random;
 use crate::store::ServerId;
@@ -102,6 +102,7 @@ struct Label {
     id: ServerId,
     protocol: TunnelProtocol,
     standing: Standing,
+    origin: DialOrigin,
 }
 
 struct Search {
@@ -329,7 +330,7 @@ impl Search {
         let turn = Turn { earlier: self.place.number, spare: limit != 0 && intensive >= limit, tried, hint };
         let experience = scene.lessons.experience();
         let rules = &scene.settings.rules;
-        let protocols = match select(server, rules, turn, &experience, &mut self.prng) {
+        let mut protocols = match select(server, rules, turn, &experience, &mut self.prng) {
             Ok(protocols) => protocols,
             Err(skip) => {
                 if skip.is_lasting() {
@@ -338,12 +339,20 @@ impl Search {
                 return Ok(None);
             }
         };
+        let may_replay =
+            scene.config.parameters.replay.candidate_count.allows(self.place.number.saturating_add(1));
+        let earlier =
+            may_replay.then(|| scene.recall(id, &server.entry, &protocols, &mut self.prng)).flatten();
+        if let Some(earlier) = &earlier {
+            protocols.sort_by_key(|protocol| *protocol != earlier.protocol);
+        }
         let planner = Planner {
             entry: &server.entry,
             parameters: &scene.config.parameters,
             seed: Seed::from_bytes(random()),
             wanted: if scene.config.ssh.any_cipher { Wanted::Any } else { Wanted::for_this_processor() },
             server: scene.lessons.kind(id),
+            earlier: earlier.as_ref(),
         };
         let mut failure = None;
         for (index, protocol) in protocols.iter().enumerate() {
@@ -371,7 +380,7 @@ impl Search {
 
     fn start(&mut self, id: ServerId, server: Server, plan: DialPlan, standing: Standing) {
         let settings = &self.scene.settings;
-        let protocol = plan.protocol;
+        let (protocol, origin) = (plan.protocol, plan.origin);
         self.place.number = self.place.number.saturating_add(1);
         if self.place.first_fronted == 0 && is_fronted(protocol) {
             self.place.first_fronted = self.place.number;
@@ -398,7 +407,8 @@ impl Search {
         let slowest = self.scene.lessons.experience().slowest_round_trip();
         let patience = Patience::new(protocol, slowest, self.round);
         let (network, progress) = Observed::new(self.scene.network.clone(), self.scene.lessons.clone());
-        self.pool.start(Label { id, protocol, standing }, attempt.run(network), patience.run_out(progress));
+        let label = Label { id, protocol, standing, origin };
+        self.pool.start(label, attempt.run(network), patience.run_out(progress));
     }
 
     /// Takes note of what became of an attempt.
@@ -415,6 +425,7 @@ impl Search {
             Event::Ended(label, Err(error)) => (label, error),
             Event::Stalled(label) => {
                 self.scene.lessons.learn(|experience| experience.went_nowhere(label.protocol));
+                self.scene.note_failure(label.id, label.origin, true, &mut self.prng);
                 return Ok(None);
             }
             Event::Broke(label) => {
@@ -422,6 +433,7 @@ impl Search {
                 return Ok(None);
             }
         };
+        self.scene.note_failure(label.id, label.origin, error.blames_plan(), &mut self.prng);
         if let Some(error) = error.upstream() {
             self.scene.notices.emit(Notice::UpstreamProxyError { message: FreeText::new(error) });
         }

@@ -40,15 +40,17 @@ pub(crate) struct Earlier {
 }
 
 /// Why a plan is of no more use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Reason {
-    /// It cannot be read.
+    /// Or of a version that this one does not know.
+    #[error("it cannot be read")]
     Damaged,
-    /// It is too old, or the clock has been set back.
+    /// Or the clock has been set back.
+    #[error("it is too old")]
     Expired,
-    /// Parameters or config have changed.
+    #[error("parameters or config have changed")]
     OtherSettings,
-    /// The server's entry has changed.
+    #[error("the server's entry has changed")]
     OtherEntry,
 }
 

@@ -46,6 +46,13 @@ pub enum ApiError {
     Pack(#[from] PackError),
 }
 
+impl ApiError {
+    /// Whether the server could be asked and said no.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Reply(_) | Self::Json(_) | Self::Pack(_))
+    }
+}
+
 /// Speaks the API over one tunnel.
 pub(crate) struct ApiClient {
     handle: Handle,
