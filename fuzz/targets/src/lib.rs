@@ -8,6 +8,7 @@ mod local_proxies;
 mod meek;
 pub mod mutate;
 mod obfuscation;
+mod plan;
 mod programs;
 mod protocol;
 mod ssh;
@@ -75,6 +76,7 @@ pub const TARGETS: &[Target] = &[
     ("ssh_opening", ssh::ssh_opening),
     ("ssh_packet", ssh::ssh_packet),
     ("ssh_password", protocol::ssh_password),
+    ("stored_plan", plan::stored_plan),
     ("tls_answer", tls::answer),
     ("tls_hello_message", tls::hello_message),
     ("tls_profile", tls::profile),

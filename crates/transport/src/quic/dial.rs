@@ -133,7 +133,9 @@ fn endpoint(plan: &Plan, inner: Arc<dyn AsyncUdpSocket>) -> Result<QuicEndpoint,
             let left = if plan.version == Version::Decoy { prng.range(0, MOST_DECOYS) } else { 0 };
             let decoys = Box::new(Mutex::new(Decoys { left, prng }));
             let side = Side::Client { key: Key::new(plan.key.as_str()), decoys };
-            Arc::new(Socket::new(inner, side, Draws::new(plan.nonce_transform.clone())))
+            let lengths = Prng::derived(&plan.seed, "padding");
+            let draws = Draws::new(plan.nonce_transform.clone(), Some(lengths));
+            Arc::new(Socket::new(inner, side, draws))
         }
     };
     let mut config = EndpointConfig::new(Arc::new(Resets::new().ok_or(DialError::Random)?));

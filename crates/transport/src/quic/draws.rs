@@ -1,6 +1,6 @@
 //! Nonces and padding from the system's random source, a good many at a time.
 
-use culvert_obfuscation::{Seed, Transform};
+use culvert_obfuscation::{Prng, Seed, Transform};
 
 use super::wire::{Draw, NONCE_LEN};
 
@@ -31,15 +31,20 @@ pub(super) struct Draws {
     stock: Box<[u8; STOCK]>,
     used: usize,
     transform: Option<NonceTransform>,
+    lengths: Option<Prng>,
 }
 
 impl Draws {
-    pub(super) fn new(transform: Option<NonceTransform>) -> Self {
-        Self { stock: Box::new([0; STOCK]), used: STOCK, transform }
+    /// What a plan leaves to chance; lengths too, without `lengths`.
+    pub(super) fn new(transform: Option<NonceTransform>, lengths: Option<Prng>) -> Self {
+        Self { stock: Box::new([0; STOCK]), used: STOCK, transform, lengths }
     }
 
     /// A number from 0 to `most`.
     pub(super) fn up_to(&mut self, most: u8) -> u8 {
+        if let Some(lengths) = &mut self.lengths {
+            return u8::try_from(lengths.range_u32(0, most.into())).unwrap_or(most);
+        }
         let mut bytes = [0; 2];
         self.fill(&mut bytes);
         // The remainder is as good as even: 65536 is much more than 256.

@@ -73,7 +73,7 @@ impl QuicListen {
         let gate = Arc::new(Gate::new(key_text, cids.clone(), admission));
         let inner = TokioRuntime.wrap_udp_socket(socket)?;
         let side = Side::Server { gate: gate.clone(), resets: resets.mark };
-        let socket = Arc::new(Socket::new(inner, side, Draws::new(None)));
+        let socket = Arc::new(Socket::new(inner, side, Draws::new(None, None)));
         let mut config = EndpointConfig::new(Arc::new(resets));
         settings::endpoint(&mut config);
         config.cid_generator(move || Box::new(cids.clone()));

@@ -149,7 +149,7 @@ fn proof(nonce: u8) -> [u8; MESSAGE_LEN] {
 
 fn hidden(packet: &[u8]) -> Vec<u8> {
     let mut datagram = Vec::new();
-    Key::new(KEY).seal(packet, 3, &mut Draws::new(None), &mut datagram);
+    Key::new(KEY).seal(packet, 3, &mut Draws::new(None, None), &mut datagram);
     datagram
 }
 
