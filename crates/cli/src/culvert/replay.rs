@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn dumps_are_what_one_is_used_to() {
         let sent = Sent { channel: 1, is_datagram: false, bytes: b"GET / HTTP/1.1\r\n\0".to_vec() };
-        let text = flight(&[sent.clone()], true);
+        let text = flight(std::slice::from_ref(&sent), true);
         let expected = "sent       17 bytes in 1 pieces over 1 connections\nwrite      1, connection 1, 17 bytes\n  \
                         000000  47 45 54 20 2f 20 48 54 54 50 2f 31 2e 31 0d 0a  GET / HTTP/1.1..\n  \
                         000010  00                                               .\n";

@@ -202,7 +202,7 @@ mod tests {
         let parameters = Parameters::default();
         let whole = stored();
         for end in 0..whole.len() {
-            let part = whole.get(..end).unwrap();
+            let part = &whole[..end];
             assert_eq!(outcome(part, &at(NOW), &parameters), Err(Reason::Damaged), "{end} bytes");
         }
         let later = String::from_utf8(whole).unwrap().replace("\"format\":1", "\"format\":2");

@@ -117,9 +117,12 @@ fn a_plan_for_one_protocol_says_nothing_of_another() {
     assert_eq!(tls.origin, DialOrigin::Fresh);
 }
 
+/// A switch by its name, the protocol that it matters for, and the choices that it is about.
+type Off = (&'static str, fn(&mut Parameters), TunnelProtocol, &'static [&'static str]);
+
 #[test]
 fn what_is_not_to_be_replayed_is_chosen_anew_and_nothing_else() {
-    let off: [(&str, fn(&mut Parameters), TunnelProtocol, &[&str]); 8] = [
+    let off: [Off; 8] = [
         ("SSH", |p| p.replay_parts.ssh = false, TunnelProtocol::OSSH, &["ssh-ident", "ssh-kex"]),
         ("prefix", |p| p.replay_parts.ossh_prefix = false, TunnelProtocol::OSSH, &["ossh-prefix"]),
         (
