@@ -45,7 +45,9 @@ const MAX_WINDOW_PACKETS: u32 = 128;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Nothing to connect to.
-    #[error("no server is configured: set TargetServerEntry to the line in the server's server-entry.dat")]
+    #[error(
+        "no server is known: give a list with -serverList, or set TargetServerEntry to the line in the server's server-entry.dat"
+    )]
     NoServers,
     /// The entry cannot be read.
     #[error("TargetServerEntry: {0}")]
@@ -280,6 +282,7 @@ impl Controller {
             notices: self.notices.clone(),
             network: self.network.clone(),
             servers: self.servers.clone(),
+            reports: self.store.clone(),
             host: self.host.clone(),
             feed: self.feed.clone(),
             changes: self.controls.network(),

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use culvert_client::notice::Form;
+use culvert_client::notice::{Form, NoticeFileLimits};
 
 use crate::flags::{Arguments, Flag, Syntax, UsageError};
 
@@ -17,8 +17,7 @@ pub const EXIT_FAILURE: u8 = 1;
 const CONFIG: Flag = Flag::text("config", "configuration input file");
 const DATA_ROOT_DIRECTORY: Flag =
     Flag::text("dataRootDirectory", "directory where persistent files will be stored");
-const SERVER_LIST: Flag =
-    Flag::text("serverList", "embedded server entry list input file (not supported yet)");
+const SERVER_LIST: Flag = Flag::text("serverList", "embedded server entry list input file");
 const PUSH_PAYLOAD: Flag =
     Flag::text("pushPayload", "server entry push payload input file (not supported yet)");
 const FORMAT_NOTICES: Flag = Flag::switch("formatNotices", "emit notices in human-readable format");
@@ -35,25 +34,15 @@ const TUN_DNS_SERVERS: Flag =
     Flag::text("tunDNSServers", "comma-delimited tun bypass DNS servers (not supported yet)");
 const NOTICES: Flag = Flag::text("notices", "notices output file (defaults to stderr)");
 const USE_NOTICE_FILES: Flag =
-    Flag::switch("useNoticeFiles", "write homepages and rotating notices to files (not supported yet)");
+    Flag::switch("useNoticeFiles", "write homepages and rotating notices to files");
 const ROTATING_FILE_SIZE: Flag =
-    Flag::integer("rotatingFileSize", "rotating notices file size (not supported yet)");
+    Flag::integer("rotatingFileSize", "rotating notices file size in bytes (default 1048576)");
 const ROTATING_SYNC_FREQUENCY: Flag =
-    Flag::integer("rotatingSyncFrequency", "rotating notices file sync frequency (not supported yet)");
+    Flag::integer("rotatingSyncFrequency", "notices between two syncs of the file (default 100)");
 
 /// Flags that are refused rather than silently ignored.
-const NOT_SUPPORTED: [Flag; 10] = [
-    SERVER_LIST,
-    PUSH_PAYLOAD,
-    FEEDBACK_UPLOAD,
-    FEEDBACK_UPLOAD_PATH,
-    TUN_DEVICE,
-    TUN_BIND_INTERFACE,
-    TUN_DNS_SERVERS,
-    USE_NOTICE_FILES,
-    ROTATING_FILE_SIZE,
-    ROTATING_SYNC_FREQUENCY,
-];
+const NOT_SUPPORTED: [Flag; 6] =
+    [PUSH_PAYLOAD, FEEDBACK_UPLOAD, FEEDBACK_UPLOAD_PATH, TUN_DEVICE, TUN_BIND_INTERFACE, TUN_DNS_SERVERS];
 
 /// What `ConsoleClient` accepts.
 pub const SYNTAX: Syntax = Syntax {
@@ -84,14 +73,15 @@ pub const SYNTAX: Syntax = Syntax {
 /// What follows the list of flags when a person asks for help.
 pub(super) const MORE_HELP: &str = "
 Opens a SOCKS and an HTTP proxy on this machine and carries what they get through
-a tunnel to the server of TargetServerEntry. What happens is reported in notices,
+a tunnel to the server of TargetServerEntry, or to one of those that it knows:
+those of -serverList, now and earlier, and what servers tell of others. What happens is reported in notices,
 one JSON object a line; the proxies' ports are among them.
 
 SIGINT or SIGTERM stops it; a second one ends it at once.
 
 Exit status: 0 after a stop that was asked for; 1 the configuration or the data
 folder cannot be used; 2 wrong command line; 64 a flag that is not supported yet;
-65 the server entry is wrong; 69 no tunnel in time, or no port for a proxy; 78 no
+65 the server entry is wrong, or no line of the list of servers is one; 69 no tunnel in time, or no port for a proxy; 78 no
 server fits the configuration. The last notices say why.
 
 Example of a configuration (culvert check FILE validates one):
@@ -119,6 +109,10 @@ pub struct RunArguments {
     pub data_root_directory: Option<PathBuf>,
     /// Replaces `ListenInterface` of the config.
     pub listen_interface: Option<String>,
+    /// A list of servers to know.
+    pub server_list: Option<PathBuf>,
+    /// Replaces `UseNoticeFiles` of the config.
+    pub notice_files: Option<NoticeFileLimits>,
     pub output: NoticeOutput,
 }
 
@@ -176,8 +170,23 @@ where
         config: config.into(),
         data_root_directory: text(&DATA_ROOT_DIRECTORY).map(PathBuf::from),
         listen_interface: text(&LISTEN_INTERFACE).map(str::to_owned),
+        server_list: text(&SERVER_LIST).map(PathBuf::from),
+        notice_files: arguments.is_on(&USE_NOTICE_FILES).then(|| notice_files(&arguments)),
         output,
     }))
+}
+
+/// As in the reference, what is not above 0 is the default.
+fn notice_files(arguments: &Arguments) -> NoticeFileLimits {
+    let usual = NoticeFileLimits::default();
+    let above_0 =
+        |flag| arguments.integer(flag).and_then(|given| u64::try_from(given).ok()).filter(|n| *n > 0);
+    NoticeFileLimits {
+        size: above_0(&ROTATING_FILE_SIZE).unwrap_or(usual.size),
+        sync_every: above_0(&ROTATING_SYNC_FREQUENCY)
+            .and_then(|every| u32::try_from(every).ok())
+            .unwrap_or(usual.sync_every),
+    }
 }
 
 /// Whether a flag is given with another value than the empty one of its kind.
@@ -208,6 +217,8 @@ mod tests {
             config: "client.config".into(),
             data_root_directory: None,
             listen_interface: None,
+            server_list: None,
+            notice_files: None,
             output: NoticeOutput::default(),
         };
         assert_eq!(read("-config client.config"), Ok(Invocation::Run(expected.clone())));
@@ -219,11 +230,14 @@ mod tests {
 
     #[test]
     fn all_supported_flags_arrive() {
-        let line = "-formatNotices -notices n.log -listenInterface any -dataRootDirectory d -config c";
+        let line = "-formatNotices -notices n.log -listenInterface any -dataRootDirectory d -config c \
+                    -serverList l -useNoticeFiles -rotatingFileSize 0 -rotatingSyncFrequency 7";
         let expected = RunArguments {
             config: "c".into(),
             data_root_directory: Some("d".into()),
             listen_interface: Some("any".into()),
+            server_list: Some("l".into()),
+            notice_files: Some(NoticeFileLimits { size: 1 << 20, sync_every: 7 }),
             output: NoticeOutput { file: Some("n.log".into()), form: Form::Readable },
         };
         assert_eq!(read(line), Ok(Invocation::Run(expected)));

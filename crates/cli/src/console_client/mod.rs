@@ -3,19 +3,24 @@
 
 mod arguments;
 mod run;
+mod server_list;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use culvert_client::config::{self, Config, ConfigError, ListenInterface};
 use culvert_client::data_dir::{DataDir, DataDirError};
-use culvert_client::notice::{BuildInfo, FreeText, Notice, Notices, Sink};
+use culvert_client::notice::{BuildInfo, FreeText, Notice, NoticeFiles, Notices, Sink};
+use culvert_client::old_files;
+
+use crate::exit::Exit;
 
 pub use arguments::{
     ArgumentError, EXIT_FAILURE, EXIT_NOT_SUPPORTED, Invocation, NoticeOutput, RunArguments, SYNTAX, parse,
     version_text,
 };
 pub use run::run;
+pub use server_list::{ServerList, ServerListError};
 
 /// All that a client needs to run.
 #[derive(Debug)]
@@ -23,6 +28,7 @@ pub struct Prepared {
     pub config: Config,
     pub data_dir: DataDir,
     pub notices: Notices,
+    pub server_list: Option<ServerList>,
 }
 
 /// Why the client could not start.
@@ -32,6 +38,17 @@ pub enum StartError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    ServerList(#[from] ServerListError),
+}
+
+impl StartError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::DataDir(_) => EXIT_FAILURE.into(),
+            Self::ServerList(_) => Exit::Data.into(),
+        }
+    }
 }
 
 /// The program: prepares a client, has it `run`, and gives back the exit code. Whatever ends a run, the last notice
@@ -58,7 +75,7 @@ where
         Err(error) => {
             // One notice for each problem: they are read one by one.
             error.to_string().lines().for_each(|line| notices.fatal(line));
-            EXIT_FAILURE.into()
+            error.exit_code()
         }
     };
     notices.emit(Notice::Exiting {});
@@ -82,12 +99,28 @@ pub fn prepare(arguments: &RunArguments, notices: &Notices) -> Result<Prepared, 
     if let Some(interface) = &arguments.listen_interface {
         config.local.interface = ListenInterface::from(interface.as_str());
     }
+    let server_list = arguments.server_list.as_deref().map(ServerList::open).transpose()?;
     let opened = DataDir::open(config.data_root_directory.as_deref())?;
     if let Some(warning) = opened.warning {
         notices.emit(Notice::ConfigWarning { message: FreeText::new(warning) });
     }
+    let data_dir = opened.data_dir;
+    let moved = old_files::adopt(&data_dir, &config.old_paths);
+    if let Some(limits) = arguments.notice_files.or(config.notices.files) {
+        let files = NoticeFiles { folder: data_dir.path().to_owned(), limits };
+        if let Err(error) = notices.keep_files(files) {
+            let message = FreeText::new(format!("notices are not written to files: {error}"));
+            notices.emit(Notice::ConfigWarning { message });
+        }
+    }
+    for failed in &moved.failed {
+        notices.warning(failed);
+    }
+    if !moved.moved.is_empty() {
+        notices.info(format_args!("moved to the data folder: {}", moved.moved.join(", ")));
+    }
     notices.emit(Notice::BuildInfo { build_info: build_info() });
-    Ok(Prepared { config, data_dir: opened.data_dir, notices: notices.clone() })
+    Ok(Prepared { config, data_dir, notices: notices.clone(), server_list })
 }
 
 fn open_notices(output: &NoticeOutput) -> Option<Notices> {

@@ -22,13 +22,32 @@ pub fn run(prepared: Prepared) -> ExitCode {
         }
     };
     let notices = prepared.notices.clone();
-    let Prepared { config, data_dir, .. } = prepared;
+    let Prepared { config, data_dir, server_list, .. } = prepared;
     let ended = runtime.block_on(async {
         let surroundings = Surroundings::new(data_dir, notices.clone(), Arc::new(OsNetwork));
-        let (client, events) = Client::start(config, surroundings);
-        // The notices are written to their sinks; nobody looks at them here.
-        drop(events);
-        client.run_until(stop_signal()).await
+        let mut stop = std::pin::pin!(stop_signal());
+        let (store, chosen) = (surroundings.store.clone(), config.servers.target.is_some());
+        let mut importing = server_list.map(|list| list.import(store.clone(), notices.clone(), !chosen));
+        let mut stopped = false;
+        if let Some(importing) = importing.as_mut().filter(|_| !chosen && store.is_empty()) {
+            notices.info("awaiting the first servers of the embedded list");
+            tokio::select! {
+                () = stop.as_mut() => stopped = true,
+                () = importing.usable() => {}
+            }
+        }
+        let ended = if stopped {
+            Ok(())
+        } else {
+            let (client, events) = Client::start(config, surroundings);
+            // The notices are written to their sinks; nobody looks at them here.
+            drop(events);
+            client.run_until(stop).await
+        };
+        if let Some(importing) = importing {
+            importing.stop().await;
+        }
+        ended
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ mod help;
 mod plans;
 mod quickstart;
 mod replay;
+mod servers;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -39,8 +40,16 @@ impl Verb {
 }
 
 /// In the order in which a person meets them.
-const VERBS: &[Verb] =
-    &[quickstart::VERB, check::VERB, entry::VERB, plans::VERB, replay::VERB, help::VERSION, help::HELP];
+const VERBS: &[Verb] = &[
+    quickstart::VERB,
+    check::VERB,
+    entry::VERB,
+    servers::VERB,
+    plans::VERB,
+    replay::VERB,
+    help::VERSION,
+    help::HELP,
+];
 
 /// Does what the arguments, which follow the program's name, ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -110,7 +119,10 @@ mod tests {
     #[test]
     fn mistakes_say_what_to_use_instead() {
         for (line, words) in [
-            ("", "a verb is missing: use one of quickstart, check, entry, plans, replay, version, help"),
+            (
+                "",
+                "a verb is missing: use one of quickstart, check, entry, servers, plans, replay, version, help",
+            ),
             ("chekc", "unknown verb \"chekc\" (did you mean check?)"),
             ("quikstart", "(did you mean quickstart?)"),
             ("frobnicate", "unknown verb \"frobnicate\": use one of quickstart"),
@@ -131,6 +143,9 @@ mod tests {
             ("replay p --seed 00", "not both"),
             ("replay --seed 00 --protocol OSSH", "64 hex digits"),
             ("replay p --timeout 0", "1 to 600 seconds"),
+            ("servers lsit", "(did you mean list?)"),
+            ("servers import", "name a file"),
+            ("servers import x --source NOWHERE", "is not a source"),
         ] {
             let failure = failure(line);
             assert!(failure.message.contains(words), "{line}: {}", failure.message);

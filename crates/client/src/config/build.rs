@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use culvert_protocol::parameters::Parameters;
 
+use super::files;
 use super::local::local;
 use super::parameters;
 use super::problem::Fault;
@@ -31,6 +32,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
         ssh: ssh(fields, &parameters),
         parameters,
         data_root_directory: fields.text("DataRootDirectory").map(Into::into),
+        old_paths: files::old_paths(fields),
         identity: identity?,
     };
     Some(built)
@@ -108,7 +110,7 @@ fn api(fields: &mut Fields<'_>) -> Api {
     Api { enabled: !fields.switch("DisableApi"), encoding }
 }
 
-fn notices(fields: &Fields<'_>) -> NoticeSettings {
+fn notices(fields: &mut Fields<'_>) -> NoticeSettings {
     let detail =
         match (fields.switch("EmitDiagnosticNotices"), fields.switch("EmitDiagnosticNetworkParameters")) {
             (false, _) => Detail::User,
@@ -122,7 +124,7 @@ fn notices(fields: &Fields<'_>) -> NoticeSettings {
     ];
     let topics: BTreeSet<Topic> =
         topics.into_iter().filter(|(name, _)| fields.switch(name)).map(|(_, topic)| topic).collect();
-    NoticeSettings { detail, topics }
+    NoticeSettings { detail, topics, files: files::notice_files(fields) }
 }
 
 fn ssh(fields: &mut Fields<'_>, parameters: &Parameters) -> SshSettings {

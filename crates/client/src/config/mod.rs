@@ -5,6 +5,7 @@
 //! "not set", unknown keys are warned about (an error in [`check`]).
 
 mod build;
+mod files;
 pub mod keys;
 mod local;
 mod parameters;
@@ -40,6 +41,7 @@ pub struct Config {
     pub identity: Identity,
     /// `None`: the working directory.
     pub data_root_directory: Option<PathBuf>,
+    pub old_paths: OldPaths,
     pub local: LocalProxies,
     pub servers: ServerChoice,
     pub establish: Establish,
@@ -195,6 +197,19 @@ pub enum ApiEncoding {
 pub struct NoticeSettings {
     pub detail: crate::notice::Detail,
     pub topics: std::collections::BTreeSet<crate::notice::Topic>,
+    /// Write them to files in the data folder too.
+    pub files: Option<crate::notice::NoticeFileLimits>,
+}
+
+/// Where earlier versions kept what is in the data folder now; it is moved there once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OldPaths {
+    pub homepage: Option<PathBuf>,
+    pub notices: Option<PathBuf>,
+    pub data_store_folder: Option<PathBuf>,
+    pub server_list: Option<PathBuf>,
+    pub obfuscated_server_list_folder: Option<PathBuf>,
+    pub upgrade: Option<PathBuf>,
 }
 
 /// Settings of the SSH connection inside the tunnel. `None` leaves the default.

@@ -7,22 +7,19 @@ use culvert_protocol::TunnelProtocol;
 use culvert_protocol::api::{HandshakeReply, extension};
 use culvert_ssh_tokio::{Incoming, Meter};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Controller;
 use crate::controls::NetworkEvents;
 use crate::dial::Connected;
 use crate::establish::{Established, Server};
 use crate::notice::{DiagnosticId, Notice, Topic};
+use crate::reports::Reporter;
 use crate::store::ServerId;
 use crate::tunnel::{
     ActiveTunnel, ApiClient, KeepAlive, Probe, ProbeRequests, keepalive_sleep, on_server_request, unanswered,
 };
 
-/// Until the next attempt after a failed `psiphon-connected`. PROTOCOL.md 4.6.
-const CONNECTED_RETRY: Duration = Duration::from_secs(5);
-/// Between two successful ones on a long-lived tunnel.
-const CONNECTED_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 /// For what is queued to leave when the client stops.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -178,27 +175,16 @@ impl Operation {
         }
     }
 
-    /// Tells the server that the tunnel is in use, once at its start and once a day. Never returns.
-    async fn report(&self, mut api: ApiClient, enabled: bool) {
+    /// Tells the server what it is to know while the tunnel is up. Never returns.
+    async fn report(&self, api: ApiClient, enabled: bool) {
         if !enabled {
             std::future::pending::<()>().await;
         }
         let Controller { store, notices, reporting, started, .. } = self.controller.as_ref();
         let establishment = started.elapsed();
         let _turn = reporting.lock().await;
-        loop {
-            let last = store.last_connected();
-            match api.connected(last.as_deref(), establishment).await {
-                Ok(reply) => {
-                    store.set_last_connected(&reply.connected_timestamp);
-                    sleep(CONNECTED_PERIOD).await;
-                }
-                Err(error) => {
-                    notices.info(format!("psiphon-connected: {error}"));
-                    sleep(CONNECTED_RETRY).await;
-                }
-            }
-        }
+        let parameters = &self.controller.config().parameters;
+        Reporter { api, store, notices, parameters, establishment }.run().await;
     }
 
     /// Tells how many bytes went through, each second in which some did. Never returns.

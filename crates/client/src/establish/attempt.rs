@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_obfuscation::Prng;
+use culvert_obfuscation::{Prng, Seed};
 use culvert_protocol::api::HandshakeReply;
 use culvert_ssh_tokio::End;
 use culvert_transport::Network;
@@ -15,6 +15,8 @@ use super::{Probation, Scene, Server};
 use crate::dial::{self, Connected, DialError};
 use crate::notice::{DiagnosticId, Notice};
 use crate::plan::{DialPlan, PlanError};
+use crate::randomness::random;
+use crate::reports::FailedTunnel;
 use crate::store::ServerId;
 use crate::tunnel::{ApiClient, ApiError};
 
@@ -105,6 +107,23 @@ pub(super) struct Place {
 impl Attempt {
     /// Runs the attempt over `network`.
     pub(super) async fn run(self, network: Arc<dyn Network>) -> Result<Established, EstablishError> {
+        match self.make_tunnel(network).await {
+            Ok((connected, api, handshake)) => {
+                let Self { id, server, plan, scene, .. } = self;
+                let probation = scene.probation(id, &server.entry, &plan);
+                Ok(Established { id, server, plan, connected, api, handshake, probation })
+            }
+            Err(error) => {
+                self.record(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn make_tunnel(
+        &self,
+        network: Arc<dyn Network>,
+    ) -> Result<(Connected, ApiClient, Option<HandshakeReply>), EstablishError> {
         let scene = self.scene.clone();
         let entry = &self.server.entry;
         scene.notices.emit(Notice::ConnectingServer(self.details(None)));
@@ -117,16 +136,26 @@ impl Attempt {
         let mut api = ApiClient::new(connected.handle.clone(), entry, &scene.config, padding);
         let handshake = if scene.config.api.enabled {
             let tokens = scene.config.identity.authorizations.iter().map(|token| token.expose().clone());
-            let dial = self.dial_params(&connected);
+            let dial = self.dial_params(Some(&connected));
             Some(api.handshake(entry, dial, tokens.collect()).await?)
         } else {
             connected.authenticated().await?;
             None
         };
         drop(turn);
-        let Self { id, server, plan, .. } = self;
-        let probation = scene.probation(id, &server.entry, &plan);
-        Ok(Established { id, server, plan, connected, api, handshake, probation })
+        Ok((connected, api, handshake))
+    }
+
+    /// Stores what a server will want to know of a failure, if it does.
+    fn record(&self, error: &EstablishError) {
+        let scene = &self.scene;
+        let failed = FailedTunnel {
+            session_id: scene.credentials.session_id.as_str(),
+            tag: &self.server.entry.tag(),
+            dial: self.dial_params(None),
+            error: &error.to_string(),
+        };
+        failed.store(&scene.reports, &scene.config, &mut Prng::new(&Seed::from_bytes(random())));
     }
 
     async fn hold_off(&self) {

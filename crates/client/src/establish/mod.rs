@@ -39,7 +39,7 @@ use crate::config::Config;
 use crate::controls::NetworkEvents;
 use crate::dial::Credentials;
 use crate::notice::Notices;
-use crate::store::ServerId;
+use crate::store::{ServerId, Store};
 
 /// Servers of which something is remembered beyond the store; a run meets few that are worth it.
 const MOST_REMEMBERED: usize = 1024;
@@ -52,6 +52,8 @@ pub(crate) struct Scene {
     pub(crate) notices: Notices,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) servers: Servers,
+    /// Where failures are recorded for the server.
+    pub(crate) reports: Store,
     pub(crate) host: Host,
     pub(crate) feed: Arc<dyn Feed>,
     /// What happens to the network meanwhile.

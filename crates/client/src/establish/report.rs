@@ -8,26 +8,25 @@ use crate::notice::{DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin};
 use crate::plan::{DialPlan, meek_report, quic_look, tls_report};
 
 impl Attempt {
-    /// For the handshake. PROTOCOL.md 4.4.
-    pub(super) fn dial_params(&self, connected: &Connected) -> DialParams {
+    /// For the handshake, and for the record of a failure. PROTOCOL.md 4.4.
+    pub(super) fn dial_params(&self, connected: Option<&Connected>) -> DialParams {
         let plan = &self.plan;
         let entry = &self.server.entry;
         let mut params = DialParams::new(plan.protocol);
         let port = entry.dial_port(plan.protocol).unwrap_or_default();
-        let milliseconds = i64::try_from(connected.duration.as_millis()).unwrap_or(i64::MAX);
         let mut numbers = vec![
             ("candidate_number", i64::from(self.place.number)),
-            ("dial_duration", milliseconds),
             ("dial_port_number", i64::from(port)),
             ("established_tunnels_count", i64::from(self.tunnels())),
         ];
-        numbers.extend(
-            connected
-                .ossh_padding
-                .and_then(|padding| Some(("upstream_ossh_padding", i64::try_from(padding).ok()?))),
-        );
-        let cookie = connected.facts.meek_cookie_len.and_then(|len| i64::try_from(len).ok());
-        numbers.extend(cookie.map(|len| ("meek_cookie_size", len)));
+        if let Some(connected) = connected {
+            let milliseconds = i64::try_from(connected.duration.as_millis()).unwrap_or(i64::MAX);
+            numbers.push(("dial_duration", milliseconds));
+            let padding = connected.ossh_padding.and_then(|padding| i64::try_from(padding).ok());
+            numbers.extend(padding.map(|padding| ("upstream_ossh_padding", padding)));
+            let cookie = connected.facts.meek_cookie_len.and_then(|len| i64::try_from(len).ok());
+            numbers.extend(cookie.map(|len| ("meek_cookie_size", len)));
+        }
         let quic = quic_look(&plan.transport);
         let tls = tls_report(&plan.transport);
         let source = self.server.source.to_string();

@@ -131,6 +131,11 @@ pub enum Notice {
         #[serde(rename = "actionURLs")]
         action_urls: Vec<FreeText>,
     },
+    /// A server that is no more, by the word of another.
+    PruneServerEntry {
+        #[serde(rename = "serverEntryTag")]
+        server_entry_tag: String,
+    },
     /// The server's time when it answered, RFC 3339.
     ServerTimestamp {
         #[serde(rename = "diagnosticID")]
@@ -385,6 +390,7 @@ impl Notice {
             | Self::HoldOffTunnel { .. }
             | Self::Info { .. }
             | Self::LocalProxyError { .. }
+            | Self::PruneServerEntry { .. }
             | Self::SessionId { .. }
             | Self::TotalBytesTransferred { .. }
             | Self::Warning { .. } => Audience::Diagnostic,

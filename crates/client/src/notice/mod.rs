@@ -2,6 +2,7 @@
 //! [`Notices`] handle is passed to whoever has something to say; there is no global state.
 
 mod event;
+mod files;
 mod redact;
 mod sink;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use event::{
     Audience, BuildInfo, CandidateServers, Detail, DiagnosticId, DialDetails, DialNetworkDetails, DialOrigin,
     Notice, PortInUse, Topic, duration_text,
 };
+pub use files::{NoticeFileLimits, NoticeFiles};
 pub use redact::{FreeText, Sensitive, without_addresses};
 pub use sink::{Emitted, Form, Sink};
 
@@ -71,6 +73,13 @@ impl Notices {
         receiver
     }
 
+    /// Also writes notices to files from now on. Streams no longer get what is for diagnosis, and no home pages.
+    pub fn keep_files(&self, files: NoticeFiles) -> std::io::Result<()> {
+        let sink = Sink::Files(files::Files::open(files)?);
+        self.lock().sinks.push(sink);
+        Ok(())
+    }
+
     /// Sets how much is shown from now on.
     pub fn show(&self, detail: Detail, topics: BTreeSet<Topic>) {
         let mut shared = self.lock();
@@ -95,8 +104,15 @@ impl Notices {
         }
         shared.ended = matches!(notice, Notice::Exiting {});
         let emitted = Emitted { at: (shared.clock)(), notice };
-        let failures: Vec<String> =
-            shared.sinks.iter_mut().filter_map(|sink| sink.write(&emitted).err()).collect();
+        let filed = shared.sinks.iter().any(|sink| matches!(sink, Sink::Files(_)));
+        let in_files = matches!(emitted.notice.audience(), Audience::Diagnostic)
+            || matches!(emitted.notice, Notice::Homepage { .. });
+        let failures: Vec<String> = shared
+            .sinks
+            .iter_mut()
+            .filter(|sink| !(filed && in_files && matches!(sink, Sink::Stream { .. })))
+            .filter_map(|sink| sink.write(&emitted).err())
+            .collect();
         for failure in failures {
             let notice = Notice::InternalError { message: FreeText::new(failure) };
             let report = Emitted { at: emitted.at, notice };

@@ -10,6 +10,7 @@ use time::macros::format_description;
 use tokio::sync::mpsc;
 
 use super::event::Notice;
+use super::files::Files;
 
 const MILLISECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -37,6 +38,8 @@ pub enum Sink {
         writer: Box<dyn Write + Send>,
         form: Form,
     },
+    /// Files in the data folder.
+    Files(Files),
     /// A full channel loses notices, so make it large.
     Channel(mpsc::Sender<Emitted>),
 }
@@ -66,6 +69,9 @@ impl Sink {
                 };
                 let written = writer.write_all(format!("{line}\n").as_bytes()).and_then(|()| writer.flush());
                 written.map_err(|error| format!("a notice could not be written: {error}"))
+            }
+            Self::Files(files) => {
+                files.write(emitted).map_err(|error| format!("a notice file could not be written: {error}"))
             }
             // Losing a notice is better than a tunnel that waits for its host program.
             Self::Channel(sender) => {

@@ -1,5 +1,7 @@
 //! Storing, reading and removing servers.
 
+use std::time::Duration;
+
 use culvert_protocol::ServerEntry;
 use culvert_protocol::server_entry::{EntrySource, Tag};
 
@@ -7,9 +9,6 @@ use super::engine::{Failure, Lasting};
 use super::record::{self, Record, RecordHead, hash64};
 use super::tables::{ADDRESSES, ENTRIES, Servers};
 use super::{ServerId, Store, StoreError, StoredServer, Tagged};
-
-/// Entries younger than this are not pruned: a server's list may be older than they are. PROTOCOL.md 4.7.
-const LEAST_AGE_FOR_PRUNING_HOURS: u32 = 7 * 24;
 
 /// When an entry takes the place of a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,18 +89,20 @@ impl Store {
         self.engine().write(Lasting::Now, |transaction| Servers::open(transaction)?.remove(id))
     }
 
-    /// Removes the server with this tag, which a server says is no longer valid, unless it came a few days ago only.
-    /// An embedded list does not bring it back; other sources may. PROTOCOL.md 4.7.
-    pub fn prune(&self, tag: &Tag) -> Result<Pruned, StoreError> {
+    /// Removes the server with this tag, which a server says is no longer valid, unless it came less than
+    /// `least_age` ago: a server's list may be older. An embedded list does not bring it back; other sources may.
+    /// PROTOCOL.md 4.7.
+    pub fn prune(&self, tag: &Tag, least_age: Duration) -> Result<Pruned, StoreError> {
         let hash = hash64(tag.as_str().as_bytes());
         let now = super::Received::at(self.now());
+        let hours = u32::try_from(least_age.as_secs() / 3600).unwrap_or(u32::MAX);
         self.engine().write(Lasting::Now, |transaction| {
             let mut servers = Servers::open(transaction)?;
             let Some(id) = servers.by_tag(hash)? else { return Ok(Pruned::Unknown) };
             let Some(head) = servers.head(id)?.filter(|head| head.tag == hash) else {
                 return Ok(Pruned::Unknown);
             };
-            if now.0.saturating_sub(head.received.0) < LEAST_AGE_FOR_PRUNING_HOURS {
+            if now.0.saturating_sub(head.received.0) < hours {
                 return Ok(Pruned::TooYoung);
             }
             servers.remove(id)?;

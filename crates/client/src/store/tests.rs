@@ -74,6 +74,9 @@ pub(super) fn entry(number: u32, region: &str, version: i64) -> ServerEntry {
     ServerEntry::try_from(EntryFields::from_json(fields.to_string().as_bytes()).unwrap()).unwrap()
 }
 
+/// What entries must be at least before they are pruned.
+const WEEK: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+
 fn put(store: &Store, entry: &ServerEntry) -> Stored {
     store.put(entry, &EntrySource::Embedded, Replace::IfNewer).unwrap()
 }
@@ -285,11 +288,11 @@ fn a_server_is_pruned_when_it_is_old_enough_and_embedded_lists_do_not_bring_it_b
     let mut opened = root.open();
     let entry = entry(1, "CA", 0);
     put(&opened.store, &entry);
-    assert_eq!(opened.store.prune(&entry.tag()).unwrap(), Pruned::TooYoung);
+    assert_eq!(opened.store.prune(&entry.tag(), WEEK).unwrap(), Pruned::TooYoung);
     Arc::get_mut(&mut opened.store.shared).unwrap().clock =
         || OffsetDateTime::now_utc() + time::Duration::days(7) + time::Duration::hours(1);
-    assert_eq!(opened.store.prune(&entry.tag()).unwrap(), Pruned::Removed);
-    assert_eq!(opened.store.prune(&entry.tag()).unwrap(), Pruned::Unknown);
+    assert_eq!(opened.store.prune(&entry.tag(), WEEK).unwrap(), Pruned::Removed);
+    assert_eq!(opened.store.prune(&entry.tag(), WEEK).unwrap(), Pruned::Unknown);
     assert_eq!(put(&opened.store, &entry), Stored::Pruned);
     let back = opened.store.put(&entry, &EntrySource::Remote, Replace::IfNewer).unwrap();
     assert!(matches!(back, Stored::Added(_)));

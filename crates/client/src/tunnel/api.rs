@@ -9,7 +9,7 @@ use culvert_protocol::ServerEntry;
 use culvert_protocol::api::{
     BaseParams, ConnectedReply, ConnectedRequest, DialParams, HandshakeReply, HandshakeRequest,
     MissingMembers, NEVER_CONNECTED, Padding, PaddingRange, PaddingRanges, ReplyError, RequestEncoding,
-    TacticsParams, reply_encoding, request_name,
+    StatusData, StatusReply, StatusRequest, TacticsParams, reply_encoding, request_name,
 };
 use culvert_protocol::packed::{PackError, Params};
 use culvert_protocol::parameters::Ossh;
@@ -38,7 +38,7 @@ pub enum ApiError {
     /// The answer cannot be read.
     #[error(transparent)]
     Reply(#[from] ReplyError),
-    /// The answer to `psiphon-connected` cannot be read.
+    /// The answer to `psiphon-connected` or `psiphon-status` cannot be read.
     #[error("the server's reply is malformed: {0}")]
     Json(#[from] serde_json::Error),
     /// A value of ours cannot be packed: a bug.
@@ -125,6 +125,13 @@ impl ApiClient {
         Ok(ConnectedReply::from_json(&reply)?)
     }
 
+    /// Reports what was counted and stored.
+    pub(crate) async fn status(&mut self, data: StatusData) -> Result<StatusReply, ApiError> {
+        let request = StatusRequest { base: self.base.clone(), padding: self.draw_padding(), data };
+        let reply = self.ask(request_name::STATUS, request.to_params()).await?;
+        Ok(StatusReply::from_json(&reply)?)
+    }
+
     fn draw_padding(&mut self) -> Padding {
         Padding::draw(&mut self.padding, self.ranges)
     }
@@ -141,7 +148,8 @@ impl ApiClient {
     }
 }
 
-fn base_params(config: &Config) -> BaseParams {
+/// Who the client is.
+pub(crate) fn base_params(config: &Config) -> BaseParams {
     let identity = &config.identity;
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     BaseParams {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use culvert_ssh_tokio::{Handle, Meter};
 
-pub(crate) use api::{ApiClient, ApiError};
+pub(crate) use api::{ApiClient, ApiError, base_params};
 pub(crate) use flows::{NotOpened, open_flow};
 pub(crate) use keepalive::{KeepAlive, Probe, ProbeRequests, sleep_until as keepalive_sleep, unanswered};
 pub(crate) use server_requests::on_server_request;
