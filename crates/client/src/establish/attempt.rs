@@ -20,8 +20,9 @@ use crate::reports::FailedTunnel;
 use crate::store::ServerId;
 use crate::tunnel::{ApiClient, ApiError};
 
-/// Another attempt's handshake is waited for no longer: it may be one that never ends.
-const HANDSHAKE_TURN: Duration = Duration::from_millis(500);
+/// Another attempt's handshake is waited for at least so long, and for as long as this one's dial took, but no longer: it may
+/// be one that never ends.
+const LEAST_TURN: Duration = Duration::from_millis(500);
 
 /// A tunnel that is ready for flows.
 pub(crate) struct Established {
@@ -131,7 +132,7 @@ impl Attempt {
         self.hold_off().await;
         scene.notices.emit(Notice::ConnectedServer(self.details(Some(&connected))));
         // Servers take note of handshakes: those that dial slower than another should make none.
-        let turn = timeout(HANDSHAKE_TURN, scene.handshakes.acquire()).await;
+        let turn = timeout(connected.duration.max(LEAST_TURN), scene.handshakes.acquire()).await;
         let padding = Prng::new(&self.plan.api_padding_seed);
         let mut api = ApiClient::new(connected.handle.clone(), entry, &scene.config, padding);
         let handshake = if scene.config.api.enabled {

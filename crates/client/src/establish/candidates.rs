@@ -98,8 +98,7 @@ mod tests {
     use super::*;
 
     fn order(known: Known<u32>, seed: u8) -> Vec<(u32, Standing)> {
-        let order = Order::new(known, Prng::new(&Seed::from_bytes([seed; 32])));
-        order.map(|(id, standing)| (id, standing)).collect()
+        Order::new(known, Prng::new(&Seed::from_bytes([seed; 32]))).collect()
     }
 
     fn none() -> Known<u32> {

@@ -1,3 +1,5 @@
+//! Tests of `select.rs`.
+
 use culvert_obfuscation::Seed;
 use culvert_protocol::parameters::Parameters;
 use culvert_protocol::server_entry::EntryFields;
