@@ -193,7 +193,7 @@ fn a_host_that_says_there_is_no_network_is_believed_and_its_time_is_not_counted(
 fn time_runs_out_once_and_not_while_there_was_a_tunnel() {
     each_seed(11, |seed| async move {
         let mut scene = Scene::new(seed);
-        scene.dead(0, quick(), Behaviour::Mute);
+        scene.dead(0, quick(), Behaviour::Refuse);
         scene.start();
         let (after, error) = scene.failure().await;
         assert!((secs(299)..=secs(301)).contains(&after), "{after:?}: {error}");
@@ -205,7 +205,7 @@ fn time_runs_out_once_and_not_while_there_was_a_tunnel() {
         let at = server.at;
         drop(server);
         scene.world.reset(at);
-        sleep(secs(1000)).await;
+        sleep(secs(350)).await;
         let _again = Endpoint::start(&scene.world, at, quick());
         let took = scene.next_tunnel().await;
         assert!(took <= secs(30), "{took:?}");

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use culvert_ssh::{BATCH, ChannelId};
@@ -165,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut state = self.shared.lock();
         state.read += fresh as u64;
         state.last_read = now;
+        state.unanswered = None;
         let mut start = 0;
         let mut run = Run::default();
         loop {
@@ -224,8 +225,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.needs_flush = true;
                     self.trims = 3;
                     state.written += written as u64;
-                    if let Some(waker) = state.write_waker.take() {
-                        waker.wake();
+                    if state.unanswered.is_none() {
+                        state.unanswered = Some(now.into());
+                        state.write_waker.take().into_iter().for_each(Waker::wake);
                     }
                     state.connection.advance_output(written, now);
                     state.sort_events(&self.shared);

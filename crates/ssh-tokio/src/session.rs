@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use culvert_ssh::{ChannelId, ChannelOpen, Negotiated, PreambleFacts, Refused, Reply, ReplyToken};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
 use crate::channel::ChannelStream;
@@ -198,18 +198,25 @@ impl Handle {
         Stats { read: state.read, written: state.written, idle }
     }
 
-    /// Completes when something more has been written to the stream. For one task at a time.
-    pub async fn written(&self) {
-        let before = self.shared.lock().written;
-        poll_fn(|cx| {
-            let mut state = self.shared.lock();
-            if state.written != before {
-                return Poll::Ready(());
+    /// Completes when something was written to the stream so long ago, and nothing has been read since. For one task at a time.
+    /// Costs nothing while nothing is written.
+    pub async fn unanswered_for(&self, limit: Duration) {
+        loop {
+            let since = poll_fn(|cx| {
+                let mut state = self.shared.lock();
+                if let Some(since) = state.unanswered {
+                    return Poll::Ready(since);
+                }
+                state.write_waker = Some(cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            let now = Instant::now();
+            if now.saturating_duration_since(since) >= limit {
+                return;
             }
-            state.write_waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+            sleep_until(since + limit).await;
+        }
     }
 
     /// Why the connection is over, if it is.

@@ -39,6 +39,7 @@ impl Shared {
             read: 0,
             written: 0,
             last_read: Instant::now(),
+            unanswered: None,
         })))
     }
 
@@ -98,6 +99,8 @@ pub(crate) struct State {
     pub(crate) read: u64,
     pub(crate) written: u64,
     pub(crate) last_read: Instant,
+    /// The first write since then.
+    pub(crate) unanswered: Option<Instant>,
 }
 
 impl State {

@@ -9,8 +9,8 @@ use culvert_ssh_tokio::{Incoming, Meter};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::Controller;
-use crate::controls::NetworkEvents;
+use super::{Controller, moved};
+use crate::controls::Controls;
 use crate::dial::Connected;
 use crate::establish::{Established, Server};
 use crate::notice::{DiagnosticId, Notice, Topic};
@@ -140,38 +140,19 @@ impl Operation {
         }
     }
 
-    /// Checks the tunnel at random times, when flows fail, and when something may have happened to the network; returns when
-    /// it is dead, or is not wanted any more.
-    async fn watch(&self, tunnel: &ActiveTunnel, mut probe_requests: mpsc::Receiver<()>) {
+    /// Returns when the tunnel is dead, or is not wanted any more.
+    async fn watch(&self, tunnel: &ActiveTunnel, probe_requests: mpsc::Receiver<()>) {
         let Controller { controls, notices, .. } = self.controller.as_ref();
         let keepalive = KeepAlive::from(&self.controller.config().ssh.keep_alive);
-        let mut next = keepalive.next().map(|wait| Instant::now() + wait);
-        let (mut network, mut reconnects) = (controls.network(), controls.reconnects());
-        let NetworkEvents { moved, .. } = *network.borrow_and_update();
-        reconnects.mark_unchanged();
-        loop {
-            let probe = tokio::select! {
-                () = keepalive_sleep(next) => Probe::Periodic,
-                Some(()) = probe_requests.recv() => Probe::Failure,
-                () = unanswered(&tunnel.handle) => Probe::Unanswered,
-                () = controls.resumed() => Probe::Resume,
-                Ok(()) = network.changed() => {
-                    if network.borrow_and_update().moved != moved {
-                        notices.info("the network has changed; connecting anew");
-                        return;
-                    }
-                    Probe::NetworkChange
-                }
-                Ok(()) = reconnects.changed() => {
-                    notices.info("asked to connect anew");
-                    return;
-                }
-            };
-            if !keepalive.check(&tunnel.handle, probe).await {
+        let mut network = controls.network();
+        // Side by side: a periodic check waits long for its answer, where something that is wrong must be found out soon.
+        tokio::select! {
+            () = check_periodically(tunnel, &keepalive) => notices.info("the tunnel does not answer; connecting anew"),
+            () = check_when_told(tunnel, &keepalive, controls, probe_requests) => {
                 notices.info("the tunnel does not answer; connecting anew");
-                return;
             }
-            next = keepalive.next().map(|wait| Instant::now() + wait);
+            () = moved(&mut network) => notices.info("the network has changed; connecting anew"),
+            Ok(()) = asked_anew(controls) => notices.info("asked to connect anew"),
         }
     }
 
@@ -243,4 +224,42 @@ impl Operation {
     fn diagnostic_id(&self) -> DiagnosticId {
         DiagnosticId::from_tag(self.server.entry.tag().as_str())
     }
+}
+
+/// Checks the tunnel at random times; returns when it is dead.
+async fn check_periodically(tunnel: &ActiveTunnel, keepalive: &KeepAlive) {
+    loop {
+        keepalive_sleep(keepalive.next().map(|wait| Instant::now() + wait)).await;
+        if !keepalive.check(&tunnel.handle, Probe::Periodic).await {
+            return;
+        }
+    }
+}
+
+/// Checks the tunnel when flows fail, and when something may have happened to the network; returns when it is dead.
+async fn check_when_told(
+    tunnel: &ActiveTunnel,
+    keepalive: &KeepAlive,
+    controls: &Controls,
+    mut probe_requests: mpsc::Receiver<()>,
+) {
+    let mut network = controls.network();
+    network.mark_unchanged();
+    loop {
+        let probe = tokio::select! {
+            Some(()) = probe_requests.recv() => Probe::Failure,
+            () = unanswered(&tunnel.handle) => Probe::Unanswered,
+            () = controls.resumed() => Probe::Resume,
+            Ok(()) = network.changed() => Probe::NetworkChange,
+        };
+        if !keepalive.check(&tunnel.handle, probe).await {
+            return;
+        }
+    }
+}
+
+async fn asked_anew(controls: &Controls) -> Result<(), watch::error::RecvError> {
+    let mut reconnects = controls.reconnects();
+    reconnects.mark_unchanged();
+    reconnects.changed().await
 }

@@ -103,14 +103,7 @@ impl KeepAlive {
 
 /// Completes when something was sent through the tunnel and nothing came back for a while. An idle tunnel costs nothing.
 pub(crate) async fn unanswered(handle: &Handle) {
-    loop {
-        handle.written().await;
-        let read = handle.stats().read;
-        tokio::time::sleep(UNANSWERED).await;
-        if handle.stats().read == read {
-            return;
-        }
-    }
+    handle.unanswered_for(UNANSWERED).await;
 }
 
 /// Asks for a check because something failed; asking twice is asking once.
