@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     ("meek_response", meek::meek_response),
     ("notice_text", programs::notice_text),
     ("ntlm_challenge", upstream::ntlm_challenge),
+    ("playlist", local_proxies::playlist),
     ("preamble", obfuscation::preamble),
     ("preamble_body", obfuscation::preamble_body),
     ("prefix_search", obfuscation::prefix_search),
@@ -70,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     ("server_traffic_rules", programs::server_traffic_rules),
     ("shadowsocks_chunks", transport::shadowsocks_chunks),
     ("socks", local_proxies::socks),
+    ("socks_datagram", local_proxies::socks_datagram),
     ("ssh_channels", ssh_channels::ssh_channels),
     ("ssh_exchange", ssh_exchange::ssh_exchange),
     ("ssh_messages", ssh_messages::ssh_messages),
@@ -82,6 +84,7 @@ pub const TARGETS: &[Target] = &[
     ("tls_profile", tls::profile),
     ("tls_ticket_state", tls::ticket_state),
     ("transform", culvert_obfuscation::fuzz::transform),
+    ("udpgw", protocol::udpgw),
 ];
 
 /// Runs the target of that name.

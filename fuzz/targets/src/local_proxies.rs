@@ -9,10 +9,13 @@ use std::{panic, thread};
 
 use culvert_client::config::{LocalPort, LocalProxies};
 use culvert_client::flow::{FlowOpener, FlowStream, Host, OpenFailure, OpenRequest, flow_queue};
-use culvert_client::local::socks::{LONGEST_MESSAGE, Parsed, parse_opening, parse_request};
+use culvert_client::local::http::{playlist, url_mode};
+use culvert_client::local::socks::{LONGEST_MESSAGE, Parsed, parse_login, parse_opening, parse_request};
+use culvert_client::local::udp::header;
 use culvert_client::local::{LocalSettings, start};
 use culvert_client::notice::Notices;
 use tokio::io::AsyncWriteExt;
+use url::Url;
 
 /// The name of the thread that the proxies run on, by which its panics are known.
 const PROXIES: &str = "proxies";
@@ -24,6 +27,37 @@ static ANSWER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 pub(crate) fn socks(data: &[u8]) {
     message(data, parse_opening);
     message(data, parse_request);
+    message(data, parse_login);
+}
+
+/// A datagram of an application: what it carries is its end, and the same again behind the header of an answer.
+pub(crate) fn socks_datagram(data: &[u8]) {
+    if let Ok((destination, payload)) = header::parse(data) {
+        assert!(data.ends_with(payload), "a datagram carries what was not sent");
+        if let Host::Ip(ip) = destination.host {
+            let answer = header::encode(SocketAddr::new(ip, destination.port), payload);
+            let (from, carried) = header::parse(&answer).expect("an answer is a datagram");
+            assert!(from.host == Host::Ip(ip) && from.port == destination.port && carried == payload);
+        }
+    }
+}
+
+/// A playlist: every address in what becomes of it leads through the proxy or is none to fetch; and the path of a URL mode.
+pub(crate) fn playlist(data: &[u8]) {
+    let base = Url::parse("http://a.example/b/c").expect("the address is one");
+    if let Some(text) = playlist::rewritten(data, &base, "localhost:1") {
+        let lines = |text: &str| text.split('\n').count();
+        let before = std::str::from_utf8(data).expect("other bytes are no playlist");
+        assert_eq!(lines(&text), lines(before), "lines were lost or made");
+        let again = playlist::rewritten(text.as_bytes(), &base, "localhost:1");
+        assert!(again.is_some(), "a playlist was made into something else");
+    }
+    drop(playlist::unpacked(data));
+    if let Ok(path) = std::str::from_utf8(data)
+        && let Some(Ok((_, url))) = url_mode::parse(path, Some("m3u8"))
+    {
+        assert!(url.has_host() && ["http", "https"].contains(&url.scheme()));
+    }
 }
 
 /// A parser of messages asks for more until it has one, and then does not care what follows.

@@ -11,7 +11,43 @@ use culvert_protocol::cbor::Cbor;
 use culvert_protocol::json_position::{duplicate_keys, position_of};
 use culvert_protocol::packed::{self, NumberForm, Params};
 use culvert_protocol::server_entry::{ListDecoder, decode_line, decode_list};
+use culvert_protocol::udpgw::{FrameReader, encode_upstream};
 use culvert_protocol::{EntryFields, ServerEntry, TunnelProtocol};
+
+/// Frames of the UDP gateway: the same datagrams come out of the stream whole and byte by byte, and what was read can be
+/// written again.
+pub(crate) fn udpgw(data: &[u8]) {
+    let all = |pieces: usize| {
+        let (mut reader, mut found) = (FrameReader::new(), Vec::new());
+        for mut bytes in data.chunks(pieces.max(1)) {
+            while !bytes.is_empty() {
+                match reader.read(bytes) {
+                    Ok((taken, datagram)) => {
+                        found.extend(datagram);
+                        bytes = &bytes[taken..];
+                    }
+                    Err(error) => return (found, Some(error)),
+                }
+            }
+        }
+        (found, None)
+    };
+    let whole = all(data.len());
+    assert!(whole == all(1), "pieces change what is read");
+    for datagram in whole.0 {
+        let frame = encode_upstream(&datagram).expect("a datagram that was read fits a frame");
+        let (taken, again) = FrameReader::new().read(&frame).expect("a frame that was written can be read");
+        assert!(taken == frame.len() && again.is_some_and(|again| again.packet == datagram.packet));
+    }
+    let mut reader = FrameReader::new();
+    let mut bytes = data;
+    while !bytes.is_empty() {
+        let Ok((taken, _)) = reader.read_downstream(bytes, |id| (id % 3 != 0).then_some(id % 2 == 0)) else {
+            return;
+        };
+        bytes = &bytes[taken..];
+    }
+}
 
 /// A request's parameters, in either form. What can be written again reads the same.
 pub(crate) fn api_parameters(data: &[u8]) {

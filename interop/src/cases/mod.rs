@@ -11,6 +11,7 @@ mod reports;
 mod shaping;
 mod tls;
 mod traffic;
+mod udp;
 
 use crate::failure::Failure;
 use crate::programs::{Maker, Pairing};
@@ -113,6 +114,7 @@ impl Case {
 pub(crate) fn all() -> impl Iterator<Item = Case> {
     [
         traffic::CASES,
+        udp::CASES,
         refusals::CASES,
         lifecycle::CASES,
         lost_responses::CASES,

@@ -18,7 +18,7 @@ use crate::plan::{DialPlan, PlanError};
 use crate::randomness::random;
 use crate::reports::FailedTunnel;
 use crate::store::ServerId;
-use crate::tunnel::{ApiClient, ApiError};
+use crate::tunnel::{ApiClient, ApiError, LivenessError, LivenessSizes, test_liveness};
 
 /// Another attempt's handshake is waited for at least so long, and for as long as this one's dial took, but no longer: it may
 /// be one that never ends.
@@ -48,6 +48,9 @@ pub enum EstablishError {
     /// The handshake failed.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// The tunnel carries nothing.
+    #[error(transparent)]
+    Liveness(#[from] LivenessError),
 }
 
 impl EstablishError {
@@ -58,7 +61,7 @@ impl EstablishError {
             Self::Dial(error) => {
                 matches!(error, DialError::Entry(_) | DialError::Transform(_) | DialError::Ident(_))
             }
-            Self::Api(_) => false,
+            Self::Api(_) | Self::Liveness(_) => false,
         }
     }
 
@@ -135,12 +138,15 @@ impl Attempt {
         let turn = timeout(connected.duration.max(LEAST_TURN), scene.handshakes.acquire()).await;
         let padding = Prng::new(&self.plan.api_padding_seed);
         let mut api = ApiClient::new(connected.handle.clone(), entry, &scene.config, padding);
+        let tested = self.test_liveness(&mut connected).await?;
         let handshake = if scene.config.api.enabled {
             let tokens = scene.config.identity.authorizations.iter().map(|token| token.expose().clone());
             let dial = self.dial_params(Some(&connected));
             Some(api.handshake(entry, dial, tokens.collect()).await?)
         } else {
-            connected.authenticated().await?;
+            if !tested {
+                connected.authenticated().await?;
+            }
             None
         };
         drop(turn);
@@ -157,6 +163,22 @@ impl Attempt {
             error: &error.to_string(),
         };
         failed.store(&scene.reports, &scene.config, &mut Prng::new(&Seed::from_bytes(random())));
+    }
+
+    /// Moves some bytes, where the parameters want that, before the tunnel counts; whether there was a test. The
+    /// sizes repeat with the plan.
+    async fn test_liveness(&self, connected: &mut Connected) -> Result<bool, EstablishError> {
+        let is_first = self.tunnels() == 0;
+        let test = self.scene.config.parameters.liveness.test_of(self.plan.protocol, is_first);
+        let seed = self.plan.api_padding_seed.derive("liveness");
+        let sizes = LivenessSizes::drawn(&test, &seed);
+        if sizes.is_none() {
+            return Ok(false);
+        }
+        connected.authenticated().await?;
+        let tested = timeout(self.limit, test_liveness(&connected.handle, sizes, &seed)).await;
+        tested.map_err(|_| DialError::TimedOut(self.limit))??;
+        Ok(true)
     }
 
     async fn hold_off(&self) {

@@ -99,7 +99,7 @@ impl Attempt {
         })
     }
 
-    fn tunnels(&self) -> u32 {
+    pub(super) fn tunnels(&self) -> u32 {
         u32::try_from(self.scene.in_use.len()).unwrap_or(u32::MAX)
     }
 }

@@ -4,7 +4,7 @@
 mod access;
 mod early;
 mod holder;
-mod http;
+pub mod http;
 mod interface;
 mod listener;
 mod relay;

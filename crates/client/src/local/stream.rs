@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
@@ -16,6 +18,10 @@ pub(super) struct AppStream {
     socket: AppSocket,
     /// Was read to see what the application speaks, and is to be read again.
     first: Option<u8>,
+    /// Whether the next answer of HTTP is to begin like a radio server's.
+    says_icy: Option<Arc<AtomicBool>>,
+    /// Such an answer's beginning, as far as it was not written yet.
+    unsent: Vec<u8>,
 }
 
 /// The connection's socket.
@@ -33,7 +39,37 @@ impl AppStream {
             // Fails only for a connection that is gone, which the next read tells.
             let _ = stream.set_nodelay(true);
         }
-        Self { socket, first: None }
+        Self { socket, first: None, says_icy: None, unsent: Vec::new() }
+    }
+
+    /// Lets an HTTP answer begin with "ICY" when `says_icy` is set, which it then is no longer.
+    pub(super) fn begin_as_told(&mut self, says_icy: Arc<AtomicBool>) {
+        self.says_icy = Some(says_icy);
+    }
+
+    /// What is to be written instead of an answer's beginning, if it is to begin otherwise.
+    fn as_icy(&self, data: &[u8]) -> Option<Vec<u8>> {
+        let says = self.says_icy.as_ref().filter(|says| says.load(Ordering::Relaxed))?;
+        let rest =
+            [&b"HTTP/1.1 "[..], b"HTTP/1.0 "].into_iter().find_map(|begin| data.strip_prefix(begin))?;
+        says.store(false, Ordering::Relaxed);
+        Some([b"ICY ", rest].concat())
+    }
+
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let written = ready!(self.poll_socket_write(cx, &self.unsent.clone()))?;
+            self.unsent.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_socket_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            AppSocket::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
+            #[cfg(unix)]
+            AppSocket::Unix(stream) => Pin::new(stream).poll_write(cx, data),
+        }
     }
 
     /// The socket alone, of which nothing was read that is still to be read.
@@ -116,11 +152,16 @@ impl AsyncRead for AppStream {
 
 impl AsyncWrite for AppStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
-            AppSocket::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
-            #[cfg(unix)]
-            AppSocket::Unix(stream) => Pin::new(stream).poll_write(cx, data),
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx))?;
+        if let Some(instead) = this.as_icy(data) {
+            this.unsent = instead;
+            if let Poll::Ready(Err(error)) = this.poll_unsent(cx) {
+                return Poll::Ready(Err(error));
+            }
+            return Poll::Ready(Ok(data.len()));
         }
+        this.poll_socket_write(cx, data)
     }
 
     fn poll_write_vectored(
@@ -128,7 +169,13 @@ impl AsyncWrite for AppStream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        if this.says_icy.as_ref().is_some_and(|says| says.load(Ordering::Relaxed)) || !this.unsent.is_empty()
+        {
+            let first = parts.iter().find(|part| !part.is_empty()).map(|part| &**part).unwrap_or_default();
+            return Pin::new(this).poll_write(cx, first);
+        }
+        match &mut this.socket {
             AppSocket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             #[cfg(unix)]
             AppSocket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
@@ -140,7 +187,9 @@ impl AsyncWrite for AppStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx))?;
+        match &mut this.socket {
             AppSocket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(unix)]
             AppSocket::Unix(stream) => Pin::new(stream).poll_flush(cx),
@@ -148,7 +197,9 @@ impl AsyncWrite for AppStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx))?;
+        match &mut this.socket {
             AppSocket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(unix)]
             AppSocket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),

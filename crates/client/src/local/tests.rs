@@ -4,6 +4,7 @@ mod access;
 mod early;
 mod http;
 mod socks;
+mod url_modes;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -3,9 +3,11 @@
 //!
 //! Source: RFC 9209 (Proxy-Status), RFC 9110 section 15.
 
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
+use super::playlist::PlaylistError;
+use super::url_mode::BadAddress as BadUrl;
 use super::{Body, text_body};
 use crate::flow::{OpenFailure, RefusalReason};
 
@@ -23,6 +25,18 @@ pub(super) enum Refusal {
     NotAProxyRequest,
     #[error("This proxy wants a username and a password.")]
     NoProxyLogin,
+    #[error("This proxy's own addresses want a username and a password.")]
+    NoLogin,
+    #[error("{0}")]
+    UrlMode(#[from] BadUrl),
+    #[error("The server sends from one address to the next without end.")]
+    TooManyRedirects,
+    #[error("The server cannot be reached.")]
+    NotReached,
+    #[error("The server did not prove who it is: {0}.")]
+    OriginTls(String),
+    #[error("The playlist cannot be rewritten: {0}.")]
+    Playlist(PlaylistError),
     #[error("CONNECT needs host:port.")]
     BadAuthority,
     #[error("The address is not a valid http:// address.")]
@@ -44,8 +58,16 @@ impl Refusal {
             | Self::Flow(OpenFailure::Refused { reason: RefusalReason::TimedOut, .. })
             | Self::OriginTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Flow(OpenFailure::TooManyFlows | OpenFailure::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Flow(_) | Self::OriginBroken => StatusCode::BAD_GATEWAY,
-            Self::NotAProxyRequest | Self::BadAuthority | Self::BadAddress => StatusCode::BAD_REQUEST,
+            Self::Flow(_)
+            | Self::OriginBroken
+            | Self::TooManyRedirects
+            | Self::NotReached
+            | Self::OriginTls(_)
+            | Self::Playlist(_) => StatusCode::BAD_GATEWAY,
+            Self::NoLogin => StatusCode::UNAUTHORIZED,
+            Self::UrlMode(_) | Self::NotAProxyRequest | Self::BadAuthority | Self::BadAddress => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NoProxyLogin => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::UnsupportedScheme => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
@@ -70,10 +92,15 @@ impl Refusal {
             Self::Flow(OpenFailure::NoTunnel { .. } | OpenFailure::TunnelLost | OpenFailure::Stopping) => {
                 "destination_unavailable"
             }
-            Self::NotAProxyRequest | Self::BadAuthority | Self::BadAddress | Self::UnsupportedScheme => {
-                "http_request_error"
-            }
-            Self::NoProxyLogin => "http_request_denied",
+            Self::NotAProxyRequest
+            | Self::UrlMode(_)
+            | Self::BadAuthority
+            | Self::BadAddress
+            | Self::UnsupportedScheme => "http_request_error",
+            Self::TooManyRedirects | Self::Playlist(_) => "http_protocol_error",
+            Self::NotReached => "destination_unavailable",
+            Self::OriginTls(_) => "tls_certificate_error",
+            Self::NoLogin | Self::NoProxyLogin => "http_request_denied",
             Self::Loop => "proxy_loop_detected",
             Self::OriginTimeout { .. } => "http_response_timeout",
             Self::OriginBroken => "http_response_incomplete",
@@ -87,8 +114,13 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        if matches!(self, Self::NoProxyLogin) {
-            headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        let challenge = match self {
+            Self::NoProxyLogin => Some(PROXY_AUTHENTICATE),
+            Self::NoLogin => Some(WWW_AUTHENTICATE),
+            _ => None,
+        };
+        if let Some(name) = challenge {
+            headers.insert(name, HeaderValue::from_static(CHALLENGE));
             // The answer to it comes on the same connection.
             headers.remove(CONNECTION);
         }

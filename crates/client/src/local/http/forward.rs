@@ -10,20 +10,68 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::answer::Refusal;
 use super::body::{End, Watched};
+use super::icy::{IcyFlow, IsIcy};
 use super::lazy::{Failure, LazyFlow};
 use super::pool::Origin;
+use super::tls::TlsFlow;
 use super::{Body, Far, HttpProxy, LONGEST_HEAD, Takeover, headers};
-use crate::flow::{Destination, FlowStream};
+use crate::flow::{Destination, FlowStream, Host};
 
 const HTTP_PORT: u16 = 80;
 
 /// How long a reused connection may take to finish with its last request.
 const READY_WITHIN: Duration = Duration::from_millis(50);
+
+/// An origin server and how it is reached.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) destination: Destination,
+    pub(super) is_tls: bool,
+    pub(super) via: Via,
+}
+
+/// The way to an origin server.
+#[derive(Clone)]
+pub(super) enum Via {
+    Tunnel,
+    /// Past the tunnel, as the system connects.
+    System,
+    /// Through the tunnel, to what may be a radio server.
+    Radio(IsIcy),
+}
+
+impl PartialEq for Via {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl Target {
+    /// Under which name its idle connections are kept, if they are.
+    fn pooled_as(&self) -> Option<Origin> {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        let way = match self.via {
+            Via::Tunnel => scheme.to_owned(),
+            Via::System => format!("direct-{scheme}"),
+            Via::Radio(_) => return None,
+        };
+        Some(format!("{way}://{}:{}", self.destination.host.to_wire(), self.destination.port))
+    }
+}
+
+async fn connect_past_tunnel(destination: &Destination) -> Result<FlowStream, Refusal> {
+    let connected = match &destination.host {
+        Host::Ip(ip) => TcpStream::connect((*ip, destination.port)).await,
+        Host::Name(name) => TcpStream::connect((name.as_str(), destination.port)).await,
+    };
+    Ok(FlowStream::Other(Box::new(connected.map_err(|_| Refusal::NotReached)?)))
+}
 
 impl HttpProxy {
     /// Carries out a request for an absolute address.
@@ -41,8 +89,8 @@ impl HttpProxy {
 
         let (body_read, body_end) = oneshot::channel();
         let request = outgoing(request, authority.as_str(), body_read)?;
-        let origin = format!("{}:{port}", destination.host.to_wire());
-        let (mut response, sender) = self.send(request, destination, &origin, body_end).await?;
+        let target = Target { destination, is_tls: false, via: Via::Tunnel };
+        let (mut response, sender) = self.send(request, target.clone(), body_end).await?;
         headers::strip_hop_by_hop(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let far = Far::Upgraded(hyper::upgrade::on(&mut response));
@@ -52,34 +100,44 @@ impl HttpProxy {
                 takeover,
             ));
         }
-        let pool = self.pool.clone();
+        Ok((self.keeping(response, &target, sender), None))
+    }
+
+    /// An answer whose connection is kept once it was read to its end.
+    pub(super) fn keeping(
+        &self,
+        response: Response<Incoming>,
+        target: &Target,
+        sender: SendRequest<Body>,
+    ) -> Response<Body> {
+        let (pool, origin) = (self.pool.clone(), target.pooled_as());
         let keep = move |end| {
-            if end == End::Complete {
+            if let (End::Complete, Some(origin)) = (end, origin) {
                 pool.put(origin, sender);
             }
         };
         // An answer without a body is at its end already: dropping it must not lose the connection.
-        let response = response.map(|body| {
+        response.map(|body| {
             if body.is_end_stream() {
                 keep(End::Complete);
                 return Empty::new().map_err(|never| match never {}).boxed_unsync();
             }
             Watched::new(body, keep).boxed_unsync()
-        });
-        Ok((response, None))
+        })
     }
 
     /// Sends a request over an idle connection, or a new one when there is none or it has just been closed.
-    async fn send(
+    pub(super) async fn send(
         &self,
         request: Request<Body>,
-        destination: Destination,
-        origin: &Origin,
+        target: Target,
         body_end: oneshot::Receiver<()>,
     ) -> Result<(Response<Incoming>, SendRequest<Body>), Refusal> {
         let mut limit = Box::pin(limit(body_end, self.origin_timeout));
         let mut request = request;
-        while let Some(mut sender) = self.pool.take(origin) {
+        let origin = target.pooled_as();
+        let is_beyond_tunnel = target.is_tls || target.via == Via::System;
+        while let Some(mut sender) = origin.as_ref().and_then(|origin| self.pool.take(origin)) {
             if !matches!(timeout(READY_WITHIN, sender.ready()).await, Ok(Ok(()))) {
                 continue;
             }
@@ -98,7 +156,12 @@ impl HttpProxy {
                 },
             }
         }
-        let (flow, failure) = self.flow(destination).await?;
+        let connected = tokio::select! {
+            connected = self.connect_to(target) => connected,
+            // A tunnel's own limits are for opening it.
+            () = &mut limit, if is_beyond_tunnel => Err(Refusal::OriginTimeout { after: self.origin_timeout }),
+        };
+        let (flow, failure) = connected?;
         let handshake = http1::Builder::new()
             .max_buf_size(LONGEST_HEAD)
             .preserve_header_case(true)
@@ -114,6 +177,27 @@ impl HttpProxy {
             Ok(response) => Ok((response, sender)),
             Err(_) => Err(failure.get().cloned().map_or(Refusal::OriginBroken, Refusal::Flow)),
         }
+    }
+
+    /// A connection to an origin server, with TLS if it wants that.
+    async fn connect_to(&self, target: Target) -> Result<(FlowStream, Failure), Refusal> {
+        let Target { destination, is_tls, via } = target;
+        let host = destination.host.clone();
+        let (flow, failure) = match &via {
+            Via::Tunnel if !is_tls => self.flow(destination).await?,
+            Via::Tunnel | Via::Radio(_) => (self.flows.opener.open(destination).await?, Failure::default()),
+            Via::System => (connect_past_tunnel(&destination).await?, Failure::default()),
+        };
+        let flow = if is_tls {
+            let tls = TlsFlow::connect(flow, &host).await;
+            FlowStream::Other(Box::new(tls.map_err(|error| Refusal::OriginTls(error.to_string()))?))
+        } else {
+            flow
+        };
+        Ok(match via {
+            Via::Radio(is_icy) => (FlowStream::Other(Box::new(IcyFlow::new(flow, is_icy))), failure),
+            Via::Tunnel | Via::System => (flow, failure),
+        })
     }
 
     /// A flow for a request; where opens carry first bytes, one that is opened with the request's head.

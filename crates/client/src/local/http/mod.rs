@@ -5,11 +5,16 @@
 
 mod answer;
 mod body;
+mod fetch;
 mod forward;
 mod headers;
+mod icy;
 mod lazy;
 mod pac;
+pub mod playlist;
 mod pool;
+mod tls;
+pub mod url_mode;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,7 +25,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, PROXY_AUTHORIZATION};
+use hyper::header::{AUTHORIZATION, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::uri::{Authority, Scheme};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,6 +35,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 
 use self::answer::Refusal;
+use self::icy::IsIcy;
 use self::pool::Pool;
 use super::HANDSHAKE_TIMEOUT;
 use super::access::Access;
@@ -84,10 +90,13 @@ impl HttpProxy {
     }
 
     /// Serves one connection to its end, including what it was upgraded to.
-    pub(super) async fn serve(self, stream: AppStream) {
+    pub(super) async fn serve(self, mut stream: AppStream) {
         let (takeovers, mut taken_over) = tokio::sync::mpsc::channel(1);
-        let service = service_fn(|request| {
+        let says_icy = IsIcy::default();
+        stream.begin_as_told(says_icy.clone());
+        let service = service_fn(|mut request: Request<Incoming>| {
             let (proxy, takeovers) = (self.clone(), takeovers.clone());
+            request.extensions_mut().insert(says_icy.clone());
             async move {
                 let response = match proxy.answer(request).await {
                     Ok((response, None)) => response,
@@ -136,6 +145,14 @@ impl HttpProxy {
 
     /// Requests for the proxy's own pages rather than through it.
     async fn answer_itself(self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        if let Some(wanted) = url_mode::parse(request.uri().path(), request.uri().query()) {
+            let login = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+            if !self.access.admits_basic(login) {
+                return Err(Refusal::NoLogin);
+            }
+            let says_icy = request.extensions().get::<IsIcy>().cloned().unwrap_or_default();
+            return self.fetch(request, wanted?, &says_icy).await;
+        }
         if request.uri().path() == pac::PATH {
             // It says nothing that whoever reaches it does not know.
             return pac::answer(&request, &self.own).ok_or(Refusal::NotAProxyRequest);
