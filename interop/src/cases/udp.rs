@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 
-use super::{Applies, Case, Note, case};
+use super::{Applies, Case, Note, Protocols, case};
 use crate::clock;
 use crate::failure::{Doing, Failure, expect_eq};
 use crate::proxies::{self, PATIENCE, Target};

@@ -94,6 +94,8 @@ impl EstablishError {
         match self {
             Self::Plan(_) => true,
             Self::Dial(error) => !error.keeps_plan(),
+            // What starves a tunnel may have been told by its look.
+            Self::Liveness(_) => true,
             // The way was good as far as the server, which has its reasons.
             Self::Api(error) => !error.is_refusal(),
         }
