@@ -4,9 +4,11 @@
 mod check;
 mod entry;
 mod help;
+mod parameters;
 mod plans;
 mod quickstart;
 mod replay;
+mod schema;
 mod servers;
 
 use std::ffi::OsString;
@@ -47,6 +49,8 @@ const VERBS: &[Verb] = &[
     servers::VERB,
     plans::VERB,
     replay::VERB,
+    parameters::VERB,
+    schema::VERB,
     help::VERSION,
     help::HELP,
 ];
@@ -121,7 +125,7 @@ mod tests {
         for (line, words) in [
             (
                 "",
-                "a verb is missing: use one of quickstart, check, entry, servers, plans, replay, version, help",
+                "a verb is missing: use one of quickstart, check, entry, servers, plans, replay, parameters, schema, version, help",
             ),
             ("chekc", "unknown verb \"chekc\" (did you mean check?)"),
             ("quikstart", "(did you mean quickstart?)"),
@@ -146,6 +150,11 @@ mod tests {
             ("servers lsit", "(did you mean list?)"),
             ("servers import", "name a file"),
             ("servers import x --source NOWHERE", "is not a source"),
+            ("parameters TunnelConectTimeout", "(did you mean TunnelConnectTimeout?)"),
+            ("parameters --chnaged", "-chnaged (did you mean -changed?)"),
+            ("schema", "name a kind of file"),
+            ("schema clinet", "(did you mean client?)"),
+            ("schema entries", "culvert entry show"),
         ] {
             let failure = failure(line);
             assert!(failure.message.contains(words), "{line}: {}", failure.message);

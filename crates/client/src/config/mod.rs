@@ -4,8 +4,10 @@
 //! Source: the reference's client configuration (keys in `keys.rs`). Keys are matched in any letter case, `null` means
 //! "not set", unknown keys are warned about (an error in [`check`]).
 
+mod about;
 mod build;
 mod files;
+mod json_schema;
 pub mod keys;
 mod local;
 mod parameters;
@@ -27,6 +29,7 @@ use culvert_protocol::TunnelProtocol;
 use culvert_protocol::api::SessionId;
 use culvert_protocol::parameters::Parameters;
 
+pub use json_schema::json_schema;
 pub use problem::{ConfigError, Fault, Problem};
 pub use secret::Secret;
 pub use unix_path::{InvalidUnixPath, UnixPath};

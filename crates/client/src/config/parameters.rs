@@ -16,7 +16,7 @@ use super::problem::Fault;
 use super::read::{Fields, is_empty};
 
 /// The key of the object.
-const OBJECT: &str = "Parameters";
+pub(super) const OBJECT: &str = "Parameters";
 
 /// How an older key's value becomes the parameter's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,11 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Parameters {
     }
     note(fields, &places, parameters.check());
     parameters
+}
+
+/// The parameter that each older key sets; the first where it sets several.
+pub(super) fn set_by_key() -> BTreeMap<&'static str, String> {
+    settings().into_iter().filter_map(|set| Some((set.key, set.parameters.into_iter().next()?))).collect()
 }
 
 /// The older keys, those first that others win over.

@@ -100,6 +100,19 @@ pub struct Row {
     pub about: &'static str,
 }
 
+impl Row {
+    /// The JSON Schema of a value, with what it is for and the default.
+    #[must_use]
+    pub fn described_schema(&self) -> Json {
+        let mut schema = self.schema.clone();
+        if let Some(members) = schema.as_object_mut() {
+            members.insert("description".to_owned(), self.about.into());
+            members.insert("default".to_owned(), self.default.clone());
+        }
+        schema
+    }
+}
+
 /// What is special about a parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {

@@ -187,6 +187,7 @@ impl<T: Value> Setting for Bounded<'_, T> {
         let mut schema = T::schema();
         if let (Some((least, most)), Some(object)) = (self.bounds(), schema.as_object_mut())
             && least.is_number()
+            && object.contains_key("type")
         {
             object.insert("minimum".to_owned(), least);
             object.insert("maximum".to_owned(), most);

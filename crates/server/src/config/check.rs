@@ -37,7 +37,7 @@ impl FileKind {
         }
     }
 
-    fn keys(self) -> &'static [Key] {
+    pub(super) fn keys(self) -> &'static [Key] {
         match self {
             Self::Main => server_keys::ALL,
             Self::TrafficRules => traffic_rules::FILE,

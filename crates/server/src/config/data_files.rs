@@ -9,23 +9,27 @@ use super::schema::{Key, Kind};
 use Kind::{Anything, Object, Text};
 
 /// The file that `OSLConfigFilename` names.
-pub(super) const OSL: &[Key] = &[Key::later("Schemes", Anything)];
+pub(super) const OSL: &[Key] =
+    &[Key::later("Schemes", Anything).about("Schemes by which clients collect keys of obfuscated lists.")];
 
 /// The file that `TacticsConfigFilename` names. Its keys alone ask for nothing: generated files have them.
 pub(super) const TACTICS: &[Key] = &[
-    Key::moot("RequestPublicKey", Text),
-    Key::moot("RequestPrivateKey", Text),
-    Key::moot("RequestObfuscatedKey", Text),
+    Key::moot("RequestPublicKey", Text)
+        .about("The key that requests for tactics are encrypted for, in base64."),
+    Key::moot("RequestPrivateKey", Text).about("The key that opens them, in base64."),
+    Key::moot("RequestObfuscatedKey", Text).about("What these requests are obfuscated with, in base64."),
     Key::moot(
         "DefaultTactics",
         Object(&[
-            Key::moot("TTL", Text),
-            Key::moot("Probability", Anything),
+            Key::moot("TTL", Text).about("How long clients keep them, such as \"24h\"."),
+            Key::moot("Probability", Anything).about("Obsolete: 1, or 0 for no tactics."),
             // Looked into by whoever reads them.
-            Key::moot("Parameters", Anything),
+            Key::moot("Parameters", Anything).about("Parameters by name; culvert parameters lists them."),
         ]),
-    ),
-    Key::later("FilteredTactics", Anything),
+    )
+    .about("The tactics for everyone."),
+    Key::later("FilteredTactics", Anything)
+        .about("Tactics for some; of all whose filters fit, later ones win."),
 ];
 
 /// Reads and checks a file without keeping anything of it.

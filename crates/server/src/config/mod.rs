@@ -5,6 +5,7 @@ mod check;
 mod data_files;
 mod document;
 mod finding;
+mod json_schema;
 mod meek;
 pub(crate) mod schema;
 mod secret;

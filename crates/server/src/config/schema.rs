@@ -13,6 +13,8 @@ pub(crate) struct Key {
     pub name: &'static str,
     pub kind: Kind,
     pub effect: Effect,
+    /// What it is for, in one line for people; may be empty.
+    pub about: &'static str,
 }
 
 /// What a setting does in this build.
@@ -44,16 +46,25 @@ pub(crate) enum Kind {
 }
 
 impl Key {
+    const fn new(name: &'static str, kind: Kind, effect: Effect) -> Self {
+        Self { name, kind, effect, about: "" }
+    }
+
+    pub(super) const fn about(mut self, about: &'static str) -> Self {
+        self.about = about;
+        self
+    }
+
     pub(super) const fn applied(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, effect: Effect::Applied }
+        Self::new(name, kind, Effect::Applied)
     }
 
     pub(super) const fn later(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, effect: Effect::Later }
+        Self::new(name, kind, Effect::Later)
     }
 
     pub(super) const fn moot(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, effect: Effect::Moot }
+        Self::new(name, kind, Effect::Moot)
     }
 }
 

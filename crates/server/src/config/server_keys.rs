@@ -14,129 +14,129 @@ macro_rules! server_keys {
 
 server_keys! {
     // Identity and addresses.
-    SERVER_IP_ADDRESS = Key::applied("ServerIPAddress", Text);
-    HOST_ID = Key::applied("HostID", Text);
-    HOST_PROVIDER = Key::applied("HostProvider", Text);
-    TUNNEL_PROTOCOL_PORTS = Key::applied("TunnelProtocolPorts", IntegerMap);
-    OWN_ENCODED_SERVER_ENTRIES = Key::applied("OwnEncodedServerEntries", TextMap);
+    SERVER_IP_ADDRESS = Key::applied("ServerIPAddress", Text).about("Address to bind and advertise.");
+    HOST_ID = Key::applied("HostID", Text).about("The name of this host in every line of the log.");
+    HOST_PROVIDER = Key::applied("HostProvider", Text).about("The hosting provider in lines of the log.");
+    TUNNEL_PROTOCOL_PORTS = Key::applied("TunnelProtocolPorts", IntegerMap).about("The port of each tunnel protocol.");
+    OWN_ENCODED_SERVER_ENTRIES = Key::applied("OwnEncodedServerEntries", TextMap).about("This server's own entries in hex, by tag; they also say region, provider and fronts.");
     // Where this program keeps what it learns. Default: `psiphond-state` beside the main file.
-    STATE_DIRECTORY = Key::applied("StateDirectory", Text);
+    STATE_DIRECTORY = Key::applied("StateDirectory", Text).about("Where this program keeps what it learns. Default: psiphond-state beside this file.");
 
     // Logging.
-    LOG_LEVEL = Key::applied("LogLevel", Text);
-    LOG_FORMAT = Key::applied("LogFormat", Text);
-    LOG_FILENAME = Key::applied("LogFilename", Text);
-    LOG_FILE_CREATE_MODE = Key::applied("LogFileCreateMode", Integer);
-    LOAD_MONITOR_PERIOD_SECONDS = Key::applied("LoadMonitorPeriodSeconds", Integer);
+    LOG_LEVEL = Key::applied("LogLevel", Text).about("What is logged: panic, fatal, error, warn, info or debug.");
+    LOG_FORMAT = Key::applied("LogFormat", Text).about("json, protobuf or both. Default: json.");
+    LOG_FILENAME = Key::applied("LogFilename", Text).about("The file of the log. Default: standard error.");
+    LOG_FILE_CREATE_MODE = Key::applied("LogFileCreateMode", Integer).about("The mode, as a decimal number, to create the log with. Default: it is not created.");
+    LOAD_MONITOR_PERIOD_SECONDS = Key::applied("LoadMonitorPeriodSeconds", Integer).about("How often server_load is logged; 0 is never.");
 
     // SSH and obfuscation.
-    SSH_PRIVATE_KEY = Key::applied("SSHPrivateKey", Text);
-    SSH_SERVER_VERSION = Key::applied("SSHServerVersion", Text);
-    SSH_USER_NAME = Key::applied("SSHUserName", Text);
-    SSH_PASSWORD = Key::applied("SSHPassword", Text);
-    SSH_BEGIN_HANDSHAKE_TIMEOUT = Key::applied("SSHBeginHandshakeTimeoutMilliseconds", Integer);
-    SSH_HANDSHAKE_TIMEOUT = Key::applied("SSHHandshakeTimeoutMilliseconds", Integer);
-    MAX_CONCURRENT_SSH_HANDSHAKES = Key::applied("MaxConcurrentSSHHandshakes", Integer);
+    SSH_PRIVATE_KEY = Key::applied("SSHPrivateKey", Text).about("The RSA host key, in PEM.");
+    SSH_SERVER_VERSION = Key::applied("SSHServerVersion", Text).about("How SSH identifies itself. Default: derived from the key.");
+    SSH_USER_NAME = Key::applied("SSHUserName", Text).about("The user that clients log in as.");
+    SSH_PASSWORD = Key::applied("SSHPassword", Text).about("The password that goes with it.");
+    SSH_BEGIN_HANDSHAKE_TIMEOUT = Key::applied("SSHBeginHandshakeTimeoutMilliseconds", Integer).about("How long a client waits for its turn to shake hands. Default: 1000.");
+    SSH_HANDSHAKE_TIMEOUT = Key::applied("SSHHandshakeTimeoutMilliseconds", Integer).about("How long shaking hands may take. Default: 30000.");
+    MAX_CONCURRENT_SSH_HANDSHAKES = Key::applied("MaxConcurrentSSHHandshakes", Integer).about("How many may do so at a time; 0 is any.");
     // Renews keys after so many bytes instead of when the cipher needs it. Default and 0: the cipher's limit.
-    SSH_REKEY_BYTES = Key::applied("SSHRekeyBytes", Integer);
-    OBFUSCATED_SSH_KEY = Key::applied("ObfuscatedSSHKey", Text);
-    SHADOWSOCKS_KEY = Key::applied("ShadowsocksKey", Text);
-    MEEK_OBFUSCATED_KEY = Key::applied("MeekObfuscatedKey", Text);
-    TUNNEL_PROTOCOL_PASSTHROUGH_ADDRESSES = Key::applied("TunnelProtocolPassthroughAddresses", TextMap);
-    LEGACY_PASSTHROUGH = Key::applied("LegacyPassthrough", Flag);
+    SSH_REKEY_BYTES = Key::applied("SSHRekeyBytes", Integer).about("Change keys after so many bytes in one direction.");
+    OBFUSCATED_SSH_KEY = Key::applied("ObfuscatedSSHKey", Text).about("The shared secret of OSSH and QUIC, in hex; needed for all protocols but SSH.");
+    SHADOWSOCKS_KEY = Key::applied("ShadowsocksKey", Text).about("The shared secret of SHADOWSOCKS-OSSH.");
+    MEEK_OBFUSCATED_KEY = Key::applied("MeekObfuscatedKey", Text).about("The shared secret of meek's cookies and of TLS's proof; needed for both.");
+    TUNNEL_PROTOCOL_PASSTHROUGH_ADDRESSES = Key::applied("TunnelProtocolPassthroughAddresses", TextMap).about("The site, host:port, that is shown to whoever is no client, by protocol.");
+    LEGACY_PASSTHROUGH = Key::applied("LegacyPassthrough", Flag).about("Also accept the older proof in TLS.");
 
     // Meek.
-    MEEK_COOKIE_ENCRYPTION_PRIVATE_KEY = Key::applied("MeekCookieEncryptionPrivateKey", Text);
-    MEEK_PROHIBITED_HEADERS = Key::applied("MeekProhibitedHeaders", TextList);
-    MEEK_REQUIRED_HEADERS = Key::applied("MeekRequiredHeaders", TextMap);
-    MEEK_REQUIRED_HEADERS_NON_STRICT = Key::applied("MeekRequiredHeadersNonStrict", Flag);
-    MEEK_PROXY_FORWARDED_FOR_HEADERS = Key::applied("MeekProxyForwardedForHeaders", TextList);
-    MEEK_TURN_AROUND_TIMEOUT = Key::applied("MeekTurnAroundTimeoutMilliseconds", Integer);
-    MEEK_MAX_SESSION_STALENESS = Key::applied("MeekMaxSessionStalenessMilliseconds", Integer);
-    MEEK_IO_TIMEOUT = Key::applied("MeekHTTPClientIOTimeoutMilliseconds", Integer);
-    MEEK_FRONTED_IO_TIMEOUT = Key::applied("MeekFrontedHTTPClientIOTimeoutMilliseconds", Integer);
-    MEEK_CACHED_RESPONSE_BUFFER_SIZE = Key::applied("MeekCachedResponseBufferSize", Integer);
-    MEEK_CACHED_RESPONSE_POOL_BUFFER_SIZE = Key::applied("MeekCachedResponsePoolBufferSize", Integer);
-    MEEK_CACHED_RESPONSE_POOL_BUFFER_COUNT = Key::applied("MeekCachedResponsePoolBufferCount", Integer);
-    MEEK_CACHED_RESPONSE_POOL_BUFFER_CLIENT_LIMIT = Key::applied("MeekCachedResponsePoolBufferClientLimit", Integer);
+    MEEK_COOKIE_ENCRYPTION_PRIVATE_KEY = Key::applied("MeekCookieEncryptionPrivateKey", Text).about("The key that opens meek's cookies; needed for meek.");
+    MEEK_PROHIBITED_HEADERS = Key::applied("MeekProhibitedHeaders", TextList).about("Requests with these headers are refused.");
+    MEEK_REQUIRED_HEADERS = Key::applied("MeekRequiredHeaders", TextMap).about("Headers that requests must have.");
+    MEEK_REQUIRED_HEADERS_NON_STRICT = Key::applied("MeekRequiredHeadersNonStrict", Flag).about("Requests without them are only limited.");
+    MEEK_PROXY_FORWARDED_FOR_HEADERS = Key::applied("MeekProxyForwardedForHeaders", TextList).about("Headers that say where a client behind a front is.");
+    MEEK_TURN_AROUND_TIMEOUT = Key::applied("MeekTurnAroundTimeoutMilliseconds", Integer).about("How long a response waits for something to carry. Default: 10.");
+    MEEK_MAX_SESSION_STALENESS = Key::applied("MeekMaxSessionStalenessMilliseconds", Integer).about("How long a session without requests lives. Default: 45000.");
+    MEEK_IO_TIMEOUT = Key::applied("MeekHTTPClientIOTimeoutMilliseconds", Integer).about("How long a connection without input or output lives. Default: 45000.");
+    MEEK_FRONTED_IO_TIMEOUT = Key::applied("MeekFrontedHTTPClientIOTimeoutMilliseconds", Integer).about("The same of connections from fronts. Default: 360000.");
+    MEEK_CACHED_RESPONSE_BUFFER_SIZE = Key::applied("MeekCachedResponseBufferSize", Integer).about("How much of a response a session keeps to say again. Default: 65536.");
+    MEEK_CACHED_RESPONSE_POOL_BUFFER_SIZE = Key::applied("MeekCachedResponsePoolBufferSize", Integer).about("The size of a shared buffer for more. Default: 65536.");
+    MEEK_CACHED_RESPONSE_POOL_BUFFER_COUNT = Key::applied("MeekCachedResponsePoolBufferCount", Integer).about("How many there are. Default: 2048.");
+    MEEK_CACHED_RESPONSE_POOL_BUFFER_CLIENT_LIMIT = Key::applied("MeekCachedResponsePoolBufferClientLimit", Integer).about("How many one client may have. Default: 32.");
 
     // Anti-probing.
     // How long somebody without the key is kept waiting at most. Default and 0: until they leave.
-    PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer);
+    PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer).about("How long somebody without the key is kept waiting at most; 0 is until they leave.");
     // Memory for windows of channels, all tunnels together.
-    WINDOW_MEMORY_BYTES = Key::applied("WindowMemoryBytes", Integer);
+    WINDOW_MEMORY_BYTES = Key::applied("WindowMemoryBytes", Integer).about("Memory for windows of channels, all tunnels together.");
 
     // Egress.
-    ALLOW_BOGONS = Key::applied("AllowBogons", Flag);
-    UDP_INTERCEPT_UDPGW_SERVER_ADDRESS = Key::applied("UDPInterceptUdpgwServerAddress", Text);
-    DNS_RESOLVER_IP_ADDRESS = Key::applied("DNSResolverIPAddress", Text);
+    ALLOW_BOGONS = Key::applied("AllowBogons", Flag).about("Private and reserved addresses are destinations too. For tests.");
+    UDP_INTERCEPT_UDPGW_SERVER_ADDRESS = Key::applied("UDPInterceptUdpgwServerAddress", Text).about("The address and port that mean the UDP gateway, such as 127.0.0.1:7300.");
+    DNS_RESOLVER_IP_ADDRESS = Key::applied("DNSResolverIPAddress", Text).about("The resolver to ask where the system has none.");
 
     // Data files.
-    TRAFFIC_RULES_FILENAME = Key::applied("TrafficRulesFilename", Text);
-    OSL_CONFIG_FILENAME = Key::applied("OSLConfigFilename", Text);
-    TACTICS_CONFIG_FILENAME = Key::applied("TacticsConfigFilename", Text);
+    TRAFFIC_RULES_FILENAME = Key::applied("TrafficRulesFilename", Text).about("The file of traffic rules. Default: there are none.");
+    OSL_CONFIG_FILENAME = Key::applied("OSLConfigFilename", Text).about("The file of obfuscated server lists.");
+    TACTICS_CONFIG_FILENAME = Key::applied("TacticsConfigFilename", Text).about("The file of tactics.");
 
     // Generated, but of no effect in this build.
-    DISCOVERY_VALUE_HMAC_KEY = Key::moot("DiscoveryValueHMACKey", Text);
+    DISCOVERY_VALUE_HMAC_KEY = Key::moot("DiscoveryValueHMACKey", Text).about("The key of the classic strategy for telling clients of servers.");
 ;
-    Key::moot("LogFileReopenRetries", Integer);
-    Key::moot("SkipPanickingLogWriter", Flag);
-    Key::later("LogDNSServerLoadMetrics", Flag);
-    Key::later("MetricSocketPath", Text);
-    Key::later("LogDestinationPrefix", Text);
-    Key::moot("MetricWriterShutdownDelaySeconds", Integer);
-    Key::later("DestinationBytesPeriodSeconds", Integer);
-    Key::later("PeakUpstreamFailureRateMinimumSampleSize", Integer);
-    Key::moot("ProcessProfileOutputDirectory", Text);
-    Key::moot("ProcessBlockProfileDurationSeconds", Integer);
-    Key::moot("ProcessCPUProfileDurationSeconds", Integer);
-    Key::moot("StopEstablishTunnelsEstablishedClientThreshold", Integer);
-    Key::moot("PeriodicGarbageCollectionSeconds", Integer);
-    Key::later("AccessControlVerificationKeyRing", Anything);
+    Key::moot("LogFileReopenRetries", Integer).about("How often opening a rotated log is tried, each millisecond. Default: 25.");
+    Key::moot("SkipPanickingLogWriter", Flag).about("Go on when the log cannot be written.");
+    Key::later("LogDNSServerLoadMetrics", Flag).about("Log the load of each DNS server.");
+    Key::later("MetricSocketPath", Text).about("The Unix socket for protobuf metrics.");
+    Key::later("LogDestinationPrefix", Text).about("Routing prefix of protobuf messages.");
+    Key::moot("MetricWriterShutdownDelaySeconds", Integer).about("How long metrics may drain. Default: 10.");
+    Key::later("DestinationBytesPeriodSeconds", Integer).about("How often bytes by destination are logged; 0 is never. Default: 300.");
+    Key::later("PeakUpstreamFailureRateMinimumSampleSize", Integer).about("Samples before failure rates are kept. Default: 10.");
+    Key::moot("ProcessProfileOutputDirectory", Text).about("Where profiles go on SIGUSR2.");
+    Key::moot("ProcessBlockProfileDurationSeconds", Integer).about("How long blocks are profiled.");
+    Key::moot("ProcessCPUProfileDurationSeconds", Integer).about("How long processors are profiled.");
+    Key::moot("StopEstablishTunnelsEstablishedClientThreshold", Integer).about("Dump profiles if limiting starts with few clients. Default: 20.");
+    Key::moot("PeriodicGarbageCollectionSeconds", Integer).about("Forced memory release, 0 = off. Default: 120.");
+    Key::later("AccessControlVerificationKeyRing", Anything).about("Keys for authorizations.");
 
     // Keys of protocols that this build does not run do no harm and need no note: generated files may hold them.
-    Key::later("EnableGQUIC", Flag);
+    Key::later("EnableGQUIC", Flag).about("Serve old versions of QUIC, which probes know.");
 
     // Anti-probing and meek.
-    Key::later("MeekServerCertificate", Text);
-    Key::later("MeekServerPrivateKey", Text);
-    Key::moot("MeekExtendedTurnAroundTimeoutMilliseconds", Integer);
-    Key::moot("MeekSkipExtendedTurnAroundThresholdBytes", Integer);
-    Key::later("EnableSteeringIPs", Flag);
+    Key::later("MeekServerCertificate", Text).about("The certificate of meek, in PEM. Default: a random one.");
+    Key::later("MeekServerPrivateKey", Text).about("The key of that certificate.");
+    Key::moot("MeekExtendedTurnAroundTimeoutMilliseconds", Integer).about("How long a response goes on while bytes keep coming. Default: 100.");
+    Key::moot("MeekSkipExtendedTurnAroundThresholdBytes", Integer).about("Requests of so many bytes are answered without that. Default: 8192.");
+    Key::later("EnableSteeringIPs", Flag).about("Tell clients the addresses that fronts name.");
 
     // Data files and what depends on them.
-    Key::later("BlocklistFilename", Text);
-    Key::later("BlocklistActive", Flag);
-    Key::later("ProxyProtocolHeaderMACKeys", TextMap);
-    Key::later("PsinetDatabaseFilename", Text);
-    Key::later("GeoIPDatabaseFilenames", TextList);
-    Key::later("TacticsRequestPublicKey", Text);
-    Key::later("TacticsRequestPrivateKey", Text);
-    Key::later("TacticsRequestObfuscatedKey", Text);
+    Key::later("BlocklistFilename", Text).about("The file of blocked destinations, in CSV.");
+    Key::later("BlocklistActive", Flag).about("Block them, not only log them.");
+    Key::later("ProxyProtocolHeaderMACKeys", TextMap).about("Keys of headers for destinations, in base64 with their identifiers, by sponsor.");
+    Key::later("PsinetDatabaseFilename", Text).about("The file of servers and sponsors.");
+    Key::later("GeoIPDatabaseFilenames", TextList).about("Files of MaxMind that say where addresses are.");
+    Key::later("TacticsRequestPublicKey", Text).about("Instead of the key in the file of tactics.");
+    Key::later("TacticsRequestPrivateKey", Text).about("Instead of the key in the file of tactics.");
+    Key::later("TacticsRequestObfuscatedKey", Text).about("Instead of the key in the file of tactics.");
 
     // Packet tunnel and host.
-    Key::later("RunPacketTunnel", Flag);
-    Key::later("PacketTunnelEgressInterface", Text);
-    Key::later("PacketTunnelEnableDNSFlowTracking", Flag);
-    Key::moot("PacketTunnelDownstreamPacketQueueSize", Integer);
-    Key::moot("PacketTunnelSessionIdleExpirySeconds", Integer);
-    Key::later("PacketTunnelSudoNetworkConfigCommands", Flag);
-    Key::later("RunPacketManipulator", Flag);
-    Key::later("IptablesAcceptRateLimitChainName", Text);
-    Key::later("IptablesAcceptRateLimitTunnelProtocolRateLimits", Anything);
+    Key::later("RunPacketTunnel", Flag).about("Carry whole packets.");
+    Key::later("PacketTunnelEgressInterface", Text).about("The network interface that they leave by. Default: that of the default route.");
+    Key::later("PacketTunnelEnableDNSFlowTracking", Flag).about("Take answers of DNS back to who asked.");
+    Key::moot("PacketTunnelDownstreamPacketQueueSize", Integer).about("Bytes of packets that wait for one client. Default: 524288.");
+    Key::moot("PacketTunnelSessionIdleExpirySeconds", Integer).about("After how long an idle client is forgotten. Default: 300.");
+    Key::later("PacketTunnelSudoNetworkConfigCommands", Flag).about("Run commands that configure the host with sudo.");
+    Key::later("RunPacketManipulator", Flag).about("Change the first packet that answers a client.");
+    Key::later("IptablesAcceptRateLimitChainName", Text).about("The chain to fill with rules that accept and limit.");
+    Key::later("IptablesAcceptRateLimitTunnelProtocolRateLimits", Anything).about("Two numbers of these rules by protocol.");
 
     // In-proxy and DSL.
-    Key::later("MeekServerRunInproxyBroker", Flag);
-    Key::later("MeekServerInproxyBrokerOnly", Flag);
-    Key::later("InproxyBrokerSessionPrivateKey", Text);
-    Key::later("InproxyBrokerObfuscationRootSecret", Text);
-    Key::later("InproxyBrokerServerEntrySignaturePublicKey", Text);
-    Key::later("InproxyBrokerAllowCommonASNMatching", Flag);
-    Key::later("InproxyBrokerAllowBogonWebRTCConnections", Flag);
-    Key::moot("InproxyServerSessionPrivateKey", Text);
-    Key::moot("InproxyServerObfuscationRootSecret", Text);
-    Key::later("DSLRelayServiceAddress", Text);
-    Key::later("DSLRelayCACertificatesFilename", Text);
-    Key::later("DSLRelayHostCertificateFilename", Text);
-    Key::later("DSLRelayHostKeyFilename", Text);
+    Key::later("MeekServerRunInproxyBroker", Flag).about("Be a broker on the one meek listener.");
+    Key::later("MeekServerInproxyBrokerOnly", Flag).about("Be a broker without tunnels.");
+    Key::later("InproxyBrokerSessionPrivateKey", Text).about("The broker's identity.");
+    Key::later("InproxyBrokerObfuscationRootSecret", Text).about("What the broker's messages are obfuscated with.");
+    Key::later("InproxyBrokerServerEntrySignaturePublicKey", Text).about("The key that signs the entries of servers that clients name.");
+    Key::later("InproxyBrokerAllowCommonASNMatching", Flag).about("Pair within one network. For tests.");
+    Key::later("InproxyBrokerAllowBogonWebRTCConnections", Flag).about("Take private addresses from clients. For tests.");
+    Key::moot("InproxyServerSessionPrivateKey", Text).about("The server's identity towards brokers.");
+    Key::moot("InproxyServerObfuscationRootSecret", Text).about("What its messages to brokers are obfuscated with.");
+    Key::later("DSLRelayServiceAddress", Text).about("The host:port of the service for server lists.");
+    Key::later("DSLRelayCACertificatesFilename", Text).about("The authorities of that service.");
+    Key::later("DSLRelayHostCertificateFilename", Text).about("The certificate that is shown to it.");
+    Key::later("DSLRelayHostKeyFilename", Text).about("The key of that certificate.");
 }

@@ -15,11 +15,15 @@ use crate::generate::json::Json;
 use crate::rules::{PortList, SessionRate, Subnet, TrafficRules, UdpRules};
 use Kind::{Flag, Integer, Object, ObjectList, Text, TextList, TextListMap};
 
-const DEFAULT_RULES: Key = Key::applied("DefaultRules", Object(RULES));
-const FILTERED_RULES: Key = Key::later("FilteredRules", ObjectList(FILTERED));
-const METER_HISTORY: Key = Key::applied("MeekRateLimiterHistorySize", Integer);
-const METER_WINDOW: Key = Key::applied("MeekRateLimiterThresholdSeconds", Integer);
-const METER_PROTOCOLS: Key = Key::applied("MeekRateLimiterTunnelProtocols", TextList);
+const DEFAULT_RULES: Key = Key::applied("DefaultRules", Object(RULES)).about("The rules for everyone.");
+const FILTERED_RULES: Key = Key::later("FilteredRules", ObjectList(FILTERED))
+    .about("Rules for some; the first whose filter fits sets what it names.");
+const METER_HISTORY: Key = Key::applied("MeekRateLimiterHistorySize", Integer)
+    .about("How many requests of one address are remembered; 0 is off.");
+const METER_WINDOW: Key = Key::applied("MeekRateLimiterThresholdSeconds", Integer)
+    .about("Within how many seconds; needed with a history.");
+const METER_PROTOCOLS: Key =
+    Key::applied("MeekRateLimiterTunnelProtocols", TextList).about("For which protocols; all when empty.");
 
 pub(super) const FILE: &[Key] = &[
     DEFAULT_RULES,
@@ -27,52 +31,70 @@ pub(super) const FILE: &[Key] = &[
     METER_HISTORY,
     METER_WINDOW,
     METER_PROTOCOLS,
-    Key::later("MeekRateLimiterRegions", TextList),
-    Key::later("MeekRateLimiterISPs", TextList),
-    Key::later("MeekRateLimiterASNs", TextList),
-    Key::later("MeekRateLimiterCities", TextList),
-    Key::moot("MeekRateLimiterGarbageCollectionTriggerCount", Integer),
-    Key::moot("MeekRateLimiterReapHistoryFrequencySeconds", Integer),
-    Key::moot("MeekRateLimiterMaxEntries", Integer),
+    Key::later("MeekRateLimiterRegions", TextList).about("For clients of which countries; all when empty."),
+    Key::later("MeekRateLimiterISPs", TextList).about("For clients of which providers; all when empty."),
+    Key::later("MeekRateLimiterASNs", TextList).about("For clients of which networks; all when empty."),
+    Key::later("MeekRateLimiterCities", TextList).about("For clients of which cities; all when empty."),
+    Key::moot("MeekRateLimiterGarbageCollectionTriggerCount", Integer)
+        .about("After how many requests memory is collected; there is nothing to collect here."),
+    Key::moot("MeekRateLimiterReapHistoryFrequencySeconds", Integer)
+        .about("How often what is remembered is cleaned up."),
+    Key::moot("MeekRateLimiterMaxEntries", Integer).about("How many addresses are remembered."),
 ];
 
 const FILTERED: &[Key] = &[
-    Key::applied("Filter", Object(FILTER)),
-    Key::applied("ExceptFilter", Object(FILTER)),
-    Key::applied("Rules", Object(RULES)),
+    Key::applied("Filter", Object(FILTER)).about("Whose rules these are."),
+    Key::applied("ExceptFilter", Object(FILTER)).about("Whose they are not although the filter says so."),
+    Key::applied("Rules", Object(RULES)).about("The rules that they set."),
 ];
 
 const FILTER: &[Key] = &[
-    Key::applied("TunnelProtocols", TextList),
-    Key::applied("Regions", TextList),
-    Key::applied("ISPs", TextList),
-    Key::applied("ASNs", TextList),
-    Key::applied("Cities", TextList),
-    Key::applied("APIProtocol", Text),
-    Key::applied("HandshakeParameters", TextListMap),
-    Key::applied("AuthorizedAccessTypes", TextList),
-    Key::applied("ActiveAuthorizationIDs", TextList),
-    Key::applied("AuthorizationsRevoked", Flag),
-    Key::applied("ProviderIDs", TextList),
-    Key::applied("MinClientVersion", Integer),
-    Key::applied("MaxClientVersion", Integer),
+    Key::applied("TunnelProtocols", TextList).about("Clients by tunnel protocol; any when empty."),
+    Key::applied("Regions", TextList).about("Clients by country; any when empty."),
+    Key::applied("ISPs", TextList).about("Clients by the name of their provider; any when empty."),
+    Key::applied("ASNs", TextList).about("Clients by network; any when empty."),
+    Key::applied("Cities", TextList).about("Clients by city; any when empty."),
+    Key::applied("APIProtocol", Text)
+        .about("Clients by how their API requests travel, ssh or web; any when empty."),
+    Key::applied("HandshakeParameters", TextListMap)
+        .about("Clients by what they say in the handshake, with * for anything."),
+    Key::applied("AuthorizedAccessTypes", TextList)
+        .about("Clients with a valid authorization of one of these types."),
+    Key::applied("ActiveAuthorizationIDs", TextList).about("Clients with one of these authorizations."),
+    Key::applied("AuthorizationsRevoked", Flag).about("Clients whose authorization was revoked."),
+    Key::applied("ProviderIDs", TextList).about("Servers by hosting provider; any when empty."),
+    Key::applied("MinClientVersion", Integer).about("Clients of no lower version."),
+    Key::applied("MaxClientVersion", Integer).about("Clients of no higher version."),
 ];
 
-const DIAL_TIMEOUT: Key = Key::applied("DialTCPPortForwardTimeoutMilliseconds", Integer);
-const IDLE_TIMEOUT: Key = Key::applied("IdleTCPPortForwardTimeoutMilliseconds", Integer);
-const MOST_DIALING: Key = Key::applied("MaxTCPDialingPortForwardCount", Integer);
-const MOST_FLOWS: Key = Key::applied("MaxTCPPortForwardCount", Integer);
-const IDLE_UDP_TIMEOUT: Key = Key::applied("IdleUDPPortForwardTimeoutMilliseconds", Integer);
-const MOST_UDP_FLOWS: Key = Key::applied("MaxUDPPortForwardCount", Integer);
-const ALLOW_TCP_PORTS: Key = Key::applied("AllowTCPPorts", Kind::PortList);
-const DISALLOW_TCP_PORTS: Key = Key::applied("DisallowTCPPorts", Kind::PortList);
-const ALLOW_UDP_PORTS: Key = Key::applied("AllowUDPPorts", Kind::PortList);
-const DISALLOW_UDP_PORTS: Key = Key::applied("DisallowUDPPorts", Kind::PortList);
-const ALLOW_SUBNETS: Key = Key::applied("AllowSubnets", TextList);
-const DISALLOW_SUBNETS: Key = Key::applied("DisallowSubnets", TextList);
-const ALLOW_ASNS: Key = Key::later("AllowASNs", TextList);
-const DISALLOW_ASNS: Key = Key::later("DisallowASNs", TextList);
-const RATE_LIMITS: Key = Key::later("RateLimits", Object(RATES));
+const DIAL_TIMEOUT: Key = Key::applied("DialTCPPortForwardTimeoutMilliseconds", Integer)
+    .about("How long connecting to a destination may take, waiting for it included. Default: 10000.");
+const IDLE_TIMEOUT: Key = Key::applied("IdleTCPPortForwardTimeoutMilliseconds", Integer)
+    .about("After how long without data TCP is closed; 0 is never. Default: 30000.");
+const MOST_DIALING: Key = Key::applied("MaxTCPDialingPortForwardCount", Integer)
+    .about("How many destinations a client may be connecting to at a time; 0 is any. Default: 64.");
+const MOST_FLOWS: Key = Key::applied("MaxTCPPortForwardCount", Integer).about(
+    "How many TCP flows a client may have; more close the one that was used least lately. Default: 512.",
+);
+const IDLE_UDP_TIMEOUT: Key = Key::applied("IdleUDPPortForwardTimeoutMilliseconds", Integer)
+    .about("After how long without data UDP is closed; 0 is never. Default: 30000.");
+const MOST_UDP_FLOWS: Key =
+    Key::applied("MaxUDPPortForwardCount", Integer).about("The same of UDP. Default: 32.");
+const ALLOW_TCP_PORTS: Key = Key::applied("AllowTCPPorts", Kind::PortList)
+    .about("Ports that TCP may go to; all when there is no list.");
+const DISALLOW_TCP_PORTS: Key = Key::applied("DisallowTCPPorts", Kind::PortList)
+    .about("Ports that TCP may not go to, also where it is allowed.");
+const ALLOW_UDP_PORTS: Key = Key::applied("AllowUDPPorts", Kind::PortList)
+    .about("Ports that UDP may go to; all when there is no list.");
+const DISALLOW_UDP_PORTS: Key = Key::applied("DisallowUDPPorts", Kind::PortList)
+    .about("Ports that UDP may not go to, also where it is allowed.");
+const ALLOW_SUBNETS: Key =
+    Key::applied("AllowSubnets", TextList).about("Address blocks that may be reached on any port.");
+const DISALLOW_SUBNETS: Key =
+    Key::applied("DisallowSubnets", TextList).about("Address blocks that may not be reached.");
+const ALLOW_ASNS: Key = Key::later("AllowASNs", TextList).about("Networks that may be reached on any port.");
+const DISALLOW_ASNS: Key = Key::later("DisallowASNs", TextList).about("Networks that may not be reached.");
+const RATE_LIMITS: Key = Key::later("RateLimits", Object(RATES)).about("How fast a client may be.");
 
 const RULES: &[Key] = &[
     RATE_LIMITS,
@@ -90,18 +112,21 @@ const RULES: &[Key] = &[
     ALLOW_ASNS,
     DISALLOW_SUBNETS,
     DISALLOW_ASNS,
-    Key::moot("DisableDiscovery", Flag),
+    Key::moot("DisableDiscovery", Flag).about("Clients are not told of other servers."),
 ];
 
 const RATES: &[Key] = &[
-    Key::applied("ReadUnthrottledBytes", Integer),
-    Key::applied("ReadBytesPerSecond", Integer),
-    Key::applied("WriteUnthrottledBytes", Integer),
-    Key::applied("WriteBytesPerSecond", Integer),
-    Key::applied("CloseAfterExhausted", Flag),
-    Key::applied("EstablishmentReadBytesPerSecond", Integer),
-    Key::applied("EstablishmentWriteBytesPerSecond", Integer),
-    Key::applied("UnthrottleFirstTunnelOnly", Flag),
+    Key::applied("ReadUnthrottledBytes", Integer).about("How much a client may send before the limit holds."),
+    Key::applied("ReadBytesPerSecond", Integer).about("How fast it may send; 0 is any."),
+    Key::applied("WriteUnthrottledBytes", Integer).about("How much it may receive before the limit holds."),
+    Key::applied("WriteBytesPerSecond", Integer).about("How fast it may receive; 0 is any."),
+    Key::applied("CloseAfterExhausted", Flag).about("Close its tunnel then, instead of slowing it down."),
+    Key::applied("EstablishmentReadBytesPerSecond", Integer)
+        .about("How fast it may send before its handshake."),
+    Key::applied("EstablishmentWriteBytesPerSecond", Integer)
+        .about("How fast it may receive before its handshake."),
+    Key::applied("UnthrottleFirstTunnelOnly", Flag)
+        .about("Only the first tunnel of a session has what goes before the limit."),
 ];
 
 /// Reads the file that `TrafficRulesFilename` names.
@@ -150,7 +175,7 @@ fn session_rate(document: &mut Document<'_>, members: &Members<'_>) -> Option<Se
     Some(SessionRate { every: Duration::from_secs(window.into()) / history, protocols })
 }
 
-const FILTERED_RULE: Key = Key::applied("Rules", Object(RULES));
+const FILTERED_RULE: Key = Key::applied("Rules", Object(RULES)).about("The rules that they set.");
 
 fn read_rules(document: &mut Document<'_>, rules: Members<'_>, path: &[Step]) -> TrafficRules {
     let counts = [DIAL_TIMEOUT, IDLE_TIMEOUT, IDLE_UDP_TIMEOUT, MOST_DIALING, MOST_FLOWS, MOST_UDP_FLOWS];

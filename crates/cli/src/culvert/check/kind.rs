@@ -9,7 +9,7 @@ use crate::exit::Failure;
 
 /// The kinds of file that can be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::culvert) enum Kind {
     Client,
     Server(FileKind),
     Entries,
@@ -30,13 +30,13 @@ impl Kind {
         KINDS.iter().map(|(name, ..)| *name)
     }
 
-    pub(super) fn named(name: &str) -> Result<Self, Failure> {
+    pub(in crate::culvert) fn named(name: &str) -> Result<Self, Failure> {
         let found = KINDS.iter().find(|(known, ..)| *known == name);
         found.map(|(_, kind, _)| *kind).ok_or_else(|| {
             let near = near_name(name, Self::names()).map(|near| format!(" (did you mean {near}?)"));
             let names = Self::names().collect::<Vec<_>>().join(", ");
             let near = near.unwrap_or_default();
-            Failure::usage(format!("--kind {name:?} is not a kind of file{near}: use one of {names}"))
+            Failure::usage(format!("{name:?} is not a kind of file{near}: use one of {names}"))
         })
     }
 

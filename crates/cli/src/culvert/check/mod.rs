@@ -14,7 +14,7 @@ use culvert_server::config as server;
 use super::{Verb, print, said};
 use crate::exit::{Exit, Failure};
 use crate::flags::{Arguments, Flag, Syntax};
-use kind::Kind;
+pub(super) use kind::Kind;
 use remark::{Place, Remark};
 
 /// Files larger than this hold nothing that could be checked.
