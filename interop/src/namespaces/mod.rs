@@ -15,7 +15,7 @@ use crate::process::Journal;
 use crate::programs::Programs;
 
 /// Lines of each program that a failure shows.
-const TAIL: usize = 40;
+const TAIL: usize = 20;
 /// More runs, and slow scenarios.
 const LONG: &str = "CULVERT_NAMESPACES_LONG";
 

@@ -164,18 +164,6 @@ impl World {
         Ok(clock::now() - start)
     }
 
-    /// Opens a flow to the page's server and leaves it open; for flows that wait.
-    pub(super) fn request_later(&self, client: &Client) -> Result<Waiting, Failure> {
-        let (socks, target) = (client.socks, Target::address(self.page));
-        let (send, result) = std::sync::mpsc::channel();
-        let start = clock::now();
-        self.inside.run(move || {
-            // A thread of this one is in the same namespace.
-            thread::spawn(move || send.send(socks5(socks, &target).and_then(fetch_page)));
-        })?;
-        Ok(Waiting { start, result })
-    }
-
     /// The client's device gets another address and loses the one it had.
     pub(super) fn roam(&self) -> Result<(), Failure> {
         self.inside.address(OTHER_CLIENT)?;
@@ -188,22 +176,6 @@ impl World {
     }
 }
 
-/// A page that was asked for.
-pub(super) struct Waiting {
-    start: Instant,
-    result: std::sync::mpsc::Receiver<Result<(), Failure>>,
-}
-
-impl Waiting {
-    /// Whether it has arrived meanwhile.
-    pub(super) fn arrives(&self, limit: Duration) -> Result<Option<Duration>, Failure> {
-        match self.result.recv_timeout(limit) {
-            Ok(result) => result.map(|()| Some(clock::now() - self.start)),
-            Err(_) => Ok(None),
-        }
-    }
-}
-
 impl Client {
     /// Waits for the next tunnel.
     pub(super) fn tunnel(&mut self, limit: Duration) -> Result<Arrival, Failure> {
@@ -213,7 +185,7 @@ impl Client {
             let of = |notice: &Notice| Some(notice.data.get("protocol")?.as_str()?.to_owned());
             match notice.kind.as_str() {
                 "ConnectingServer" => tried.extend(of(&notice)),
-                "ActiveTunnel" => protocol = of(&notice).unwrap_or_default(),
+                "ConnectedServer" => protocol = of(&notice).unwrap_or_default(),
                 _ => {}
             }
             (notice.number("Tunnels", "count")? > 0).then_some(())

@@ -3,6 +3,7 @@
 
 mod bogus;
 mod cache;
+mod draw;
 mod exchange;
 mod happy;
 mod plan;
@@ -15,6 +16,7 @@ pub mod wire;
 
 pub use bogus::is_bogus;
 pub use cache::CacheLimits;
+pub use draw::FrontName;
 pub use happy::Resolving;
 pub use plan::{BadServer, DnsServer, Preresolved, QueryTransform, ResolvePlan};
 pub use resolver::{Answered, ResolveError, Resolver};
