@@ -60,7 +60,7 @@ fn trial(setting: Setting, case: Case, table: Arc<Mutex<Table>>, no_front: Optio
     let missing = setting.programs.missing(setting.pairing);
     let no_front = setting.protocol.is_fronted().then(|| no_front.map(str::to_owned)).flatten();
     let left_out = (case.long && !setting.long).then(|| "CULVERT_PAIRINGS_LONG is not 1".to_owned());
-    match missing.or(left_out).or(no_front) {
+    match missing.or(left_out).or(no_front).or_else(|| case.lacks()) {
         // Never run, not even with `--include-ignored`: there is nothing to run.
         Some(reason) => {
             Trial::ignorable_test(format!("{name} ({reason})"), move || Ok(Completion::ignored_with(reason)))

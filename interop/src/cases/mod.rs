@@ -12,6 +12,9 @@ mod shaping;
 mod tls;
 mod traffic;
 mod udp;
+mod upstream;
+
+use std::path::Path;
 
 use crate::failure::Failure;
 use crate::programs::{Maker, Pairing};
@@ -31,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) applies: Applies,
     /// Whether it is left out unless the long variant is wanted.
     pub(crate) long: bool,
+    /// Files of programs that it needs besides.
+    pub(crate) needs: &'static [&'static str],
     /// What it does.
     pub(crate) run: fn(&Setting) -> Result<Note, Failure>,
 }
@@ -80,6 +85,12 @@ pub(crate) enum Applies {
 }
 
 impl Case {
+    /// A file that the case needs and that is not there.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        let missing = self.needs.iter().find(|file| !Path::new(file).exists());
+        missing.map(|file| format!("there is no {file}"))
+    }
+
     /// Whether the case is run for this pairing and protocol.
     pub(crate) fn covers(&self, pairing: Pairing, protocol: Protocol) -> bool {
         let ours = [pairing.client, pairing.server].map(|maker| maker == Maker::Ours);
@@ -125,6 +136,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         probes::CASES,
         quic::CASES,
         algorithms::CASES,
+        upstream::CASES,
     ]
     .into_iter()
     .flatten()
@@ -133,7 +145,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
 
 /// A case for every pairing and each protocol, to be narrowed.
 const fn case(name: &'static str, run: fn(&Setting) -> Result<Note, Failure>) -> Case {
-    Case { name, protocols: Protocols::Each, applies: Applies::Everywhere, long: false, run }
+    Case { name, protocols: Protocols::Each, applies: Applies::Everywhere, long: false, needs: &[], run }
 }
 
 impl Case {
@@ -144,6 +156,11 @@ impl Case {
 
     const fn only(mut self, applies: Applies) -> Self {
         self.applies = applies;
+        self
+    }
+
+    const fn with(mut self, needs: &'static [&'static str]) -> Self {
+        self.needs = needs;
         self
     }
 
