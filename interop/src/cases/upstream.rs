@@ -74,7 +74,9 @@ fn start_squid(setting: &Setting, login: Login, ports: &str) -> Result<Proxy, Fa
     let helper = match login {
         Login::None => String::new(),
         Login::Basic => format!("auth_param basic program /usr/lib/squid/basic_ncsa_auth {path}/basic\n"),
-        Login::Digest => format!("auth_param digest program /usr/lib/squid/digest_file_auth {path}/digest\n"),
+        Login::Digest => format!(
+            "auth_param digest program /usr/lib/squid/digest_file_auth {path}/digest\nauth_param digest realm r\n"
+        ),
         Login::Ntlm => "auth_param ntlm program /usr/lib/squid/ntlm_fake_auth\n".to_owned(),
     };
     let allowed = if login == Login::None {

@@ -15,8 +15,12 @@ const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
 /// MS-NLMP section 2.2.2.5: Unicode, NTLM, always sign, extended session security, version, 128 and 56 bits.
 const OFFERED: u32 = 0xA208_8201;
 /// Besides, in what a server may ask of a client: the target's name and its information.
-const ACCEPTED: u32 = OFFERED | 0x0080_0004;
+const ACCEPTED: u32 = OFFERED | OEM | TARGET_INFO | 4;
+/// The second message has the target's information.
+const TARGET_INFO: u32 = 0x0080_0000;
 const UNICODE: u32 = 1;
+/// What strings are in where it is not Unicode: the code page of who reads them.
+const OEM: u32 = 2;
 /// 5.1, build 2600, revision 15: what the reference says, and with it many.
 const VERSION: [u8; 8] = [5, 1, 0x28, 0x0A, 0, 0, 0, 15];
 /// Length of the fixed part of the third message: signature, kind, six fields, flags, version, integrity code.
@@ -109,13 +113,18 @@ impl ServerChallenge {
             return Err(BadChallenge);
         }
         let flags = u32::from_le_bytes(at(bytes, 20)?);
-        if flags & UNICODE == 0 {
+        if flags & (UNICODE | OEM) == 0 {
             return Err(BadChallenge);
         }
-        let length = usize::from(u16::from_le_bytes(at(bytes, 40)?));
-        let start = usize::try_from(u32::from_le_bytes(at(bytes, 44)?)).map_err(|_| BadChallenge)?;
-        let end = start.checked_add(length).ok_or(BadChallenge)?;
-        let target_info = if length == 0 { &[][..] } else { bytes.get(start..end).ok_or(BadChallenge)? };
+        // Where it has none, something else may stand in its place.
+        let target_info = if flags & TARGET_INFO == 0 {
+            &[][..]
+        } else {
+            let length = usize::from(u16::from_le_bytes(at(bytes, 40)?));
+            let start = usize::try_from(u32::from_le_bytes(at(bytes, 44)?)).map_err(|_| BadChallenge)?;
+            let end = start.checked_add(length).ok_or(BadChallenge)?;
+            bytes.get(start..end).ok_or(BadChallenge)?
+        };
         Ok(Self {
             bytes: bytes.to_vec(),
             flags,
@@ -185,7 +194,9 @@ impl ServerChallenge {
 /// The third message.
 #[must_use]
 pub fn authenticate(challenge: &ServerChallenge, account: Account<'_>, responses: &Responses) -> Vec<u8> {
-    let (domain, user) = (utf16(account.domain), utf16(account.user));
+    let is_unicode = challenge.flags & UNICODE != 0;
+    let text = |text: &str| if is_unicode { utf16(text) } else { oem(text) };
+    let (domain, user) = (text(account.domain), text(account.user));
     // In the order of the fields: LM, NT, domain, user, workstation, session key.
     let parts: [&[u8]; 6] = [&responses.lm, &responses.nt, &domain, &user, &[], &[]];
     let mut message = SIGNATURE.to_vec();
@@ -231,6 +242,11 @@ fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
 
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+/// What all code pages have in common.
+fn oem(text: &str) -> Vec<u8> {
+    text.chars().map(|c| if c.is_ascii() { u8::try_from(c).unwrap_or(b'?') } else { b'?' }).collect()
 }
 
 /// Tenths of microseconds since 1601.
@@ -312,6 +328,19 @@ mod tests {
         let mic = hmac_md5(responses.session_key.as_slice(), &[&negotiate(), &bytes, &without]);
         assert_eq!(message[MIC_AT..AUTHENTICATE_HEAD], mic);
         assert!(message.windows(8).any(|part| part == [6, 0, 4, 0, 2, 0, 0, 0]), "the flags say so");
+    }
+
+    #[test]
+    fn an_old_server_is_answered_in_its_own_letters() {
+        let mut bytes = example().bytes;
+        bytes.truncate(32);
+        bytes.extend(b"what else there is");
+        bytes[20..24].copy_from_slice(&0x0000_0206_u32.to_le_bytes());
+        let challenge = ServerChallenge::parse(&bytes).unwrap();
+        let message =
+            authenticate(&challenge, ACCOUNT, &challenge.respond(ACCOUNT, [1; 8], SystemTime::UNIX_EPOCH));
+        assert!(message.ends_with(b"DomainUser"));
+        assert_eq!(message[60..64], 0x0000_0206_u32.to_le_bytes());
     }
 
     #[test]
