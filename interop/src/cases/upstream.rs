@@ -22,7 +22,11 @@ pub(super) const CASES: &[Case] = &[
     case("squid_open", |setting| squid(setting, Login::None)).over(Protocols::Streams).with(SQUID),
     case("squid_basic", |setting| squid(setting, Login::Basic)).over(Protocols::Streams).with(SQUID),
     case("squid_digest", |setting| squid(setting, Login::Digest)).over(Protocols::Streams).with(SQUID),
-    case("squid_ntlm", |setting| squid(setting, Login::Ntlm)).over(Protocols::Streams).with(SQUID_NTLM),
+    // The reference takes no challenge without a target's information, which this helper's are.
+    case("squid_ntlm", |setting| squid(setting, Login::Ntlm))
+        .over(Protocols::Streams)
+        .only(Applies::OurClient)
+        .with(SQUID_NTLM),
     case("squid_wrong_password", wrong_password)
         .over(Protocols::OnlyOssh)
         .only(Applies::OurClient)
