@@ -8,6 +8,7 @@ mod local_proxies;
 mod meek;
 pub mod mutate;
 mod obfuscation;
+mod parameters;
 mod plan;
 mod programs;
 mod protocol;
@@ -52,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     ("meek_response", meek::meek_response),
     ("notice_text", programs::notice_text),
     ("ntlm_challenge", upstream::ntlm_challenge),
+    ("parameters", parameters::parameters),
     ("playlist", local_proxies::playlist),
     ("preamble", obfuscation::preamble),
     ("preamble_body", obfuscation::preamble_body),
