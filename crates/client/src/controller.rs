@@ -5,7 +5,7 @@ mod flow_desk;
 mod operate;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use culvert_obfuscation::{Prng, Seed};
@@ -106,6 +106,9 @@ pub struct Surroundings {
     pub feed: Arc<dyn Feed>,
     /// What it knows of servers.
     pub store: Store,
+    /// Where choices of servers, and of how they are dialed, come from, but for key material: for tests that are to be repeated.
+    /// `None`: this machine's random source.
+    pub seed: Option<Seed>,
 }
 
 impl Surroundings {
@@ -120,6 +123,7 @@ impl Surroundings {
             controls: Controls::default(),
             host: Host::default(),
             feed: Arc::new(NoFeed),
+            seed: None,
         }
     }
 }
@@ -139,6 +143,8 @@ pub(crate) struct Controller {
     credentials: Credentials,
     servers: Servers,
     lessons: Lessons,
+    /// One seed for each establishment.
+    seeds: std::sync::Mutex<Prng>,
     started: Instant,
     tunnels: watch::Sender<Tunnels>,
     /// One tunnel at a time reports.
@@ -178,7 +184,7 @@ pub(crate) async fn run(
 
 impl Controller {
     fn new(config: Config, surroundings: Surroundings) -> Result<Self, RunError> {
-        let Surroundings { data_dir, notices, network, controls, host, feed, store } = surroundings;
+        let Surroundings { data_dir, notices, network, controls, host, feed, store, seed } = surroundings;
         let servers = servers(&config, &store, feed.as_ref())?;
         let network = match &config.upstream {
             Some(upstream) => upstream.network(network),
@@ -212,6 +218,7 @@ impl Controller {
             credentials,
             servers,
             lessons: Lessons::default(),
+            seeds: std::sync::Mutex::new(Prng::new(&seed.unwrap_or_else(|| Seed::from_bytes(random())))),
             started: Instant::now(),
             tunnels: watch::Sender::new(Tunnels::default()),
             reporting: Mutex::new(()),
@@ -226,7 +233,7 @@ impl Controller {
     /// Has tunnels sought while there are fewer than wanted, and looks after those that are up.
     async fn run(self: &Arc<Self>, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut stop = std::pin::pin!(stop);
-        let limit = self.config().establish.timeout;
+        let limit = Some(self.config().parameters.establish.timeout).filter(|limit| !limit.is_zero());
         let mut deadline = Deadline::after(limit);
         let mut network = self.controls.network();
         network.mark_unchanged();
@@ -271,7 +278,10 @@ impl Controller {
         deadline: &mut Deadline,
     ) -> Result<Established, Failure> {
         let config = self.dynamic_config();
-        let mut prng = Prng::new(&Seed::from_bytes(random()));
+        let mut bytes = [0; 32];
+        self.seeds.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut bytes);
+        let seed = Seed::from_bytes(bytes);
+        let mut prng = Prng::derived(&seed, "settings");
         let scene = Scene {
             settings: Settings::new(&config, &mut prng),
             credentials: Credentials {
@@ -287,6 +297,7 @@ impl Controller {
             feed: self.feed.clone(),
             changes: self.controls.network(),
             lessons: self.lessons.clone(),
+            seed,
             in_use: in_use.clone(),
             handshakes: Semaphore::new(1),
         };
@@ -323,7 +334,7 @@ impl Controller {
             });
         }
         let id = self.config().network_id.clone();
-        let worked = self.servers.store().successes(&id);
+        let worked = self.servers.memory().successes(&id);
         self.lessons.change_network(worked.into_iter().map(|success| success.protocol));
         self.notices.emit(Notice::NetworkID { id });
     }
@@ -366,7 +377,7 @@ fn servers(config: &Config, store: &Store, feed: &dyn Feed) -> Result<Servers, R
         Some(target) => {
             let entry = ServerEntry::decode(target.expose().trim())?;
             something_usable(&entry, config)?;
-            Servers::target(&entry)?
+            Servers::target(&entry, store)?
         }
         None => Servers::Stored(store.clone()),
     };

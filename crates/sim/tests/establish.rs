@@ -7,7 +7,7 @@ mod scene;
 
 use std::time::Duration;
 
-use culvert_client::notice::Notice;
+use culvert_client::notice::{DialOrigin, Notice};
 use culvert_sim::{Behaviour, Endpoint, Path};
 use scene::{Scene, each_seed, ms, quick, secs};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -86,6 +86,25 @@ fn the_server_that_served_last_is_first_again_beside_many_unknown() {
         assert_eq!(scene.world.dials().len(), before + 1, "nobody else was dialed");
         assert_eq!(server.seen().handshakes, 2);
         scene.stop().await;
+    });
+}
+
+#[test]
+fn the_plan_that_worked_is_used_again_at_the_next_start() {
+    each_seed(14, |seed| async move {
+        for is_target in [true, false] {
+            let mut scene = Scene::new(seed);
+            let _server = if is_target { scene.aim_at(0, quick()) } else { scene.live(0, quick()) };
+            for expected in [DialOrigin::Fresh, DialOrigin::Replay] {
+                scene.start();
+                let dialed = |notice: &Notice| matches!(notice, Notice::ConnectingServer(dial) if dial.origin == expected);
+                scene.wait_for(dialed).await;
+                scene.next_tunnel().await;
+                // A plan must prove itself.
+                sleep(secs(3)).await;
+                scene.stop().await;
+            }
+        }
     });
 }
 

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::notice::{Detail, Topic};
 
+/// Servers that are tried at a time.
+const MOST_WORKERS: i64 = 1000;
+
 /// Builds the settings; `None` when a required field is missing. Problems are noted in `fields`.
 pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
     // Every part is built before the first missing one ends this, so that all problems are found in one go.
@@ -24,7 +27,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
     let built = Config {
         local: local(fields),
         servers: servers(fields, &parameters),
-        establish: establish(fields, &parameters),
+        establish: establish(fields),
         api: api(fields),
         notices: notices(fields),
         network_id: fields.text("NetworkID").unwrap_or("UNKNOWN").to_owned(),
@@ -82,14 +85,16 @@ fn servers(fields: &mut Fields<'_>, parameters: &Parameters) -> ServerChoice {
     }
 }
 
-fn establish(fields: &mut Fields<'_>, parameters: &Parameters) -> Establish {
-    let Parameters { establish, latency, .. } = parameters;
+fn establish(fields: &mut Fields<'_>) -> Establish {
     Establish {
-        timeout: (!establish.timeout.is_zero()).then_some(establish.timeout),
-        pause: establish.pause_period,
-        connect_timeout: Some(establish.connect_timeout.scaled(1.0)),
-        latency_multiplier: latency.multiplier,
         replay_off: fields.switch("DisableReplay"),
+        most_workers: fields
+            .integer(
+                "ConnectionWorkerPoolMaxSize",
+                0..=MOST_WORKERS,
+                "a number of servers, or 0 for no limit",
+            )
+            .filter(|most: &u32| *most > 0),
     }
 }
 

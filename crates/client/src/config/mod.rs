@@ -23,7 +23,6 @@ mod upstream;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use culvert_protocol::TunnelProtocol;
 use culvert_protocol::api::SessionId;
@@ -169,15 +168,10 @@ pub struct ServerChoice {
 /// How long and how patiently to try.
 #[derive(Debug, Clone)]
 pub struct Establish {
-    /// `None`: never give up.
-    pub timeout: Option<Duration>,
-    pub pause: Duration,
-    /// Limit of one dial.
-    pub connect_timeout: Option<Duration>,
-    /// Scales timeouts for slow networks, at least 1.0.
-    pub latency_multiplier: Option<f64>,
     /// Every dial is made anew; what worked is stored all the same.
     pub replay_off: bool,
+    /// Fewer servers are tried at a time than the parameter says.
+    pub most_workers: Option<u32>,
 }
 
 /// How the client talks to the server's API.

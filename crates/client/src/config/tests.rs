@@ -1,5 +1,7 @@
 //! Configs as people write them, right and wrong.
 
+use std::time::Duration;
+
 use super::*;
 use crate::notice::{Detail, Topic};
 
@@ -25,7 +27,7 @@ fn the_walk_through_config_is_usable() {
     assert_eq!(config.local.socks, LocalPort::Fixed(1080));
     assert_eq!(config.local.http, LocalPort::Fixed(8080));
     assert_eq!(config.local.interface, ListenInterface::Loopback);
-    assert_eq!(config.establish.timeout, Some(Duration::from_secs(300)));
+    assert_eq!(config.parameters.establish.timeout, Duration::from_secs(300));
     assert_eq!(config.notices.detail, Detail::Diagnostic);
     assert_eq!(config.notices.topics, [Topic::BytesTransferred].into());
     assert_eq!(config.network_id, "UNKNOWN");
@@ -212,7 +214,9 @@ fn deprecated_and_paired_settings_work() {
     assert_eq!(config("\"TunnelProtocol\": \"OSSH\"").servers.limit_protocols, [TunnelProtocol::OSSH]);
     let both = "\"TunnelProtocol\": \"OSSH\", \"LimitTunnelProtocols\": [\"SSH\"]";
     assert_eq!(config(both).servers.limit_protocols, [TunnelProtocol::SSH]);
-    assert_eq!(config("\"EstablishTunnelTimeoutSeconds\": 0").establish.timeout, None);
+    let never = config("\"EstablishTunnelTimeoutSeconds\": 0");
+    assert_eq!(never.parameters.establish.timeout, Duration::ZERO);
+    assert_eq!(config("\"ConnectionWorkerPoolMaxSize\": 3").establish.most_workers, Some(3));
     let off = config("\"DisableLocalSocksProxy\": true, \"ListenInterface\": \"any\"");
     assert_eq!((off.local.socks, off.local.interface), (LocalPort::Off, ListenInterface::All));
     let prefix = config(

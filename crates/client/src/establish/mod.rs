@@ -19,6 +19,7 @@ mod standing;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use culvert_obfuscation::Seed;
 use culvert_protocol::TunnelProtocol;
 use culvert_ssh::ServerKind;
 use culvert_transport::Network;
@@ -59,6 +60,8 @@ pub(crate) struct Scene {
     /// What happens to the network meanwhile.
     pub(crate) changes: watch::Receiver<NetworkEvents>,
     pub(crate) lessons: Lessons,
+    /// All choices come from it, but for key material.
+    pub(crate) seed: Seed,
     /// Servers to which there are tunnels already.
     pub(crate) in_use: BTreeSet<ServerId>,
     /// One handshake at a time: servers count them.

@@ -79,13 +79,13 @@ fn carrier(protocol: TunnelProtocol) -> Carrier {
     }
 }
 
-/// From a connection to an SSH connection with keys, and as much again for what is lost on the way.
+/// From a connection to an SSH connection with keys, and one more.
 fn round_trips(protocol: TunnelProtocol) -> u32 {
     match protocol.base() {
-        BaseProtocol::Ssh | BaseProtocol::Ossh | BaseProtocol::Shadowsocks => 4,
-        BaseProtocol::TlsOssh | BaseProtocol::Quic => 6,
-        BaseProtocol::UnfrontedMeek => 8,
-        _ => 12,
+        BaseProtocol::Ssh | BaseProtocol::Ossh | BaseProtocol::Shadowsocks => 3,
+        BaseProtocol::TlsOssh | BaseProtocol::Quic => 5,
+        BaseProtocol::UnfrontedMeek => 7,
+        _ => 10,
     }
 }
 
@@ -162,8 +162,8 @@ mod tests {
         assert_eq!(patience(Some(1), 0, None).await, ms(250));
         assert_eq!(patience(Some(200), 0, None).await, ms(600));
         assert_eq!(patience(None, 0, Some(0)).await, ms(250));
-        assert_eq!(patience(None, 0, Some(100)).await, ms(100 + 250 + 400));
-        assert_eq!(patience(None, 2, Some(100)).await, ms(100 + 4 * (250 + 400)));
+        assert_eq!(patience(None, 0, Some(100)).await, ms(100 + 250 + 300));
+        assert_eq!(patience(None, 2, Some(100)).await, ms(100 + 4 * (250 + 300)));
         assert!(patience(None, 9, None).await <= ms(500 * 16));
     }
 }

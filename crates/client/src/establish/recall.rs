@@ -10,12 +10,12 @@ use culvert_transport::Endpoint;
 use culvert_transport::upstream::ProxyUrl;
 use tokio::time::{Instant, sleep};
 
-use super::{EstablishError, Scene};
+use super::{EstablishError, Scene, Servers};
 use crate::config::Config;
 use crate::notice::DialOrigin;
 use crate::plan::replay::{self, Circumstances, Fate, Verdict};
 use crate::plan::{DialPlan, Earlier, Fingerprint, StoredPlan};
-use crate::store::{ServerId, Store};
+use crate::store::ServerId;
 
 /// Bytes that a plan needs to prove itself are looked for so often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,13 +33,13 @@ impl Scene {
         if self.config.establish.replay_off {
             return None;
         }
-        let (store, network) = (self.servers.store(), &self.config.network_id);
-        let stored = store.plan(network, id)?;
+        let (servers, network) = (&self.servers, &self.config.network_id);
+        let stored = servers.plan(network, id)?;
         match replay::usable(&stored, &circumstances(&self.config, entry), &self.config.parameters, coin) {
             Verdict::Replay(earlier) => Some(earlier).filter(|earlier| protocols.contains(&earlier.protocol)),
             Verdict::Discard(reason) => {
                 self.notices.info(format!("the plan that worked before is not used again: {reason}"));
-                store.drop_plan(network, id);
+                servers.drop_plan(network, id);
                 None
             }
         }
@@ -49,14 +49,14 @@ impl Scene {
     pub(super) fn note_failure(&self, id: ServerId, origin: DialOrigin, blames_plan: bool, coin: &mut Prng) {
         if replay::after_failure(origin, blames_plan, &self.config.parameters, coin) == Fate::Drop {
             self.notices.info("the plan that worked before is dropped: it failed");
-            self.servers.store().drop_plan(&self.config.network_id, id);
+            self.servers.drop_plan(&self.config.network_id, id);
         }
     }
 
     /// What is to be stored of a plan once its tunnel has proved it good.
     pub(super) fn probation(&self, id: ServerId, entry: &ServerEntry, plan: &DialPlan) -> Probation {
         Probation {
-            store: self.servers.store().clone(),
+            servers: self.servers.clone(),
             network: self.config.network_id.clone(),
             id,
             plan: replay::after_success(plan.protocol, &plan.choices, &circumstances(&self.config, entry)),
@@ -67,7 +67,7 @@ impl Scene {
 
 /// A plan whose tunnel is up.
 pub(crate) struct Probation {
-    store: Store,
+    servers: Servers,
     network: String,
     id: ServerId,
     plan: StoredPlan,
@@ -82,7 +82,7 @@ impl Probation {
             while !replay::has_proved(parameters, traffic.totals(), self.since.elapsed()) {
                 sleep(LOOK).await;
             }
-            self.store.set_plan(&self.network, self.id, &self.plan.write());
+            self.servers.set_plan(&self.network, self.id, &self.plan.write());
         }
         std::future::pending().await
     }

@@ -20,7 +20,6 @@ use super::select::{Turn, is_fronted, select};
 use super::{Scene, Server};
 use crate::notice::{CandidateServers, DialOrigin, FreeText, Notice};
 use crate::plan::{DialPlan, Planner, Wanted};
-use crate::randomness::random;
 use crate::store::ServerId;
 
 /// Between the starts of two attempts of which nothing is known. Short beside a dial, long beside the time in which connections
@@ -131,7 +130,7 @@ impl Search {
         let now = Instant::now();
         Self {
             pool: Pool::new(scene.settings.workers, LEAST_LIFE),
-            prng: Prng::new(&Seed::from_bytes(random())),
+            prng: Prng::derived(&scene.seed, "search"),
             started: now,
             round: 0,
             tried: BTreeMap::new(),
@@ -144,6 +143,12 @@ impl Search {
             last: "none".to_owned(),
             scene,
         }
+    }
+
+    fn draw_seed(&mut self) -> Seed {
+        let mut bytes = [0; 32];
+        self.prng.fill(&mut bytes);
+        Seed::from_bytes(bytes)
     }
 
     fn timeout(&self) -> Failure {
@@ -251,7 +256,7 @@ impl Search {
         let all = scene.servers.ids(&rules.region, others);
         let initial = if rules.has_initial() { scene.servers.ids(&rules.region, first).len() } else { 0 };
         let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
-        let seed = Seed::from_bytes(random());
+        let seed = self.draw_seed();
         let network = &scene.config.network_id;
         let replays = self.may_replay();
         let known = Known {
@@ -323,6 +328,7 @@ impl Search {
         standing: Standing,
     ) -> Result<Option<(DialPlan, bool)>, Failure> {
         let scene = self.scene.clone();
+        let seed = self.draw_seed();
         let tried = self.tried.entry(id).or_default();
         let limit = scene.settings.intensive_workers;
         let intensive = self.pool.labels().filter(|label| label.protocol.has(Feature::Intensive)).count();
@@ -349,7 +355,7 @@ impl Search {
         let planner = Planner {
             entry: &server.entry,
             parameters: &scene.config.parameters,
-            seed: Seed::from_bytes(random()),
+            seed,
             wanted: if scene.config.ssh.any_cipher { Wanted::Any } else { Wanted::for_this_processor() },
             server: scene.lessons.kind(id),
             earlier: earlier.as_ref(),
@@ -465,7 +471,7 @@ impl Search {
     /// The next search on this network begins with what won this one.
     fn remember(&self, label: &Label) {
         let (network, servers) = (&self.scene.config.network_id, &self.scene.servers);
-        servers.store().note_success(network, label.protocol);
+        servers.memory().note_success(network, label.protocol);
         if self.scene.in_use.is_empty() {
             servers.set_affinity(network, label.id);
         }

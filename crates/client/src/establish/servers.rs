@@ -11,8 +11,8 @@ use crate::store::{ProtocolSet, Replace, ServerId, Store, StoreError};
 #[derive(Clone, Debug)]
 pub(crate) enum Servers {
     /// The one that the user chose: dialed by one worker, and never first because it served last. It has a store of its own,
-    /// so that it is not among the others when the user chooses it no more.
-    Target(Store),
+    /// so that it is not among the others when the user chooses it no more. What worked with it is kept in the client's.
+    Target { own: Store, memory: Store, tag: String },
     /// Those of the store.
     Stored(Store),
 }
@@ -28,10 +28,10 @@ pub(crate) struct Server {
 
 impl Servers {
     /// The one that the user chose.
-    pub(crate) fn target(entry: &ServerEntry) -> Result<Self, StoreError> {
-        let store = Store::in_memory();
-        store.put(entry, &EntrySource::Target, Replace::Always)?;
-        Ok(Self::Target(store))
+    pub(crate) fn target(entry: &ServerEntry, memory: &Store) -> Result<Self, StoreError> {
+        let own = Store::in_memory();
+        own.put(entry, &EntrySource::Target, Replace::Always)?;
+        Ok(Self::Target { own, memory: memory.clone(), tag: entry.tag().as_str().to_owned() })
     }
 
     /// All of them in a region, or in any, that may have one of these protocols.
@@ -64,13 +64,13 @@ impl Servers {
 
     /// True for the one that the user chose.
     pub(crate) fn is_target(&self) -> bool {
-        matches!(self, Self::Target(_))
+        matches!(self, Self::Target { .. })
     }
 
     /// The server that served last on a network.
     pub(crate) fn affinity(&self, network: &str) -> Option<ServerId> {
         match self {
-            Self::Target(_) => None,
+            Self::Target { .. } => None,
             Self::Stored(store) => store.affinity(network),
         }
     }
@@ -82,10 +82,48 @@ impl Servers {
         }
     }
 
-    /// Where they, and plans for them, are kept.
-    pub(crate) fn store(&self) -> &Store {
+    /// The plan that worked with a server on a network.
+    pub(crate) fn plan(&self, network: &str, id: ServerId) -> Option<Vec<u8>> {
         match self {
-            Self::Target(store) | Self::Stored(store) => store,
+            Self::Target { memory, tag, .. } => memory.value(&plan_name(network, tag)),
+            Self::Stored(store) => store.plan(network, id),
         }
     }
+
+    /// Makes it that plan.
+    pub(crate) fn set_plan(&self, network: &str, id: ServerId, plan: &[u8]) {
+        match self {
+            Self::Target { memory, tag, .. } => memory.set_value(&plan_name(network, tag), plan),
+            Self::Stored(store) => store.set_plan(network, id, plan),
+        }
+    }
+
+    /// Forgets it.
+    pub(crate) fn drop_plan(&self, network: &str, id: ServerId) {
+        match self {
+            Self::Target { memory, tag, .. } => memory.remove_value(&plan_name(network, tag)),
+            Self::Stored(store) => store.drop_plan(network, id),
+        }
+    }
+
+    /// Where what is known of networks is kept.
+    pub(crate) fn memory(&self) -> &Store {
+        match self {
+            Self::Target { memory, .. } => memory,
+            Self::Stored(store) => store,
+        }
+    }
+
+    /// Where the servers are.
+    pub(crate) fn store(&self) -> &Store {
+        match self {
+            Self::Target { own, .. } => own,
+            Self::Stored(store) => store,
+        }
+    }
+}
+
+/// The name of a plan among the values of a store.
+fn plan_name(network: &str, tag: &str) -> String {
+    format!("target-plan {tag} {network}")
 }

@@ -45,24 +45,27 @@ impl Settings {
     pub(crate) fn new(config: &Config, prng: &mut Prng) -> Self {
         let Parameters { establish, latency, hold_off, .. } = &config.parameters;
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        let own = &config.establish;
+        let most = config.establish.most_workers.unwrap_or(u32::MAX);
         Self {
-            workers: if config.servers.target.is_some() { 1 } else { size(establish.worker_pool_size) },
+            workers: match config.servers.target {
+                Some(_) => 1,
+                None => size(establish.worker_pool_size.min(most)),
+            },
             intensive_workers: size(establish.limit_intensive_workers),
             work_time: establish.work_time,
-            pause: own.pause,
+            pause: establish.pause_period,
             pause_jitter: establish.pause_period_jitter,
             affinity_grace: establish.server_affinity_grace_period,
             stagger: establish.stagger_period,
             stagger_jitter: establish.stagger_jitter,
-            dial_limit: own.connect_timeout.map_or(establish.connect_timeout, ScaledDuration::new),
+            dial_limit: establish.connect_timeout,
             tactics_wait: TACTICS_WAIT,
             most_moved: match establish.max_move_to_front {
                 AtMost::Unlimited => None,
                 AtMost::Of(most) => Some(size(most)),
             },
             rules: rules(config, prng),
-            latency: Latency { multiplier: own.latency_multiplier.or(latency.multiplier), ..latency.clone() },
+            latency: latency.clone(),
             hold_off: hold_off.clone(),
         }
     }

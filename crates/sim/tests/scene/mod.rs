@@ -1,5 +1,6 @@
 //! One client in a world of its own, and how it is driven.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use culvert_client::data_dir::DataDir;
 use culvert_client::flow::{Destination, FlowStream};
-use culvert_client::notice::{Notice, Notices};
+use culvert_client::notice::{Detail, Notice, Notices};
 use culvert_client::store::{Replace, Store};
 use culvert_client::{Client, Controls, Events, Host, Surroundings};
 use culvert_obfuscation::{Prng, Seed};
@@ -104,6 +105,13 @@ impl Scene {
         self.prng.range(least, most).cast_unsigned()
     }
 
+    /// Has the client use one server only, which its store does not have.
+    pub(crate) fn aim_at(&mut self, number: u8, path: Path) -> Endpoint {
+        let at = SocketAddr::from(([192, 0, 2, number], 443));
+        self.settings.insert("TargetServerEntry".to_owned(), Endpoint::entry(at, "CA").encode().into());
+        Endpoint::start(&self.world, at, path)
+    }
+
     /// Sets a parameter.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<serde_json::Value>) {
         self.settings.insert("Parameters".to_owned(), json!({ name: value.into() }));
@@ -149,14 +157,23 @@ impl Scene {
         };
         let data_dir = DataDir::open(Some(&self.folder)).unwrap().data_dir;
         let network = Arc::new(self.world.clone());
+        let notices = Notices::silent();
+        notices.show(Detail::Diagnostic, BTreeSet::new());
         let surroundings = Surroundings {
             host,
             store: self.store.clone(),
             controls: self.controls.clone(),
-            ..Surroundings::new(data_dir, Notices::silent(), network)
+            seed: Some(self.seed()),
+            ..Surroundings::new(data_dir, notices, network)
         };
         self.started = Instant::now();
         self.running = Some(Client::start(config, surroundings));
+    }
+
+    fn seed(&mut self) -> Seed {
+        let mut bytes = [0; 32];
+        self.prng.fill(&mut bytes);
+        Seed::from_bytes(bytes)
     }
 
     /// Starts the client and waits for its tunnel; tells how long that took.
