@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let list: Vec<Value> = rows.iter().map(object).collect();
         print(&format!("{:#}\n", Value::Array(list)));
     } else {
-        print(&rows.iter().map(paragraph).collect::<String>());
+        print(&sections(&rows));
     }
     Ok(())
 }
@@ -76,6 +76,17 @@ fn changed(row: &Row) -> Option<&'static ChangedDefault> {
     CHANGED_DEFAULTS.iter().find(|changed| changed.name == row.name)
 }
 
+/// All rows, under their topics.
+fn sections(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for topic in rows.chunk_by(|one, next| one.topic == next.topic) {
+        let heading = topic.first().map(|row| row.topic.replace('\n', "")).unwrap_or_default();
+        let _ = writeln!(text, "# {heading}\n");
+        text.extend(topic.iter().map(paragraph));
+    }
+    text
+}
+
 fn paragraph(row: &Row) -> String {
     let mut text = format!("{} = {}", row.name, row.default);
     for (flag, word) in flags(row) {
@@ -83,7 +94,7 @@ fn paragraph(row: &Row) -> String {
             let _ = write!(text, " [{word}]");
         }
     }
-    let about = row.about.replace('\n', " ");
+    let about = row.about.replace('\n', "");
     let _ = write!(text, "\n    {about}\n    {}", row.kind);
     // A kind that names its bounds need not have them twice.
     if let Some((least, most)) = row.bounds.as_ref().filter(|_| !row.kind.contains("from ")) {
@@ -101,6 +112,7 @@ fn object(row: &Row) -> Value {
     let flags: Vec<&str> = flags(row).into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect();
     json!({
         "name": row.name,
+        "topic": row.topic,
         "kind": row.kind,
         "default": row.default,
         "minimum": minimum,

@@ -37,7 +37,7 @@ fn property(key: &Key, parameter: Option<&String>, rows: &BTreeMap<String, Row>)
         _ => of_kind(key.kind),
     };
     let about = match row {
-        Some(row) => format!("{} Sets the parameter {}.", row.about, row.name),
+        Some(row) => format!("{} Sets the parameter {}.", row.description(), row.name),
         None => about::of(key.name).unwrap_or_default().to_owned(),
     };
     let remark = match (key.used, key.kind) {

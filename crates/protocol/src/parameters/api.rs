@@ -69,13 +69,13 @@ parameters! {
 parameters! {
     /// Asking the server whether entries are still of use.
     pub struct CheckTags {
-        /// Whether it is asked.
+        /// Whether the server is asked which entries are of no more use.
         enabled: bool = true, "CheckServerEntryTagsEnabled";
-        /// How often, for each network.
+        /// How often it is asked on each network.
         period: Duration = HOUR.saturating_mul(90 * 24), within Duration::ZERO..=YEAR, "CheckServerEntryTagsPeriod";
         /// It is asked again at once when such a part of the entries was of no more use.
         repeat_ratio: f64 = 0.1, within 0.0..=1.0, "CheckServerEntryTagsRepeatRatio";
-        /// And when so many were.
+        /// And when so many entries were of no more use.
         repeat_minimum: u32 = 1, within 0..=MOST_RECORDS, "CheckServerEntryTagsRepeatMinimum";
         /// Most bytes of tags in a request.
         max_send_bytes: u32 = 65_536, within 1..=MOST_SEND_BYTES, "CheckServerEntryTagsMaxSendBytes";

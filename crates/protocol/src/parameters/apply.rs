@@ -68,7 +68,8 @@ impl ParametersDigest {
 pub(super) trait Side: Clone + Default {
     const SIDE: ReadBy;
 
-    fn visit(&mut self, visit: &mut dyn FnMut(Slot<'_>));
+    /// Shows all parameters, each with its topic.
+    fn visit(&mut self, visit: &mut dyn FnMut(&'static str, Slot<'_>));
 
     fn broken_rules(&self) -> Vec<OverrideError>;
 }
@@ -84,7 +85,7 @@ fn set_with<S: Side>(
     unknown: &mut Unknown,
 ) -> Result<(), OverrideError> {
     let mut result = None;
-    side.visit(&mut |slot| {
+    side.visit(&mut |_, slot| {
         if slot.name == name {
             result = Some(slot.setting.set(value, unknown).map_err(|flaw| flaw.of(name)));
         }
@@ -214,7 +215,7 @@ fn take_back<S: Side>(next: &mut S, before: &S, set: &mut Vec<&str>, skipped: &m
 
 fn values<S: Side>(side: &mut S) -> Vec<(String, Json)> {
     let mut values = Vec::new();
-    side.visit(&mut |slot| values.push((slot.name.into_owned(), slot.setting.json())));
+    side.visit(&mut |_, slot| values.push((slot.name.into_owned(), slot.setting.json())));
     values
 }
 
@@ -226,7 +227,7 @@ pub(super) fn overrides<S: Side>(side: &S) -> BTreeMap<String, Json> {
 
 pub(super) fn table<S: Side>() -> Vec<Row> {
     let mut rows = Vec::new();
-    S::default().visit(&mut |slot| {
+    S::default().visit(&mut |topic, slot| {
         rows.push(Row {
             kind: slot.setting.kind(),
             default: slot.setting.json(),
@@ -236,6 +237,7 @@ pub(super) fn table<S: Side>() -> Vec<Row> {
                 latency_scaled: slot.setting.is_scaled(),
                 server_only: S::SIDE == ReadBy::Servers,
             },
+            topic: topic.trim_ascii(),
             about: slot.about.trim_ascii(),
             name: slot.name,
         });

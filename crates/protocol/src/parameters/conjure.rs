@@ -12,7 +12,7 @@ parameters! {
         cached_registration_ttl: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ConjureCachedRegistrationTTL";
         /// Where an address is registered over HTTPS.
         api_registrar_url: String = String::new(), "ConjureAPIRegistrarURL";
-        /// The same of a registrar that answers with the address.
+        /// Where an address is registered over HTTPS by a registrar that answers with it.
         api_registrar_bidirectional_url: String = String::new(), "ConjureAPIRegistrarBidirectionalURL";
         /// Fronts through which the registrar is reached.
         api_registrar_fronting_specs: Vec<FrontingSpec> = Vec::new(), "ConjureAPIRegistrarFrontingSpecs";
@@ -24,9 +24,9 @@ parameters! {
         decoy_registrar_probability: Probability = Probability::NEVER, "ConjureDecoyRegistrarProbability";
         /// How many decoys are asked.
         decoy_registrar_width: u32 = 5, within 0..=1000, "ConjureDecoyRegistrarWidth";
-        /// Shortest pause behind these.
+        /// Shortest pause between requests to decoys and dialing.
         decoy_registrar_min_delay: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ConjureDecoyRegistrarMinDelay";
-        /// Longest pause behind these.
+        /// Longest pause between requests to decoys and dialing.
         decoy_registrar_max_delay: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ConjureDecoyRegistrarMaxDelay";
         /// Whether addresses may be of IPv6.
         enable_ipv6_dials: bool = true, "ConjureEnableIPv6Dials";
@@ -36,7 +36,7 @@ parameters! {
         enable_registration_overrides: bool = false, "ConjureEnableRegistrationOverrides";
         /// What an address may be dialed with; all when empty.
         limit_transports: Vec<ConjureTransport> = Vec::new(), "ConjureLimitTransports";
-        /// How likely that list is obeyed.
+        /// How likely the list of transports is obeyed.
         limit_transports_probability: Probability = Probability::ALWAYS, "ConjureLimitTransportsProbability";
         /// Who is asked for our own address where the transport needs it.
         stun_server_addresses: Vec<String> = Vec::new(), "ConjureSTUNServerAddresses";

@@ -99,12 +99,20 @@ macro_rules! groups {
     (
         $(#[$about:meta])*
         pub struct $All:ident of $side:expr;
-        $( $(#[$field_about:meta])* pub $field:ident : $Group:ty = $default:expr, )*
+        $(
+            #[doc = $topic:literal]
+            $(#[doc = $more:literal])*
+            pub $field:ident : $Group:ty = $default:expr,
+        )*
     ) => {
         $(#[$about])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct $All {
-            $( $(#[$field_about])* pub $field: $Group, )*
+            $(
+                #[doc = $topic]
+                $(#[doc = $more])*
+                pub $field: $Group,
+            )*
         }
 
         impl Default for $All {
@@ -116,8 +124,11 @@ macro_rules! groups {
         impl $crate::parameters::apply::Side for $All {
             const SIDE: $crate::parameters::ReadBy = $side;
 
-            fn visit(&mut self, visit: &mut dyn FnMut($crate::parameters::declare::Slot<'_>)) {
-                $( $crate::parameters::declare::Group::visit(&mut self.$field, visit); )*
+            fn visit(&mut self, visit: &mut dyn FnMut(&'static str, $crate::parameters::declare::Slot<'_>)) {
+                $(
+                    let topic = concat!($topic, $("\n", $more),*);
+                    $crate::parameters::declare::Group::visit(&mut self.$field, &mut |slot| visit(topic, slot));
+                )*
             }
 
             fn broken_rules(&self) -> Vec<$crate::parameters::OverrideError> {
@@ -170,7 +181,7 @@ macro_rules! groups {
             #[must_use]
             pub fn names() -> Vec<std::borrow::Cow<'static, str>> {
                 let mut names = Vec::new();
-                $crate::parameters::apply::Side::visit(&mut Self::default(), &mut |slot| names.push(slot.name));
+                $crate::parameters::apply::Side::visit(&mut Self::default(), &mut |_, slot| names.push(slot.name));
                 names
             }
 

@@ -8,15 +8,15 @@ use super::{Probability, ScaledDuration};
 parameters! {
     /// What a client asks the service for.
     pub struct Dsl {
-        /// Whether it is asked.
+        /// Whether the service is asked for servers.
         enabled: bool = false, "EnableDSLFetcher";
         /// Longest time for a request through a tunnel.
         tunneled_request_timeout: ScaledDuration = ScaledDuration::new(Duration::from_secs(5)), within Duration::ZERO..=YEAR, "DSLFetcherTunneledRequestTimeout";
         /// How often such a request is made again.
         tunneled_retry_count: u32 = 0, within 0..=1000, "DSLFetcherTunneledRequestRetryCount";
-        /// Pause before that.
+        /// Pause before a request through a tunnel is made again.
         tunneled_retry_delay: Duration = Duration::from_secs(5), within Duration::ZERO..=YEAR, "DSLFetcherTunneledRequestRetryDelay";
-        /// By which part of itself that pause may vary.
+        /// By which part of itself the pause between requests through tunnels may vary.
         tunneled_retry_delay_jitter: f64 = 0.3, within 0.0..=1.0, "DSLFetcherTunneledRequestRetryDelayJitter";
         /// Least time between two rounds of requests through tunnels.
         tunneled_fetch_ttl: Duration = HOUR, within Duration::ZERO..=YEAR, "DSLFetcherTunneledFetchTTL";
@@ -24,17 +24,17 @@ parameters! {
         tunneled_discover_min_count: u32 = 1, within 0..=100_000, "DSLFetcherTunneledDiscoverServerEntriesMinCount";
         /// Most servers that are asked for through a tunnel.
         tunneled_discover_max_count: u32 = 2, within 0..=100_000, "DSLFetcherTunneledDiscoverServerEntriesMaxCount";
-        /// Fewest entries in one such request.
+        /// Fewest entries in one request through a tunnel.
         tunneled_get_min_count: u32 = 30, within 0..=100_000, "DSLFetcherTunneledGetServerEntriesMinCount";
-        /// Most entries in one such request.
+        /// Most entries in one request through a tunnel.
         tunneled_get_max_count: u32 = 60, within 0..=100_000, "DSLFetcherTunneledGetServerEntriesMaxCount";
         /// Longest time for a request through a broker.
         untunneled_request_timeout: ScaledDuration = ScaledDuration::new(Duration::from_secs(30)), within Duration::ZERO..=YEAR, "DSLFetcherUntunneledRequestTimeout";
         /// How often such a request is made again.
         untunneled_retry_count: u32 = 2, within 0..=1000, "DSLFetcherUntunneledRequestRetryCount";
-        /// Pause before that.
+        /// Pause before a request through a broker is made again.
         untunneled_retry_delay: Duration = Duration::from_secs(5), within Duration::ZERO..=YEAR, "DSLFetcherUntunneledRequestRetryDelay";
-        /// By which part of itself that pause may vary.
+        /// By which part of itself the pause between requests through brokers may vary.
         untunneled_retry_delay_jitter: f64 = 0.3, within 0.0..=1.0, "DSLFetcherUntunneledRequestRetryDelayJitter";
         /// Least time between two rounds of requests through brokers.
         untunneled_fetch_ttl: Duration = HOUR.saturating_mul(6), within Duration::ZERO..=YEAR, "DSLFetcherUntunneledFetchTTL";
@@ -42,9 +42,9 @@ parameters! {
         untunneled_discover_min_count: u32 = 200, within 0..=100_000, "DSLFetcherUntunneledDiscoverServerEntriesMinCount";
         /// Most servers that are asked for through a broker.
         untunneled_discover_max_count: u32 = 400, within 0..=100_000, "DSLFetcherUntunneledDiscoverServerEntriesMaxCount";
-        /// Fewest entries in one such request.
+        /// Fewest entries in one request through a broker.
         untunneled_get_min_count: u32 = 30, within 0..=100_000, "DSLFetcherUntunneledGetServerEntriesMinCount";
-        /// Most entries in one such request.
+        /// Most entries in one request through a broker.
         untunneled_get_max_count: u32 = 60, within 0..=100_000, "DSLFetcherUntunneledGetServerEntriesMaxCount";
         /// How often it is asked which other lists are in use.
         last_active_osls_ttl: Duration = HOUR.saturating_mul(24), within Duration::ZERO..=YEAR, "DSLFetcherGetLastActiveOSLsTTL";
@@ -54,11 +54,11 @@ parameters! {
         osl_file_specs_max_count: u32 = 1, within 0..=100_000, "DSLFetcherGetOSLFileSpecsMaxCount";
         /// How likely a server that is new is dialed early, where the service says so.
         prioritize_new_probability: Probability = Probability::HALF, "DSLPrioritizeDialNewServerEntryProbability";
-        /// How likely one that was known is.
+        /// How likely a server that was known is dialed early, where the service says so.
         prioritize_existing_probability: Probability = Probability::QUARTER, "DSLPrioritizeDialExistingServerEntryProbability";
-        /// For how long it is.
+        /// For how long a server is dialed early.
         prioritize_placeholder_ttl: Duration = HOUR.saturating_mul(24), within Duration::ZERO..=YEAR, "DSLPrioritizeDialPlaceholderTTL";
-        /// How likely it still is when it failed.
+        /// How likely a server is still dialed early when it failed.
         prioritize_retain_failed_probability: Probability = Probability::NEVER, "DSLPrioritizeDialRetainFailedProbability";
     }
     ordered { tunneled_discover_min_count <= tunneled_discover_max_count, tunneled_get_min_count <= tunneled_get_max_count, untunneled_discover_min_count <= untunneled_discover_max_count, untunneled_get_min_count <= untunneled_get_max_count, osl_file_specs_min_count <= osl_file_specs_max_count }
@@ -69,23 +69,23 @@ parameters! {
     pub struct DslRelay {
         /// Where the service is, as name or address and port.
         service_address: String = String::new(), "DSLRelayServiceAddress";
-        /// Longest time for one request.
+        /// Longest time for one request to the service.
         request_timeout: Duration = Duration::from_secs(30), within Duration::ZERO..=YEAR, "DSLRelayRequestTimeout";
-        /// How often one is made again.
+        /// How often a request to the service is made again.
         retry_count: u32 = 1, within 0..=1000, "DSLRelayRetryCount";
-        /// Most connections to it.
+        /// Most connections to the service.
         max_http_conns: u32 = 100, within 1..=100_000, "DSLRelayMaxHttpConns";
-        /// Most of these that are kept idle.
+        /// Most idle connections to the service.
         max_http_idle_conns: u32 = 10, within 1..=100_000, "DSLRelayMaxHttpIdleConns";
-        /// For how long they are.
+        /// For how long idle connections to the service are kept.
         http_idle_conn_timeout: Duration = Duration::from_secs(120), within Duration::ZERO..=YEAR, "DSLRelayHttpIdleConnTimeout";
         /// For how long an entry is kept for other clients; 0 is off.
         server_entry_cache_ttl: Duration = HOUR.saturating_mul(24), within Duration::ZERO..=YEAR, "DSLRelayServerEntryCacheTTL";
-        /// How many are kept.
+        /// How many entries are kept for other clients.
         server_entry_cache_max_size: u32 = 250_000, within 0..=10_000_000, "DSLRelayServerEntryCacheMaxSize";
         /// For how long the place of another list is kept for other clients; 0 is off.
         osl_file_spec_cache_ttl: Duration = HOUR.saturating_mul(24), within Duration::ZERO..=YEAR, "DSLRelayOSLFileSpecCacheTTL";
-        /// How many are kept.
+        /// How many places of other lists are kept.
         osl_file_spec_cache_max_size: u32 = 250_000, within 0..=10_000_000, "DSLRelayOSLFileSpecCacheMaxSize";
     }
 }

@@ -80,7 +80,7 @@ parameters! {
         server_affinity_grace_period: ScaledDuration = ScaledDuration::new(SECOND), within Duration::ZERO..=YEAR, "EstablishTunnelServerAffinityGracePeriod";
         /// Time between the starts of two dials; 0 is none.
         stagger_period: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "StaggerConnectionWorkersPeriod";
-        /// By which part of itself that time may vary.
+        /// By which part of itself the time between two dials may vary.
         stagger_jitter: f64 = 0.1, within 0.0..=1.0, "StaggerConnectionWorkersJitter";
         /// How many of the dials may be of protocols that need much memory and time, such as meek; 0 is any.
         limit_intensive_workers: u32 = 0, within 0..=MOST_WORKERS, "LimitIntensiveConnectionWorkers";
@@ -92,7 +92,7 @@ parameters! {
         network_id_cache_ttl: Duration = Duration::from_millis(500), within Duration::ZERO..=YEAR, "NetworkIDCacheTTL";
         /// Shortest wait after a proxy in front of us failed, lest its owner sees a flood of attempts.
         upstream_proxy_error_min_wait: Duration = Duration::from_secs(10), within Duration::ZERO..=YEAR, "UpstreamProxyErrorMinWaitDuration";
-        /// Longest such wait.
+        /// Longest wait after a proxy in front of us failed.
         upstream_proxy_error_max_wait: Duration = Duration::from_secs(30), within Duration::ZERO..=YEAR, "UpstreamProxyErrorMaxWaitDuration";
         /// Whether also servers that were learned by other ways than lists are dialed through a proxy.
         upstream_proxy_all_sources: bool = false, "UpstreamProxyAllowAllServerEntrySources";

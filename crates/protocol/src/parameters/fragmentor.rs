@@ -23,9 +23,9 @@ parameters! {
         min_total_bytes: u32 = 0, within 0..=MOST_BYTES, "FragmentorMinTotalBytes";
         /// Most bytes that are fragmented; 0 is off.
         max_total_bytes: u32 = 0, within 0..=MOST_BYTES, "FragmentorMaxTotalBytes";
-        /// Smallest piece.
+        /// Smallest piece, in bytes.
         min_write_bytes: u32 = 1, within 1..=MOST_BYTES, "FragmentorMinWriteBytes";
-        /// Largest piece.
+        /// Largest piece, in bytes.
         max_write_bytes: u32 = 1500, within 1..=MOST_BYTES, "FragmentorMaxWriteBytes";
         /// Shortest pause before a piece.
         min_delay: Duration = Duration::ZERO, within Duration::ZERO..=LONGEST_DELAY, "FragmentorMinDelay";
@@ -46,9 +46,9 @@ parameters! {
         min_total_bytes: u32 = 0, within 0..=MOST_BYTES, "FragmentorDownstreamMinTotalBytes";
         /// Most bytes that are fragmented; 0 is off.
         max_total_bytes: u32 = 0, within 0..=MOST_BYTES, "FragmentorDownstreamMaxTotalBytes";
-        /// Smallest piece.
+        /// Smallest piece, in bytes.
         min_write_bytes: u32 = 1, within 1..=MOST_BYTES, "FragmentorDownstreamMinWriteBytes";
-        /// Largest piece.
+        /// Largest piece, in bytes.
         max_write_bytes: u32 = 1500, within 1..=MOST_BYTES, "FragmentorDownstreamMaxWriteBytes";
         /// Shortest pause before a piece.
         min_delay: Duration = Duration::ZERO, within Duration::ZERO..=LONGEST_DELAY, "FragmentorDownstreamMinDelay";

@@ -21,13 +21,13 @@ parameters! {
         all_common_compartment_ids: Vec<CompartmentId> = Vec::new(), "InproxyAllCommonCompartmentIDs";
         /// The mark of in-proxies for clients of a sponsor.
         sponsor_common_compartment_id: BTreeMap<String, CompartmentId> = BTreeMap::new(), "InproxySponsorCommonCompartmentID";
-        /// Where an in-proxy's clients may be, by its own country; anywhere when empty.
+        /// In which countries an in-proxy's clients may be, by its own country; anywhere when empty.
         allow_match_by_region: BTreeMap<String, Vec<String>> = BTreeMap::new(), "InproxyAllowMatchByRegion";
-        /// The same by network.
+        /// In which networks an in-proxy's clients may be, by its own network; anywhere when empty.
         allow_match_by_asn: BTreeMap<String, Vec<String>> = BTreeMap::new(), "InproxyAllowMatchByASN";
-        /// Where they may not be, by its own country.
+        /// In which countries an in-proxy's clients may not be, by its own country.
         disallow_match_by_region: BTreeMap<String, Vec<String>> = BTreeMap::new(), "InproxyDisallowMatchByRegion";
-        /// The same by network.
+        /// In which networks they may not be, by its own network.
         disallow_match_by_asn: BTreeMap<String, Vec<String>> = BTreeMap::new(), "InproxyDisallowMatchByASN";
         /// Longest time that a broker leaves a request open, by fronting provider.
         server_max_request_timeouts: BTreeMap<String, Duration> = BTreeMap::new(), "InproxyFrontingProviderServerMaxRequestTimeouts";
@@ -39,9 +39,9 @@ parameters! {
     pub struct InproxyMatcher {
         /// Most open offers of in-proxies at one address; 0 is any.
         announcement_limit_entry_count: u32 = 50, within 0..=1_000_000, "InproxyBrokerMatcherAnnouncementLimitEntryCount";
-        /// Most of these in the time below; 0 is any.
+        /// Most offers of in-proxies at one address in the interval beside; 0 is any.
         announcement_rate_limit_quantity: u32 = 50, within 0..=1_000_000, "InproxyBrokerMatcherAnnouncementRateLimitQuantity";
-        /// That time.
+        /// The time for which offers of in-proxies are counted.
         announcement_rate_limit_interval: Duration = MINUTE, within Duration::ZERO..=YEAR, "InproxyBrokerMatcherAnnouncementRateLimitInterval";
         /// In-proxies to which no such limit applies.
         announcement_exempt_proxy_ids: Vec<String> = Vec::new(), "InproxyBrokerMatcherAnnouncementExemptProxyIDs";
@@ -49,29 +49,29 @@ parameters! {
         announcement_exempt_sponsor_ids: Vec<String> = Vec::new(), "InproxyBrokerMatcherAnnouncementExemptSponsorIDs";
         /// Most open requests of clients at one address; 0 is any.
         offer_limit_entry_count: u32 = 10, within 0..=1_000_000, "InproxyBrokerMatcherOfferLimitEntryCount";
-        /// Most of these in the time below; 0 is any.
+        /// Most requests of clients at one address in the interval beside; 0 is any.
         offer_rate_limit_quantity: u32 = 50, within 0..=1_000_000, "InproxyBrokerMatcherOfferRateLimitQuantity";
-        /// That time.
+        /// The time for which requests of clients are counted.
         offer_rate_limit_interval: Duration = MINUTE, within Duration::ZERO..=YEAR, "InproxyBrokerMatcherOfferRateLimitInterval";
         /// A request with less time left than this is not paired.
         offer_minimum_deadline: Duration = SECOND, within Duration::ZERO..=YEAR, "InproxyBrokerMatcherOfferMinimumDeadline";
         /// How likely in-proxies that the filter below names come first.
         prioritize_proxies_probability: Probability = Probability::ALWAYS, "InproxyBrokerMatcherPrioritizeProxiesProbability";
-        /// What these say of themselves, by parameter.
+        /// What in-proxies that come first say of themselves, by parameter.
         prioritize_proxies_filter: BTreeMap<String, Vec<String>> = BTreeMap::new(), "InproxyBrokerMatcherPrioritizeProxiesFilter";
-        /// The least version of these.
+        /// The least version of in-proxies that come first.
         prioritize_proxies_min_version: u32 = 0, within 0..=u32::MAX, "InproxyBrokerMatcherPrioritizeProxiesMinVersion";
         /// How long an in-proxy's offer stays open.
         proxy_announce_timeout: Duration = Duration::from_secs(120), within Duration::ZERO..=YEAR, "InproxyBrokerProxyAnnounceTimeout";
         /// How long a client's request stays open.
         client_offer_timeout: Duration = Duration::from_secs(10), within Duration::ZERO..=YEAR, "InproxyBrokerClientOfferTimeout";
-        /// How long it does for its own in-proxy.
+        /// How long a client's request for its own in-proxy stays open.
         client_offer_personal_timeout: Duration = Duration::from_secs(5), within Duration::ZERO..=YEAR, "InproxyBrokerClientOfferPersonalTimeout";
         /// For how long a message to a server is kept for its answer.
         pending_server_requests_ttl: Duration = MINUTE, within Duration::ZERO..=YEAR, "InproxyBrokerPendingServerRequestsTTL";
-        /// Most requests for servers from one address in the time below; 0 is any.
+        /// Most requests for servers from one address in the interval beside; 0 is any.
         dsl_request_rate_limit_quantity: u32 = 20, within 0..=1_000_000, "InproxyBrokerDSLRequestRateLimitQuantity";
-        /// That time.
+        /// The time for which requests for servers are counted.
         dsl_request_rate_limit_interval: Duration = SECOND, within Duration::ZERO..=YEAR, "InproxyBrokerDSLRequestRateLimitInterval";
     }
 }
@@ -87,9 +87,9 @@ parameters! {
         target_upstream_bytes: u32 = 0, within 0..=u32::MAX, "InproxyProxyQualityTargetUpstreamBytes";
         /// How much it must carry downstream for that.
         target_downstream_bytes: u32 = 0, within 0..=u32::MAX, "InproxyProxyQualityTargetDownstreamBytes";
-        /// For how long it must for that.
+        /// For how long an in-proxy must carry it to count as working.
         target_duration: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "InproxyProxyQualityTargetDuration";
-        /// For how long a broker remembers.
+        /// For how long a broker remembers that an in-proxy works.
         ttl: Duration = HOUR.saturating_mul(24), within Duration::ZERO..=YEAR, "InproxyProxyQualityTTL";
         /// Within which time of being paired a server must tell, or the pair failed.
         pending_failed_match_deadline: Duration = Duration::from_secs(300), within Duration::ZERO..=YEAR, "InproxyProxyQualityPendingFailedMatchDeadline";
@@ -99,9 +99,9 @@ parameters! {
         reporter_max_request_entries: u32 = 1000, within 1..=1_000_000, "InproxyProxyQualityReporterMaxRequestEntries";
         /// Pause before a report, for more to come together.
         reporter_request_delay: Duration = Duration::from_secs(10), within Duration::ZERO..=YEAR, "InproxyProxyQualityReporterRequestDelay";
-        /// Longest time for one report.
+        /// Longest time for one report of in-proxies that work.
         reporter_request_timeout: Duration = Duration::from_secs(10), within Duration::ZERO..=YEAR, "InproxyProxyQualityReporterRequestTimeout";
-        /// How often one is made again.
+        /// How often such a report is made again.
         reporter_request_retries: u32 = 2, within 0..=1000, "InproxyProxyQualityReporterRequestRetries";
         /// Headers that reports carry besides their own.
         reporter_additional_headers: BTreeMap<String, Vec<String>> = BTreeMap::new(), "InproxyProxyQualityReporterAdditionalHeaders";

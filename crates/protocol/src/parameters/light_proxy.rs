@@ -10,13 +10,13 @@ use super::{Probability, ScaledDuration};
 parameters! {
     /// When and how one is used.
     pub struct LightProxy {
-        /// Whether none is used.
+        /// Whether no light proxy is used.
         disable: bool = false, "LightProxyDisable";
-        /// Whether none stands in while there is no tunnel.
+        /// Whether no light proxy stands in while there is no tunnel.
         disable_fallback: bool = false, "LightProxyDisableFallback";
-        /// After how long without a tunnel one stands in.
+        /// After how long without a tunnel a light proxy stands in.
         tunnel_inactive_threshold: Duration = Duration::from_secs(30), within Duration::ZERO..=YEAR, "LightProxyTunnelInactiveThreshold";
-        /// Longest time for dialing one.
+        /// Longest time for dialing a light proxy.
         dial_timeout: ScaledDuration = ScaledDuration::new(Duration::from_secs(20)), within SECOND..=YEAR, "LightProxyDialTimeout";
         /// Which names and ports may be reached through one; all when empty.
         limit_destination_addresses: Vec<String> = Vec::new(), "LightProxyLimitDestinationAddresses";

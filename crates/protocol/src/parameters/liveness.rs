@@ -21,11 +21,11 @@ parameters! {
         tests: LivenessTests = LivenessTests::default(), "LivenessTest";
         /// Least that is sent where no test is given, in bytes.
         min_upstream_bytes: u32 = 0, within 0..=MOST_TEST_BYTES, "LivenessTestMinUpstreamBytes";
-        /// Most that is sent; 0 is none.
+        /// Most that is sent where no test is given; 0 is none.
         max_upstream_bytes: u32 = 0, within 0..=MOST_TEST_BYTES, "LivenessTestMaxUpstreamBytes";
-        /// Least that is received.
+        /// Least that is received where no test is given, in bytes.
         min_downstream_bytes: u32 = 0, within 0..=MOST_TEST_BYTES, "LivenessTestMinDownstreamBytes";
-        /// Most that is received; 0 is none.
+        /// Most that is received where no test is given; 0 is none.
         max_downstream_bytes: u32 = 0, within 0..=MOST_TEST_BYTES, "LivenessTestMaxDownstreamBytes";
     }
     ordered { min_upstream_bytes <= max_upstream_bytes, min_downstream_bytes <= max_downstream_bytes }
@@ -93,7 +93,7 @@ parameters! {
         periodic_inactive_period: Duration = Duration::from_secs(10), within SECOND..=YEAR, "SSHKeepAlivePeriodicInactivePeriod";
         /// How long a request waits that is made because flows failed.
         probe_timeout: ScaledDuration = ScaledDuration::new(Duration::from_secs(5)), within SECOND..=YEAR, "SSHKeepAliveProbeTimeout";
-        /// How long a tunnel must have been silent for such a request.
+        /// How long a tunnel must have been silent to be asked when flows fail.
         probe_inactive_period: Duration = Duration::from_secs(10), within SECOND..=YEAR, "SSHKeepAliveProbeInactivePeriod";
         /// How often it is looked whether there is a network, while a request waits.
         connectivity_polling_period: Duration = Duration::from_millis(500), within MILLISECOND..=YEAR, "SSHKeepAliveNetworkConnectivityPollingPeriod";
@@ -101,13 +101,13 @@ parameters! {
         reset_on_failure_probability: Probability = Probability::NEVER, "SSHKeepAliveResetOnFailureProbability";
         /// How long a request waits that is made when the device wakes.
         resume_probe_timeout: ScaledDuration = ScaledDuration::new(Duration::from_millis(2500)), within MILLISECOND..=YEAR, "SSHKeepAliveResumeProbeTimeout";
-        /// How long a tunnel must have been silent for such a request.
+        /// How long a tunnel must have been silent to be asked when the device wakes.
         resume_probe_inactive_period: Duration = SECOND, within Duration::ZERO..=YEAR, "SSHKeepAliveResumeProbeInactivePeriod";
         /// After how long a silence it is not asked but replaced when the device wakes.
         resume_reconnect_inactive_period: Duration = Duration::from_secs(121), within Duration::ZERO..=YEAR, "SSHKeepAliveResumeReconnectInactivePeriod";
-        /// Least padding of a request, in bytes.
+        /// Least padding of a keepalive request, in bytes.
         padding_min_bytes: u32 = 0, within 0..=MOST_PADDING, "SSHKeepAlivePaddingMinBytes";
-        /// Most padding of a request.
+        /// Most padding of a keepalive request, in bytes.
         padding_max_bytes: u32 = 256, within 0..=MOST_PADDING, "SSHKeepAlivePaddingMaxBytes";
         /// How likely the time of a request's answer is kept for the server.
         speed_test_sample_probability: Probability = Probability::HALF, "SSHKeepAliveSpeedTestSampleProbability";

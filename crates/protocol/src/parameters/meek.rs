@@ -24,13 +24,13 @@ parameters! {
         cookie_max_padding: u32 = 256, within 0..=MOST_COOKIE_PADDING, "MeekCookieMaxPadding";
         /// Pause after an empty response, at first.
         min_poll_interval: Duration = 100 * MILLISECOND, within MILLISECOND..=YEAR, "MeekMinPollInterval";
-        /// By which part of itself it may vary.
+        /// By which part of itself the first pause may vary.
         min_poll_interval_jitter: f64 = 0.3, within 0.0..=1.0, "MeekMinPollIntervalJitter";
-        /// What the pause grows to.
+        /// What the pause after an empty response grows to.
         max_poll_interval: Duration = 5 * SECOND, within MILLISECOND..=YEAR, "MeekMaxPollInterval";
-        /// By which part of itself that may vary.
+        /// By which part of itself the longest pause may vary.
         max_poll_interval_jitter: f64 = 0.1, within 0.0..=1.0, "MeekMaxPollIntervalJitter";
-        /// How the pause grows.
+        /// By which factor the pause after an empty response grows.
         poll_interval_multiplier: f64 = 1.5, within 0.0..=1000.0, "MeekPollIntervalMultiplier";
         /// By which part of itself a grown pause may vary.
         poll_interval_jitter: f64 = 0.1, within 0.0..=1.0, "MeekPollIntervalJitter";
@@ -40,9 +40,9 @@ parameters! {
         round_trip_retry_deadline: ScaledDuration = ScaledDuration::new(5 * SECOND), within MILLISECOND..=YEAR, "MeekRoundTripRetryDeadline";
         /// Pause before the first retry.
         round_trip_retry_min_delay: Duration = 50 * MILLISECOND, within Duration::ZERO..=YEAR, "MeekRoundTripRetryMinDelay";
-        /// What that pause grows to.
+        /// What the pause before a retry grows to.
         round_trip_retry_max_delay: Duration = SECOND, within Duration::ZERO..=YEAR, "MeekRoundTripRetryMaxDelay";
-        /// How it grows.
+        /// By which factor the pause before a retry grows.
         round_trip_retry_multiplier: f64 = 2.0, within 0.0..=1000.0, "MeekRoundTripRetryMultiplier";
         /// Longest wait for a response.
         round_trip_timeout: ScaledDuration = ScaledDuration::new(20 * SECOND), within SECOND..=YEAR, "MeekRoundTripTimeout";

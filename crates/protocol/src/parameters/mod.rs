@@ -96,17 +96,26 @@ pub struct Row {
     pub schema: Json,
     /// What is special about it.
     pub flags: Flags,
+    /// What the parameters beside it are about.
+    pub topic: &'static str,
     /// What it is for.
     pub about: &'static str,
 }
 
 impl Row {
+    /// What it is about and for, in one line.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let topic = self.topic.split(['.', '\n']).next().unwrap_or_default();
+        format!("{topic}: {}", self.about.replace('\n', ""))
+    }
+
     /// The JSON Schema of a value, with what it is for and the default.
     #[must_use]
     pub fn described_schema(&self) -> Json {
         let mut schema = self.schema.clone();
         if let Some(members) = schema.as_object_mut() {
-            members.insert("description".to_owned(), self.about.into());
+            members.insert("description".to_owned(), self.description().into());
             members.insert("default".to_owned(), self.default.clone());
         }
         schema

@@ -8,17 +8,17 @@ use super::{ScaledDuration, TransferUrl};
 parameters! {
     /// Lists of servers, one for all or many that only some can open.
     pub struct RemoteLists {
-        /// Where the list for all is.
+        /// Where the list of servers for all is.
         urls: Vec<TransferUrl> = Vec::new(), "RemoteServerListURLs";
         /// What signs the lists: an RSA key in base64.
         signature_public_key: String = String::new(), "RemoteServerListSignaturePublicKey";
-        /// Where the directory of the other lists is.
+        /// Where the directory of lists is that only some can open.
         obfuscated_root_urls: Vec<TransferUrl> = Vec::new(), "ObfuscatedServerListRootURLs";
-        /// Longest time for loading one.
+        /// Longest time for loading a list of servers.
         fetch_timeout: ScaledDuration = ScaledDuration::new(Duration::from_secs(30)), within SECOND..=YEAR, "FetchRemoteServerListTimeout";
-        /// Pause before one is loaded again that failed.
+        /// Pause before a list of servers is loaded again when that failed.
         fetch_retry_period: Duration = Duration::from_secs(30), within MILLISECOND..=YEAR, "FetchRemoteServerListRetryPeriod";
-        /// For how long one that was loaded is not asked for again.
+        /// For how long a list of servers that was loaded is not asked for again.
         fetch_stale_period: Duration = HOUR.saturating_mul(6), within HOUR..=YEAR, "FetchRemoteServerListStalePeriod";
     }
 }
@@ -26,15 +26,15 @@ parameters! {
 parameters! {
     /// Newer clients.
     pub struct Upgrade {
-        /// Where the newest is.
+        /// Where the newest client is.
         urls: Vec<TransferUrl> = Vec::new(), "UpgradeDownloadURLs";
         /// Which header of the response says its version.
         client_version_header: String = String::new(), "UpgradeDownloadClientVersionHeader";
-        /// Longest time for loading it.
+        /// Longest time for loading a newer client.
         fetch_timeout: ScaledDuration = ScaledDuration::new(MINUTE), within SECOND..=YEAR, "FetchUpgradeTimeout";
-        /// Pause before it is loaded again when that failed.
+        /// Pause before a newer client is loaded again when that failed.
         fetch_retry_period: Duration = Duration::from_secs(30), within MILLISECOND..=YEAR, "FetchUpgradeRetryPeriod";
-        /// For how long it is not asked for again when it was.
+        /// For how long a newer client that was loaded is not asked for again.
         fetch_stale_period: Duration = HOUR.saturating_mul(6), within HOUR..=YEAR, "FetchUpgradeStalePeriod";
     }
 }
@@ -42,19 +42,19 @@ parameters! {
 parameters! {
     /// Reports that a person sends.
     pub struct Feedback {
-        /// Where they go.
+        /// Where feedback goes.
         upload_urls: Vec<TransferUrl> = Vec::new(), "FeedbackUploadURLs";
         /// Whom they are encrypted for: an RSA key in base64.
         encryption_public_key: String = String::new(), "FeedbackEncryptionPublicKey";
         /// How long to wait for tactics before the first attempt.
         tactics_wait_period: ScaledDuration = ScaledDuration::new(Duration::from_secs(5)), within Duration::ZERO..=YEAR, "FeedbackTacticsWaitPeriod";
-        /// How often it is tried.
+        /// How often sending feedback is tried.
         upload_max_attempts: u32 = 5, within 0..=1000, "FeedbackUploadMaxAttempts";
         /// Shortest pause between two attempts.
         upload_retry_min_delay: ScaledDuration = ScaledDuration::new(MINUTE), within Duration::ZERO..=YEAR, "FeedbackUploadRetryMinDelaySeconds";
         /// Longest pause between two attempts.
         upload_retry_max_delay: ScaledDuration = ScaledDuration::new(Duration::from_secs(300)), within SECOND..=YEAR, "FeedbackUploadRetryMaxDelaySeconds";
-        /// Longest time for one attempt.
+        /// Longest time for one attempt to send feedback.
         upload_timeout: ScaledDuration = ScaledDuration::new(Duration::from_secs(30)), within Duration::ZERO..=YEAR, "FeedbackUploadTimeoutSeconds";
     }
     ordered { upload_retry_min_delay <= upload_retry_max_delay }

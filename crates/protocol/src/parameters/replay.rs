@@ -24,7 +24,7 @@ parameters! {
         retain_failed_probability: Probability = Probability::HALF, "ReplayRetainFailedProbability";
         /// Whether a plan is replayed also when config and tactics are others than then.
         ignore_changed_config_state: bool = false, "ReplayIgnoreChangedConfigState";
-        /// How likely it is.
+        /// How likely a plan is replayed when config and tactics are others than then.
         ignore_changed_config_state_probability: Probability = Probability::NEVER, "ReplayIgnoreChangedConfigStateProbability";
     }
 }
@@ -32,55 +32,55 @@ parameters! {
 parameters! {
     /// Which choices of a replayed plan stay; others are made anew.
     pub struct ReplayParts {
-        /// Programs that filter what a socket receives.
+        /// Whether programs that filter what a socket receives stay.
         bpf: bool = true, "ReplayBPF";
-        /// What SSH says of itself.
+        /// Whether what SSH says of itself stays.
         ssh: bool = true, "ReplaySSH";
-        /// Padding of preambles, cookies and ClientHellos.
+        /// Whether padding of preambles, cookies and ClientHellos stays.
         obfuscator_padding: bool = true, "ReplayObfuscatorPadding";
-        /// How first bytes are cut.
+        /// Whether the cutting of first bytes stays.
         fragmentor: bool = true, "ReplayFragmentor";
-        /// Whose ClientHello is sent.
+        /// Whether the browser whose ClientHello is sent stays.
         tls_profile: bool = true, "ReplayTLSProfile";
-        /// Through which front.
+        /// Whether the front stays.
         fronting: bool = true, "ReplayFronting";
-        /// Which host names are shown.
+        /// Whether the host names that are shown stay.
         hostname: bool = true, "ReplayHostname";
-        /// Which QUIC is spoken.
+        /// Whether the version of QUIC stays.
         quic_version: bool = true, "ReplayQUICVersion";
-        /// How its packets are obfuscated.
+        /// Whether the obfuscation of QUIC packets stays.
         obfuscated_quic: bool = true, "ReplayObfuscatedQUIC";
-        /// How their nonces are rewritten.
+        /// Whether the rewriting of their nonces stays.
         obfuscated_quic_nonce: bool = true, "ReplayObfuscatedQUICNonceTransformer";
-        /// A registration with Conjure.
+        /// Whether a registration with Conjure stays.
         conjure_registration: bool = true, "ReplayConjureRegistration";
-        /// What a registered address is dialed with.
+        /// Whether what a registered address is dialed with stays.
         conjure_transport: bool = true, "ReplayConjureTransport";
-        /// How much is sent to see whether a tunnel lives.
+        /// Whether the size of the test whether a tunnel lives stays.
         liveness_test: bool = true, "ReplayLivenessTest";
-        /// Which browser HTTP requests are from.
+        /// Whether the browser that HTTP requests are from stays.
         user_agent: bool = true, "ReplayUserAgent";
-        /// Padding of API requests.
+        /// Whether padding of API requests stays.
         api_request_padding: bool = true, "ReplayAPIRequestPadding";
-        /// Whether and how long it is held off.
+        /// Whether the time to be held off stays.
         hold_off_tunnel: bool = true, "ReplayHoldOffTunnel";
-        /// How names are resolved.
+        /// Whether the way names are resolved stays.
         resolve_parameters: bool = true, "ReplayResolveParameters";
-        /// How HTTP requests are rewritten.
+        /// Whether the rewriting of HTTP requests stays.
         http_transformer: bool = true, "ReplayHTTPTransformerParameters";
-        /// How seeds of preambles are rewritten.
+        /// Whether the rewriting of preambles' seeds stays.
         ossh_seed_transformer: bool = true, "ReplayOSSHSeedTransformerParameters";
-        /// What an OSSH connection begins with.
+        /// Whether the prefix of an OSSH connection stays.
         ossh_prefix: bool = true, "ReplayOSSHPrefix";
-        /// What a Shadowsocks connection begins with.
+        /// Whether the prefix of a Shadowsocks connection stays.
         shadowsocks_prefix: bool = true, "ReplayShadowsocksPrefix";
-        /// Whether ClientHellos are split.
+        /// Whether the splitting of ClientHellos stays.
         tls_fragment_client_hello: bool = true, "ReplayTLSFragmentClientHello";
-        /// What WebRTC looks like.
+        /// Whether the look of WebRTC stays.
         inproxy_webrtc: bool = true, "ReplayInproxyWebRTC";
-        /// Which STUN servers are asked.
+        /// Whether the STUN servers stay.
         inproxy_stun: bool = true, "ReplayInproxySTUN";
-        /// Padding of meek's payloads.
+        /// Whether padding of meek's payloads stays.
         meek_payload_padding: bool = true, "ReplayMeekPayloadPadding";
     }
 }
@@ -90,7 +90,7 @@ parameters! {
     pub struct FrontedHttpReplay {
         /// How likely a way that worked is used again.
         dial_parameters_probability: Probability = Probability::ALWAYS, "FrontedHTTPClientReplayDialParametersProbability";
-        /// For how long; 0 is off.
+        /// For how long a way that worked is used again; 0 is off.
         dial_parameters_ttl: Duration = HOUR.saturating_mul(24), within Duration::ZERO..=YEAR, "FrontedHTTPClientReplayDialParametersTTL";
         /// How often it is written down that it still works.
         update_frequency: Duration = Duration::from_secs(300), within Duration::ZERO..=YEAR, "FrontedHTTPClientReplayUpdateFrequency";

@@ -22,13 +22,13 @@ parameters! {
         await_timeout: ScaledDuration = ScaledDuration::new(Duration::from_millis(10)), within MILLISECOND..=YEAR, "DNSResolverAwaitTimeout";
         /// Addresses to take without asking, by fronting provider.
         preresolved_cidrs: BTreeMap<String, Vec<Cidr>> = BTreeMap::new(), "DNSResolverPreresolvedIPAddressCIDRs";
-        /// How likely one of these is taken.
+        /// How likely a preresolved address is taken.
         preresolved_probability: Probability = Probability::NEVER, "DNSResolverPreresolvedIPAddressProbability";
         /// Servers to ask when the system's do not answer, as address or address and port.
         alternate_servers: Vec<String> = Vec::new(), "DNSResolverAlternateServers";
         /// Servers to ask before the system's.
         preferred_alternate_servers: Vec<String> = Vec::new(), "DNSResolverPreferredAlternateServers";
-        /// How likely one of these is asked.
+        /// How likely a preferred server is asked.
         prefer_alternate_probability: Probability = Probability::NEVER, "DNSResolverPreferAlternateServerProbability";
         /// How likely letters of a name are large or small at random.
         qname_randomize_casing_probability: Probability = Probability::NEVER, "DNSResolverQNameRandomizeCasingProbability";

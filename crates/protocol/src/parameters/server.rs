@@ -15,17 +15,17 @@ use crate::json_position::near_name;
 parameters! {
     /// When a server treats a client as it did the last that worked from the same place.
     pub struct ServerReplay {
-        /// For how long; 0 is off.
+        /// For how long what worked for a client is replayed to others of its place; 0 is off.
         ttl: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ServerReplayTTL";
         /// How long a tunnel is given to prove that it works.
         target_wait_duration: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ServerReplayTargetWaitDuration";
-        /// How long it must live for that.
+        /// How long a tunnel must live to prove that it works.
         target_tunnel_duration: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ServerReplayTargetTunnelDuration";
-        /// How much it must carry upstream for that.
+        /// How much a tunnel must carry upstream to prove that it works.
         target_upstream_bytes: u32 = 0, within 0..=u32::MAX, "ServerReplayTargetUpstreamBytes";
-        /// How much it must carry downstream for that.
+        /// How much a tunnel must carry downstream to prove that it works.
         target_downstream_bytes: u32 = 0, within 0..=u32::MAX, "ServerReplayTargetDownstreamBytes";
-        /// After how many failures it is forgotten; 0 is never.
+        /// After how many failures what worked is forgotten; 0 is never.
         failed_count_threshold: u32 = 0, within 0..=1_000_000, "ServerReplayFailedCountThreshold";
         /// Whether changed packets are replayed.
         packet_manipulation: bool = true, "ServerReplayPacketManipulation";
@@ -41,13 +41,13 @@ parameters! {
     pub struct ServerPackets {
         /// How likely a program filters what a listening socket receives.
         bpf_probability: Probability = Probability::HALF, "BPFServerTCPProbability";
-        /// That program, with a name.
+        /// The program that filters what a listening socket receives, with a name.
         bpf_program: Option<NamedSpec> = None, "BPFServerTCPProgram";
         /// How likely the first packet that answers a client is changed.
         manipulation_probability: Probability = Probability::HALF, "ServerPacketManipulationProbability";
-        /// How, by name.
+        /// How the first packet that answers a client may be changed, by name.
         manipulation_specs: Vec<NamedSpec> = Vec::new(), "ServerPacketManipulationSpecs";
-        /// Which of these for which protocol, or `All`.
+        /// Which of these changes for which protocol, or `All`.
         protocol_manipulations: BTreeMap<String, Vec<String>> = BTreeMap::new(), "ServerProtocolPacketManipulations";
         /// What a client's prefix is answered with, by the name that the client says.
         prefix_specs: BTreeMap<String, Vec<[String; 2]>> = BTreeMap::new(), "ServerOSSHPrefixSpecs";
@@ -60,15 +60,15 @@ parameters! {
     pub struct ServerServices {
         /// After how many bytes from a client its speed is noted; 0 is off.
         burst_upstream_target_bytes: u32 = 0, within 0..=u32::MAX, "ServerBurstUpstreamTargetBytes";
-        /// Within which time they must come for that.
+        /// Within which time these bytes must come.
         burst_upstream_deadline: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ServerBurstUpstreamDeadline";
         /// After how many bytes to a client the speed is noted; 0 is off.
         burst_downstream_target_bytes: u32 = 0, within 0..=u32::MAX, "ServerBurstDownstreamTargetBytes";
-        /// Within which time they must go for that.
+        /// Within which time these bytes must go.
         burst_downstream_deadline: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ServerBurstDownstreamDeadline";
         /// How many resolved names are kept.
         dns_cache_max_size: u32 = 32, within 0..=10_000_000, "ServerDNSResolverCacheMaxSize";
-        /// For how long they are.
+        /// For how long resolved names are kept.
         dns_cache_ttl: Duration = Duration::from_secs(10), within Duration::ZERO..=YEAR, "ServerDNSResolverCacheTTL";
         /// How servers are chosen that clients are told of: `classic` or `consistent`.
         discovery_strategy: String = String::new(), "ServerDiscoveryStrategy";
@@ -86,16 +86,16 @@ parameters! {
 parameters! {
     /// Clients that a server refuses because of where it is.
     pub struct ServerRestrict {
-        /// How likely one is refused that came through a restricted front.
+        /// How likely a client is refused that came through a restricted front.
         fronting_probability: Probability = Probability::NEVER, "RestrictFrontingProviderIDsServerProbability";
-        /// How likely one is that came straight to a server of a restricted provider.
+        /// How likely a client is refused that came straight to a server of a restricted provider.
         direct_probability: Probability = Probability::NEVER, "RestrictDirectProviderIDsServerProbability";
-        /// How likely one is that came there through an in-proxy.
+        /// How likely a client is refused that came to a restricted provider through an in-proxy.
         inproxy_probability: Probability = Probability::NEVER, "RestrictInproxyProviderIDsServerProbability";
     }
 }
 
-/// The label of what holds for all protocols without changes of their own.
+/// Which of these changes for which protocol, or `All`.
 const ALL: &str = "All";
 
 impl ServerPackets {

@@ -32,9 +32,9 @@ parameters! {
         obfuscated_psk_probability: Probability = Probability::HALF, "TLSTunnelObfuscatedPSKProbability";
         /// How likely a ClientHello of TLS-OSSH is padded.
         traffic_shaping_probability: Probability = Probability::ALWAYS, "TLSTunnelTrafficShapingProbability";
-        /// Least padding of it, in bytes.
+        /// Least padding of a ClientHello of TLS-OSSH, in bytes.
         min_padding: u32 = 0, within 0..=MOST_PADDING, "TLSTunnelMinTLSPadding";
-        /// Most padding of it; 0 is off.
+        /// Most padding of a ClientHello of TLS-OSSH; 0 is off.
         max_padding: u32 = 0, within 0..=MOST_PADDING, "TLSTunnelMaxTLSPadding";
         /// How likely a ClientHello is split over two records inside the server's name.
         fragment_client_hello_probability: Probability = Probability::NEVER, "TLSFragmentClientHelloProbability";

@@ -22,15 +22,15 @@ parameters! {
         packet_tunnel_read_timeout: ScaledDuration = ScaledDuration::new(Duration::from_secs(10)), within MILLISECOND..=YEAR, "PacketTunnelReadTimeout";
         /// After how many sent bytes the speed of a new tunnel is noted; 0 is off.
         burst_upstream_target_bytes: u32 = 0, within 0..=u32::MAX, "ClientBurstUpstreamTargetBytes";
-        /// Within which time they must be sent for that.
+        /// Within which time these bytes must be sent.
         burst_upstream_deadline: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ClientBurstUpstreamDeadline";
         /// After how many received bytes the speed is noted; 0 is off.
         burst_downstream_target_bytes: u32 = 0, within 0..=u32::MAX, "ClientBurstDownstreamTargetBytes";
-        /// Within which time they must be received for that.
+        /// Within which time these bytes must be received.
         burst_downstream_deadline: Duration = Duration::ZERO, within Duration::ZERO..=YEAR, "ClientBurstDownstreamDeadline";
         /// How likely a program filters what the socket of a tunnel receives.
         bpf_probability: Probability = Probability::HALF, "BPFClientTCPProbability";
-        /// That program, with a name.
+        /// The program that filters what the socket of a tunnel receives, with a name.
         bpf_program: Option<NamedSpec> = None, "BPFClientTCPProgram";
     }
 }
