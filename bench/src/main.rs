@@ -3,6 +3,7 @@
 
 mod judge;
 mod probes;
+mod proxy_flows;
 mod sniff;
 mod tunnel;
 mod tunnels;
@@ -26,6 +27,8 @@ verbs:
   held-probes         make COUNT connections that send noise, print `ready`, keep them until killed
   reject-times        print how soon after its end each kind of stranger sees the server's, COUNT times each
   hold-times          print when each kind of stranger is sent away, COUNT times each; for ProbeHoldSeconds of 1
+  proxy-flows         ENTRY-FILE is ADDRESS:PORT of a SOCKS proxy, PORT-MEMBER the number of its process: open COUNT
+                      flows, print what they add to a small exchange and what each takes of memory
   judge               FILE has recorded flows: print what the detectors make of them
   sniff               forward to the server and print what each connection's key exchange agreed on";
 
@@ -47,6 +50,10 @@ fn run() -> Outcome<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if let ["judge", file] = words.as_slice() {
         return judge::run(file);
+    }
+    if let ["proxy-flows", proxy, count, process] = words.as_slice() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(proxy_flows::run(proxy.parse()?, count.parse()?, process.parse()?));
     }
     let (verb, file, count, member) = match words.as_slice() {
         [verb, file] => (*verb, *file, 1, OSSH),

@@ -205,6 +205,7 @@ impl Controller {
             capabilities: capabilities(&config),
             limits,
             budget: MemoryBudget::new(WINDOW_MEMORY),
+            rate_limits: config.parameters.tunnel.rate_limits,
         };
         Ok(Self {
             config: watch::Sender::new(Arc::new(config)),
@@ -286,6 +287,7 @@ impl Controller {
             settings: Settings::new(&config, &mut prng),
             credentials: Credentials {
                 sponsor_id: config.identity.sponsor_id.clone(),
+                rate_limits: config.parameters.tunnel.rate_limits,
                 ..self.credentials.clone()
             },
             config,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use culvert_obfuscation::{ClientPreamble, Keyword, ObfuscatorSeed, PreamblePlan, Seed, TransformError};
 use culvert_protocol::ServerEntry;
 use culvert_protocol::api::{PasswordPayload, SessionId};
+use culvert_protocol::parameters::RateLimits;
 use culvert_protocol::server_entry::FieldError;
 use culvert_ssh::kex::FreshKeys;
 use culvert_ssh::{
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::plan::{DialPlan, ObfuscatedSshPlan};
 use crate::randomness::random;
+use crate::throttle::throttled;
 
 /// For the last words of a tunnel.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -41,6 +43,8 @@ pub(crate) struct Credentials {
     pub(crate) limits: Limits,
     /// What windows of all tunnels may grow to together.
     pub(crate) budget: Arc<MemoryBudget>,
+    /// How fast each tunnel may be.
+    pub(crate) rate_limits: RateLimits,
 }
 
 /// A connection to the right server. Login is on its way; the API handshake can follow at once.
@@ -163,7 +167,8 @@ async fn dial_unlimited(
     let ossh_padding = config.obfuscation.as_ref().map(|obfuscation| obfuscation.preamble.padding_len);
     let dialed = plan.transport.dial(&shaped(plan, network)).await?;
     let connection = Connection::client(config, Box::new(FreshKeys)).with_budget(credentials.budget.clone());
-    let (mut session, driver) = culvert_ssh_tokio::run(connection, dialed.stream);
+    let stream = throttled(dialed.stream, &credentials.rate_limits);
+    let (mut session, driver) = culvert_ssh_tokio::run(connection, stream);
     // Dropping the session, as a cancelled attempt does, ends the driver.
     let driver = tokio::spawn(async move {
         let (mut stream, _) = driver.await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use culvert_obfuscation::{SEED_LEN, Seed};
 use culvert_protocol::api::SessionId;
 use culvert_protocol::parameters::Parameters;
+use culvert_protocol::parameters::RateLimits;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::{Limits, MemoryBudget, ServerKind};
 use culvert_transport::{Network, Sent, Tape};
@@ -158,6 +159,7 @@ fn credentials() -> Credentials {
         capabilities: Vec::new(),
         limits: Limits::default(),
         budget: MemoryBudget::new(MEMORY),
+        rate_limits: RateLimits::default(),
     }
 }
 

@@ -20,6 +20,7 @@ mod randomness;
 mod reports;
 pub mod store;
 mod system;
+mod throttle;
 mod tunnel;
 
 pub use client::{Client, Events};

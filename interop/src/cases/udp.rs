@@ -11,8 +11,10 @@ use crate::failure::{Doing, Failure, expect_eq};
 use crate::proxies::{self, PATIENCE, Target};
 use crate::scenario::Setting;
 
-pub(super) const CASES: &[Case] =
-    &[case("udpgw_frames", frames), case("udpgw_associate", associate).only(Applies::OurClient)];
+pub(super) const CASES: &[Case] = &[
+    case("udpgw_frames", frames).over(Protocols::OnlyOssh),
+    case("udpgw_associate", associate).only(Applies::OurClient),
+];
 
 /// What servers are generated with.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7300);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -99,12 +99,11 @@ impl Drop for Nginx {
     }
 }
 
-/// Serves `pages` of the folder over TLS as "localhost"; its port, and the certificate to trust.
-pub(crate) fn nginx(program: &Path, folder: &Path) -> Result<(u16, PathBuf, Nginx), Failed> {
+/// Serves `pages` of the folder over TLS as "localhost"; its port. The file `certificate` is the one to trust.
+pub(crate) fn nginx(program: &Path, folder: &Path) -> Result<(u16, Nginx), Failed> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    let certificate = folder.join("certificate");
-    fs::write(&certificate, made.cert.pem())?;
+    fs::write(folder.join("certificate"), made.cert.pem())?;
     fs::write(folder.join("key"), made.signing_key.serialize_pem())?;
     let at = folder.display();
     let config = format!(
@@ -129,5 +128,5 @@ pub(crate) fn nginx(program: &Path, folder: &Path) -> Result<(u16, PathBuf, Ngin
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok((port, certificate, nginx))
+    Ok((port, nginx))
 }

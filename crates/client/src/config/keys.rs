@@ -153,7 +153,7 @@ pub const KEYS: &[Key] = &[
     Key::new("EmitRefractionNetworkingLogs", Switch, LATER),
     Key::new("EmitServerAlerts", Switch, NOW),
     Key::new("EmitClientAddress", Switch, NOW),
-    Key::new("RateLimits", Table, LATER),
+    Key::new("RateLimits", Table, NOW),
     Key::new("PacketTunnelTunFileDescriptor", Integer, REFUSED),
     Key::new("PacketTunnelTransparentDNSIPv4Address", Text, LATER),
     Key::new("PacketTunnelTransparentDNSIPv6Address", Text, LATER),
