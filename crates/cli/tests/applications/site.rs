@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 
@@ -121,12 +121,11 @@ pub(crate) fn nginx(program: &Path, folder: &Path) -> Result<(u16, Nginx), Faile
     let mut command = Command::new(program);
     command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let nginx = Nginx(command.spawn()?);
-    let until = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if Instant::now() > until {
-            return Err(fs::read_to_string(folder.join("log")).unwrap_or_default().into());
+    for _ in 0..1000 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok((port, nginx));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok((port, nginx))
+    Err(fs::read_to_string(folder.join("log")).unwrap_or_default().into())
 }
