@@ -224,16 +224,33 @@ impl Setting {
     /// Starts a client and waits for its proxies, not for its tunnel.
     pub(crate) fn launch(&self, plan: &ClientPlan) -> Result<Client, Failure> {
         let folder = Folder::new()?;
+        let plan = plan.clone().with("TargetServerEntry", plan.entry.encode());
+        let mut client = self.launch_in(&folder, &plan, &[])?;
+        client._folder = Some(folder);
+        Ok(client)
+    }
+
+    /// The same in a folder that was used before, or will be, and with a list of servers.
+    pub(crate) fn launch_in(
+        &self,
+        folder: &Folder,
+        plan: &ClientPlan,
+        list: &[Entry],
+    ) -> Result<Client, Failure> {
         let mut config = plan.config.clone();
-        config.insert("TargetServerEntry".into(), plan.entry.encode().into());
         config.insert("DataRootDirectory".into(), folder.0.to_string_lossy().into());
         write_json(&folder.0.join("client.config"), &Value::Object(config))?;
         let mut command = Command::new(self.programs.client(self.pairing.client));
         command.current_dir(&folder.0).args(["-config", "client.config"]);
+        if !list.is_empty() {
+            let lines: String = list.iter().map(|entry| entry.encode() + "\n").collect();
+            fs::write(folder.0.join("servers"), lines).doing("write a list of servers")?;
+            command.args(["-serverList", "servers"]);
+        }
         let process = Process::start(&self.journal, "ConsoleClient", &mut command)?;
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut client =
-            Client { process, cursor: Cursor::default(), socks: nowhere, http: nowhere, _folder: folder };
+            Client { process, cursor: Cursor::default(), socks: nowhere, http: nowhere, _folder: None };
         client.socks = client.wait_port("ListeningSocksProxyPort")?;
         client.http = client.wait_port("ListeningHttpProxyPort")?;
         Ok(client)
@@ -366,7 +383,7 @@ pub(crate) struct Client {
     pub(crate) socks: SocketAddr,
     /// Its HTTP proxy.
     pub(crate) http: SocketAddr,
-    _folder: Folder,
+    _folder: Option<Folder>,
 }
 
 impl Client {

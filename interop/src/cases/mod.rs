@@ -7,6 +7,7 @@ mod prefixes;
 mod probes;
 mod quic;
 mod refusals;
+mod replay;
 mod reports;
 mod shaping;
 mod tls;
@@ -130,6 +131,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         lifecycle::CASES,
         lost_responses::CASES,
         reports::CASES,
+        replay::CASES,
         prefixes::CASES,
         shaping::CASES,
         tls::CASES,
