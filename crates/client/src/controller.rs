@@ -14,6 +14,7 @@ use culvert_protocol::server_entry::DecodeError;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::{Limits, MemoryBudget};
 use culvert_transport::Network;
+use culvert_transport::resolve::{CacheLimits, Resolver};
 use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -186,6 +187,7 @@ impl Controller {
     fn new(config: Config, surroundings: Surroundings) -> Result<Self, RunError> {
         let Surroundings { data_dir, notices, network, controls, host, feed, store, seed } = surroundings;
         let servers = servers(&config, &store, feed.as_ref())?;
+        let resolver = config.upstream.is_none().then(|| Arc::new(Resolver::new(network.clone())));
         let network = match &config.upstream {
             Some(upstream) => upstream.network(network),
             None => network,
@@ -206,6 +208,7 @@ impl Controller {
             limits,
             budget: MemoryBudget::new(WINDOW_MEMORY),
             rate_limits: config.parameters.tunnel.rate_limits,
+            resolver,
         };
         Ok(Self {
             config: watch::Sender::new(Arc::new(config)),
@@ -283,6 +286,14 @@ impl Controller {
         self.seeds.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut bytes);
         let seed = Seed::from_bytes(bytes);
         let mut prng = Prng::derived(&seed, "settings");
+        if let Some(resolver) = &self.credentials.resolver {
+            let of = &config.parameters.resolver;
+            let limits = CacheLimits {
+                initial: of.cache_extension_initial_ttl,
+                verified: of.cache_extension_verified_ttl,
+            };
+            resolver.enter(&config.network_id, limits);
+        }
         let scene = Scene {
             settings: Settings::new(&config, &mut prng),
             credentials: Credentials {

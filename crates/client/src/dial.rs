@@ -16,6 +16,7 @@ use culvert_ssh::{
 };
 use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
 use culvert_transport::fragmentor::Fragmenting;
+use culvert_transport::resolve::{Resolver, Resolving};
 use culvert_transport::tcp::Splitting;
 use culvert_transport::{DialFacts, Network};
 use tokio::io::AsyncWriteExt as _;
@@ -45,6 +46,8 @@ pub(crate) struct Credentials {
     pub(crate) budget: Arc<MemoryBudget>,
     /// How fast each tunnel may be.
     pub(crate) rate_limits: RateLimits,
+    /// What finds addresses of names; behind a proxy of the user's that is its task.
+    pub(crate) resolver: Option<Arc<Resolver>>,
 }
 
 /// A connection to the right server. Login is on its way; the API handshake can follow at once.
@@ -165,7 +168,7 @@ async fn dial_unlimited(
     let started = Instant::now();
     let config = ssh_config(plan, entry, credentials)?;
     let ossh_padding = config.obfuscation.as_ref().map(|obfuscation| obfuscation.preamble.padding_len);
-    let dialed = plan.transport.dial(&shaped(plan, network)).await?;
+    let dialed = plan.transport.dial(&shaped(plan, credentials, network)).await?;
     let connection = Connection::client(config, Box::new(FreshKeys)).with_budget(credentials.budget.clone());
     let stream = throttled(dialed.stream, &credentials.rate_limits);
     let (mut session, driver) = culvert_ssh_tokio::run(connection, stream);
@@ -183,6 +186,9 @@ async fn dial_unlimited(
             // the answer to it.
             Incoming::Keyed { negotiated, .. } => {
                 let duration = started.elapsed();
+                if let (Some(resolver), Some(name)) = (&credentials.resolver, plan.transport.host_name()) {
+                    resolver.verified(name);
+                }
                 return Ok(Connected { handle, session, driver, negotiated, duration, ossh_padding, facts });
             }
             Incoming::Authenticated { .. }
@@ -195,9 +201,15 @@ async fn dial_unlimited(
 }
 
 /// The network as the plan wants what leaves through it to look.
-fn shaped(plan: &DialPlan, network: &Arc<dyn Network>) -> Arc<dyn Network> {
+fn shaped(plan: &DialPlan, credentials: &Credentials, network: &Arc<dyn Network>) -> Arc<dyn Network> {
+    let network: Arc<dyn Network> = match (&plan.resolving, &credentials.resolver) {
+        (Some(plan), Some(resolver)) => {
+            Arc::new(Resolving::new(network.clone(), resolver.clone(), plan.clone()))
+        }
+        _ => network.clone(),
+    };
     let (seed, first) = &plan.splitting;
-    let splitting = Arc::new(Splitting::new(network.clone(), seed.clone(), *first));
+    let splitting = Arc::new(Splitting::new(network, seed.clone(), *first));
     match &plan.fragmentor {
         Some((settings, seed)) => Arc::new(Fragmenting::new(splitting, *settings, seed.clone())),
         None => splitting,

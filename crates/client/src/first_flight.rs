@@ -160,6 +160,7 @@ fn credentials() -> Credentials {
         limits: Limits::default(),
         budget: MemoryBudget::new(MEMORY),
         rate_limits: RateLimits::default(),
+        resolver: None,
     }
 }
 

@@ -39,6 +39,7 @@ use culvert_protocol::{BaseProtocol, Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::kexinit::{self, OfferPolicy};
 use culvert_ssh::names::CipherName;
 use culvert_ssh::{Negotiated, Role, ServerKind};
+use culvert_transport::resolve::{FrontName, ResolvePlan};
 use culvert_transport::tcp::First;
 use culvert_transport::{Endpoint, TransportPlan, fragmentor, shadowsocks, tcp};
 
@@ -51,6 +52,8 @@ pub(crate) struct DialPlan {
     pub(crate) protocol: TunnelProtocol,
     /// How bytes get there.
     pub(crate) transport: TransportPlan,
+    /// How the name that is dialed is resolved, where it is one.
+    pub(crate) resolving: Option<ResolvePlan>,
     /// Cuts early writes of the transport's TCP connections into more segments than a handshake inside would take.
     pub(crate) splitting: (Seed, First),
     /// How the first bytes of the transport's TCP connections are cut up.
@@ -228,10 +231,12 @@ impl Draft<'_> {
         let shows = protocol.base() == BaseProtocol::Ossh;
         let obfuscated_ssh = obfuscated.then(|| self.obfuscated_ssh(port, shows)).transpose()?;
         let has_prefix = obfuscated_ssh.as_ref().is_some_and(|ossh| ossh.prefix.is_some());
+        let resolving = transport.host_name().map(|name| self.resolving(name));
         let splitting = self.keep_seed_or(Choice::SPLITTING, || self.seed.derive("splitting"));
         Ok(DialPlan {
             protocol,
             transport,
+            resolving,
             splitting: (splitting, first_write(protocol)),
             fragmentor: self.fragmentor(protocol, has_prefix),
             transport_prefix,
@@ -241,6 +246,15 @@ impl Draft<'_> {
             origin: self.origin,
             choices: self.into_choices(),
         })
+    }
+
+    /// Only names of fronts are ever dialed.
+    fn resolving(&self, name: &str) -> ResolvePlan {
+        let provider = self.entry.text("frontingProviderID").filter(|provider| !provider.is_empty());
+        let front = provider.map(|provider| FrontName { provider, name });
+        let multiplier = self.parameters.latency.general();
+        let seed = self.seed.derive("resolving");
+        self.keep_or(Choice::RESOLVING, || ResolvePlan::draw(self.parameters, multiplier, front, &seed))
     }
 
     /// A prefix must be found in the first segment: it is left whole, unless parameters say otherwise. TRANSPORTS.md 6.6.

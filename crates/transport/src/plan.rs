@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::upstream::UpstreamError;
-use crate::{Network, Stream, meek, quic, shadowsocks, tcp, tls};
+use crate::{Endpoint, Network, Stream, meek, quic, shadowsocks, tcp, tls};
 
 /// One variant for each transport; each plan belongs to its folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +81,26 @@ impl DialError {
 }
 
 impl TransportPlan {
+    /// The name that is dialed, where it is not an address.
+    #[must_use]
+    pub fn host_name(&self) -> Option<&str> {
+        let endpoint = match self {
+            Self::Tcp(plan) => &plan.server,
+            Self::Shadowsocks(plan) => &plan.server,
+            Self::Quic(plan) => &plan.server,
+            Self::Tls(plan) => &plan.server,
+            Self::Meek(plan) => match &plan.route {
+                meek::Route::Http(server) => server,
+                meek::Route::Https(plan) => &plan.server,
+                meek::Route::Http3(plan) => &plan.front,
+            },
+        };
+        match endpoint {
+            Endpoint::Name(name, _) => Some(name),
+            Endpoint::Address(_) => None,
+        }
+    }
+
     /// Dials. Some transports make further connections for as long as the stream lives.
     pub async fn dial(&self, network: &Arc<dyn Network>) -> Result<Dialed, DialError> {
         match self {

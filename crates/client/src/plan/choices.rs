@@ -28,6 +28,7 @@ pub(crate) enum Aspect {
     Padding,
     QuicNonce,
     QuicVersion,
+    Resolving,
     ShadowsocksPrefix,
     Ssh,
     TlsFragments,
@@ -91,6 +92,8 @@ choices! {
     QUIC_NONCE = "quic-nonce", QuicNonce;
     /// Which look of QUIC.
     QUIC_VERSION = "quic-version", QuicVersion;
+    /// How the name of a front is resolved.
+    RESOLVING = "resolving", Resolving;
     /// What a salt begins with.
     SHADOWSOCKS_PREFIX = "shadowsocks-prefix", ShadowsocksPrefix;
     /// What SSH calls itself.

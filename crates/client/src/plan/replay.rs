@@ -130,6 +130,7 @@ pub(super) fn keeps(parameters: &Parameters, aspect: Aspect) -> bool {
         Aspect::Padding => parts.obfuscator_padding,
         Aspect::QuicNonce => parts.obfuscated_quic_nonce,
         Aspect::QuicVersion => parts.quic_version,
+        Aspect::Resolving => parts.resolve_parameters,
         Aspect::ShadowsocksPrefix => parts.shadowsocks_prefix,
         Aspect::Ssh => parts.ssh,
         Aspect::TlsFragments => parts.tls_fragment_client_hello,
