@@ -13,6 +13,7 @@ type SeedBytes = [u8; 32];
 
 /// How names are resolved. The default asks the system, twice, and looks at its answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ResolvePlan {
     /// Times that a server is asked.
     pub attempts: u32,
