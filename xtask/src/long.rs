@@ -13,7 +13,10 @@ const DEFAULT_SECONDS: u64 = 600;
 const LIMITS: &[&str] = &["-rss_limit_mb=2048", "-malloc_limit_mb=64", "-max_len=65536", "-timeout=10"];
 
 /// Tests with more cycles than CI runs: the name here, the package, the test, and the variable that asks for all.
-const TESTS: &[(&str, &str, &str, &str)] = &[("store", "culvert-client", "store_hard", "CULVERT_STORE_LONG")];
+const TESTS: &[(&str, &str, &str, &str)] = &[
+    ("sim", "culvert-sim", "establish", "CULVERT_SIM_LONG"),
+    ("store", "culvert-client", "store_hard", "CULVERT_STORE_LONG"),
+];
 
 /// Runs the named targets and tests, or all, each target for the seconds that the first word says. What it finds is kept outside the committed
 /// inputs, in `fuzz/target`; an input that breaks a target is in `fuzz/artifacts`.

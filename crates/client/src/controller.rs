@@ -240,7 +240,7 @@ impl Controller {
         let limit = Some(self.config().parameters.establish.timeout).filter(|limit| !limit.is_zero());
         let mut deadline = Deadline::after(limit);
         let mut network = self.controls.network();
-        network.mark_unchanged();
+        let mut imports = self.controls.imports();
         let (stopping, stopped) = watch::channel(false);
         let mut operating: JoinSet<ServerId> = JoinSet::new();
         let mut in_use = BTreeSet::new();
@@ -259,6 +259,10 @@ impl Controller {
                 }
                 () = moved(&mut network) => {
                     self.name_network();
+                    continue;
+                }
+                Ok(()) = imports.changed() => {
+                    self.notices.emit(Notice::AvailableEgressRegions { regions: self.servers.regions() });
                     continue;
                 }
             };

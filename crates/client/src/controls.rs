@@ -16,6 +16,7 @@ pub struct Controls {
 struct Signals {
     resumed: Notify,
     reconnects: watch::Sender<u64>,
+    imports: watch::Sender<u64>,
     network: watch::Sender<NetworkEvents>,
     identity: watch::Sender<Option<DynamicConfig>>,
 }
@@ -56,6 +57,12 @@ impl Controls {
         self.signals.reconnects.send_modify(|count| *count += 1);
     }
 
+    /// Servers were put into the store that are worth trying at once: a search for a tunnel begins anew. Without effect while
+    /// no tunnel is sought.
+    pub fn servers_imported(&self) {
+        self.signals.imports.send_modify(|count| *count += 1);
+    }
+
     /// Sets what the next tunnel tells its server. A tunnel that is up stays as it is: see [`Controls::reconnect`].
     pub fn set_dynamic_config(&self, config: DynamicConfig) {
         self.signals.identity.send_replace(Some(config));
@@ -72,6 +79,10 @@ impl Controls {
 
     pub(crate) fn reconnects(&self) -> watch::Receiver<u64> {
         self.signals.reconnects.subscribe()
+    }
+
+    pub(crate) fn imports(&self) -> watch::Receiver<u64> {
+        self.signals.imports.subscribe()
     }
 
     pub(crate) fn network(&self) -> watch::Receiver<NetworkEvents> {

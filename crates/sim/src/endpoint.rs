@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use culvert_obfuscation::{GeneratedPrefix, Keyword, Prng, Seed};
 use culvert_protocol::ServerEntry;
@@ -40,6 +40,7 @@ struct Counts {
     handshakes: AtomicU32,
     keepalives: AtomicU32,
     flows: AtomicU32,
+    sponsors: Mutex<Vec<String>>,
 }
 
 /// What came to a server.
@@ -77,6 +78,11 @@ impl Endpoint {
             keepalives: count(&self.seen.keepalives),
             flows: count(&self.seen.flows),
         }
+    }
+
+    /// The sponsor that each handshake named.
+    pub fn sponsors(&self) -> Vec<String> {
+        self.seen.sponsors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The entry of a server at an address, whether or not there is one. All have the same keys.
@@ -170,7 +176,7 @@ fn answer(request: IncomingRequest, counts: &Counts) {
     let reply: Reply = match std::str::from_utf8(&request.name).unwrap_or_default() {
         request_name::HANDSHAKE => {
             counts.handshakes.fetch_add(1, Ordering::Relaxed);
-            handshake(&request.payload).ok_or(Refused)
+            handshake(&request.payload, counts).ok_or(Refused)
         }
         request_name::CONNECTED => Ok(br#"{"connected_timestamp":"2026-01-01T00:00:00Z"}"#.to_vec()),
         request_name::KEEPALIVE => {
@@ -182,8 +188,10 @@ fn answer(request: IncomingRequest, counts: &Counts) {
     request.reply(reply);
 }
 
-fn handshake(payload: &[u8]) -> Option<Vec<u8>> {
+fn handshake(payload: &[u8], counts: &Counts) -> Option<Vec<u8>> {
     let params = packed::decode(payload).ok()?;
+    let sponsor = params.text("sponsor_id").unwrap_or_default().to_owned();
+    counts.sponsors.lock().unwrap_or_else(PoisonError::into_inner).push(sponsor);
     let reply = HandshakeReply {
         client_region: "CA".to_owned(),
         server_timestamp: "2026-01-01T00:00:00Z".to_owned(),

@@ -1,15 +1,10 @@
-//! Whole clients in a simulated network: races, stalls, affinity, network changes, ends of tunnels. Each runs for many seeds, `CULVERT_SIM_SEEDS` of
-//! them; a failure names its seed, and `CULVERT_SIM_SEED` runs that one alone.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by them")]
-
-mod scene;
+//! Races, stalls, affinity and replay, network changes, ends of tunnels.
 
 use std::time::Duration;
 
+use crate::scene::{Scene, each_seed, ms, quick, secs};
 use culvert_client::notice::{DialOrigin, Notice};
 use culvert_sim::{Behaviour, Endpoint, Path};
-use scene::{Scene, each_seed, ms, quick, secs};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 

@@ -12,7 +12,7 @@ use culvert_client::data_dir::DataDir;
 use culvert_client::flow::{Destination, FlowStream};
 use culvert_client::notice::{Detail, Notice, Notices};
 use culvert_client::store::{Replace, Store};
-use culvert_client::{Client, Controls, Events, Host, Surroundings};
+use culvert_client::{Client, Controls, Events, Feed, Host, NoFeed, Surroundings};
 use culvert_obfuscation::{Prng, Seed};
 use culvert_protocol::server_entry::EntrySource;
 use culvert_sim::{Behaviour, Endpoint, Path, World};
@@ -37,6 +37,7 @@ pub(crate) fn each_seed<T, F: Future<Output = T>>(salt: u64, test: impl Fn(u64) 
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("CULVERT_SIM_SEED") {
         Some(seed) => seed..seed + 1,
+        None if number("CULVERT_SIM_LONG").is_some() => 0..1000,
         None => 0..number("CULVERT_SIM_SEEDS").unwrap_or(8),
     };
     seeds
@@ -70,6 +71,7 @@ pub(crate) struct Scene {
     settings: serde_json::Map<String, serde_json::Value>,
     controls: Controls,
     has_network: Arc<AtomicBool>,
+    feed: Arc<dyn Feed>,
     folder: PathBuf,
     running: Option<(Client, Events)>,
     started: Instant,
@@ -95,6 +97,7 @@ impl Scene {
             settings: settings.as_object().unwrap().clone(),
             controls: Controls::default(),
             has_network: Arc::new(AtomicBool::new(true)),
+            feed: Arc::new(NoFeed),
             folder,
             running: None,
             started: Instant::now(),
@@ -114,24 +117,40 @@ impl Scene {
 
     /// Sets a parameter.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<serde_json::Value>) {
-        self.settings.insert("Parameters".to_owned(), json!({ name: value.into() }));
+        let parameters = self.settings.entry("Parameters").or_insert_with(|| json!({}));
+        parameters.as_object_mut().unwrap().insert(name.to_owned(), value.into());
     }
 
-    fn know(&self, number: u8) -> SocketAddr {
+    /// Has somebody feed the client.
+    pub(crate) fn feed(&mut self, feed: impl Feed + 'static) {
+        self.feed = Arc::new(feed);
+    }
+
+    fn know(&self, number: u8, region: &str) -> SocketAddr {
         let at = SocketAddr::from(([192, 0, 2, number], 443));
-        self.store.put(&Endpoint::entry(at, "CA"), &EntrySource::Embedded, Replace::Always).unwrap();
+        self.store.put(&Endpoint::entry(at, region), &EntrySource::Embedded, Replace::Always).unwrap();
         at
     }
 
     /// A server that works.
     pub(crate) fn live(&mut self, number: u8, path: Path) -> Endpoint {
-        let at = self.know(number);
+        let at = self.know(number, "CA");
         Endpoint::start(&self.world, at, path)
+    }
+
+    /// The same in another region than most.
+    pub(crate) fn live_in(&mut self, number: u8, region: &str) -> Endpoint {
+        let at = self.know(number, region);
+        Endpoint::start(&self.world, at, quick())
+    }
+
+    pub(crate) fn want_region(&mut self, region: &str) {
+        self.settings.insert("EgressRegion".to_owned(), region.into());
     }
 
     /// One that does not.
     pub(crate) fn dead(&mut self, number: u8, path: Path, behaviour: Behaviour) {
-        self.world.put(self.know(number), path, behaviour);
+        self.world.put(self.know(number, "CA"), path, behaviour);
     }
 
     pub(crate) fn mute(&mut self, number: u8, path: Path) {
@@ -163,6 +182,7 @@ impl Scene {
             host,
             store: self.store.clone(),
             controls: self.controls.clone(),
+            feed: self.feed.clone(),
             seed: Some(self.seed()),
             ..Surroundings::new(data_dir, notices, network)
         };
