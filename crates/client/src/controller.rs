@@ -168,7 +168,7 @@ pub(crate) async fn run(
     // Nobody waits for it where flows come from the proxies alone.
     let _ = opening.send(opener.clone());
     let mut helpers = JoinSet::new();
-    helpers.spawn(FlowDesk::new(controller.tunnels.subscribe(), requests).run());
+    helpers.spawn(FlowDesk::new(Arc::clone(&controller), requests).run());
     if !controller.host.tells_changes {
         helpers.spawn(crate::system::watch(controller.controls.clone(), notices.clone()));
     }
@@ -195,9 +195,8 @@ impl Controller {
         let session_id = session_id(&config);
         notices.emit(Notice::SessionId { session_id: session_id.as_str().to_owned() });
         let mut limits = Limits::default();
-        if let Some(packets) =
-            config.ssh.channel_window_packets.filter(|n| (1..=MAX_WINDOW_PACKETS).contains(n))
-        {
+        let packets = config.parameters.tunnel.channel_window_size;
+        if (1..=MAX_WINDOW_PACKETS).contains(&packets) {
             limits.window = packets * 32 * 1024;
         }
         limits.rekey_bytes = config.ssh.rekey_bytes;

@@ -32,7 +32,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
         notices: notices(fields),
         network_id: fields.text("NetworkID").unwrap_or("UNKNOWN").to_owned(),
         upstream: upstream::read(fields),
-        ssh: ssh(fields, &parameters),
+        ssh: ssh(fields),
         parameters,
         data_root_directory: fields.text("DataRootDirectory").map(Into::into),
         old_paths: files::old_paths(fields),
@@ -132,7 +132,7 @@ fn notices(fields: &mut Fields<'_>) -> NoticeSettings {
     NoticeSettings { detail, topics, files: files::notice_files(fields) }
 }
 
-fn ssh(fields: &mut Fields<'_>, parameters: &Parameters) -> SshSettings {
+fn ssh(fields: &mut Fields<'_>) -> SshSettings {
     let algorithms = fields.texts("ObfuscatedSSHAlgorithms");
     let algorithms = match <[String; 4]>::try_from(algorithms) {
         Ok(four) => Some(four),
@@ -149,13 +149,8 @@ fn ssh(fields: &mut Fields<'_>, parameters: &Parameters) -> SshSettings {
         rekey_bytes: fields
             .integer("SSHRekeyBytes", 65_536..=1 << 40, "65536 bytes to 1 TiB")
             .and_then(|bytes: i64| u64::try_from(bytes).ok()),
-        channel_window_packets: Some(parameters.tunnel.channel_window_size).filter(|packets| *packets > 0),
         algorithms,
-        keep_alive: KeepAliveSettings {
-            periodic_off: fields.switch("DisablePeriodicSshKeepAlive"),
-            parameters: parameters.keep_alive.clone(),
-            latency_multiplier: parameters.latency.general(),
-        },
+        keep_alive: KeepAliveSettings { periodic_off: fields.switch("DisablePeriodicSshKeepAlive") },
     }
 }
 

@@ -212,8 +212,6 @@ pub struct OldPaths {
 /// Settings of the SSH connection inside the tunnel. `None` leaves the default.
 #[derive(Debug, Clone, Default)]
 pub struct SshSettings {
-    /// Channel window in packets of 32 KiB.
-    pub channel_window_packets: Option<u32>,
     /// Take whatever cipher and key exchange is drawn, also a slow one; ours, not the reference's.
     pub any_cipher: bool,
     /// Tell applications of their flow only when it is open; ours, not the reference's.
@@ -225,13 +223,10 @@ pub struct SshSettings {
     pub keep_alive: KeepAliveSettings,
 }
 
-/// When idle tunnels are probed.
-#[derive(Debug, Clone, Default)]
+/// Whether idle tunnels are probed. When is in the parameters.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct KeepAliveSettings {
     pub periodic_off: bool,
-    pub parameters: culvert_protocol::parameters::KeepAlive,
-    /// By how much its times grow.
-    pub latency_multiplier: f64,
 }
 
 /// A usable config and what is questionable about it.

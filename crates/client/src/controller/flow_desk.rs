@@ -2,29 +2,29 @@
 //!
 //! While none is up, wishes wait a while: an application sees a slow request instead of a failed one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::Controller;
 use crate::flow::{Destination, FlowStream, OpenFailure, OpenRequest};
 use crate::tunnel::{NotOpened, Tunnels, open_flow};
 
 /// How long a flow waits for a tunnel.
 const HOLD: Duration = Duration::from_secs(15);
-/// How long the server may take to open one. PROTOCOL.md 8.
-const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The desk.
 pub(super) struct FlowDesk {
-    tunnels: watch::Receiver<Tunnels>,
+    controller: Arc<Controller>,
     requests: mpsc::Receiver<OpenRequest>,
 }
 
 impl FlowDesk {
-    pub(super) fn new(tunnels: watch::Receiver<Tunnels>, requests: mpsc::Receiver<OpenRequest>) -> Self {
-        Self { tunnels, requests }
+    pub(super) fn new(controller: Arc<Controller>, requests: mpsc::Receiver<OpenRequest>) -> Self {
+        Self { controller, requests }
     }
 
     /// Serves until the proxies are gone; each flow is opened in a task of its own.
@@ -34,17 +34,24 @@ impl FlowDesk {
             tokio::select! {
                 request = self.requests.recv() => {
                     let Some(request) = request else { return };
-                    opening.spawn(serve(self.tunnels.clone(), request));
+                    let limit = self.dial_limit();
+                    opening.spawn(serve(self.controller.tunnels.subscribe(), request, limit));
                 }
                 Some(_) = opening.join_next() => {}
             }
         }
     }
+
+    /// How long the server may take to open a flow.
+    fn dial_limit(&self) -> Duration {
+        let parameters = &self.controller.config().parameters;
+        parameters.tunnel.port_forward_dial_timeout.scaled(parameters.latency.general())
+    }
 }
 
-async fn serve(tunnels: watch::Receiver<Tunnels>, mut request: OpenRequest) {
+async fn serve(tunnels: watch::Receiver<Tunnels>, mut request: OpenRequest, limit: Duration) {
     let result = tokio::select! {
-        result = open(tunnels, &request.destination, &request.first_bytes) => result,
+        result = open(tunnels, &request.destination, &request.first_bytes, limit) => result,
         // The application gave up.
         () = request.reply.closed() => return,
     };
@@ -58,6 +65,7 @@ async fn open(
     mut tunnels: watch::Receiver<Tunnels>,
     destination: &Destination,
     first_bytes: &[u8],
+    limit: Duration,
 ) -> Result<FlowStream, OpenFailure> {
     let deadline = Instant::now() + HOLD;
     loop {
@@ -67,7 +75,7 @@ async fn open(
             Err(_) => return Err(OpenFailure::NoTunnel { waited: HOLD }),
         };
         let Some(active) = active else { continue };
-        match open_flow(&active, destination, first_bytes, DIAL_LIMIT).await {
+        match open_flow(&active, destination, first_bytes, limit).await {
             Err(NotOpened { failure: OpenFailure::TunnelLost, nothing_sent: true }) => {
                 // Wait until the controller has noticed too, or this would spin.
                 let changed = timeout_at(deadline, tunnels.changed()).await;

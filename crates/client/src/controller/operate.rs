@@ -20,9 +20,6 @@ use crate::tunnel::{
     ActiveTunnel, ApiClient, KeepAlive, Probe, ProbeRequests, keepalive_sleep, on_server_request, unanswered,
 };
 
-/// For what is queued to leave when the client stops.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-
 /// What a tunnel is, while it is operated.
 struct Operation {
     controller: Arc<Controller>,
@@ -135,7 +132,10 @@ impl Operation {
         }
         handle.close();
         let abort = driver.abort_handle();
-        if timeout(CLOSE_LIMIT, driver).await.is_err() {
+        // For what is queued to leave.
+        let parameters = &self.controller.config().parameters;
+        let limit = parameters.tunnel.shutdown_timeout.scaled(parameters.latency.general());
+        if timeout(limit, driver).await.is_err() {
             abort.abort();
         }
     }
@@ -143,7 +143,7 @@ impl Operation {
     /// Returns when the tunnel is dead, or is not wanted any more.
     async fn watch(&self, tunnel: &ActiveTunnel, probe_requests: mpsc::Receiver<()>) {
         let Controller { controls, notices, .. } = self.controller.as_ref();
-        let keepalive = KeepAlive::from(&self.controller.config().ssh.keep_alive);
+        let keepalive = KeepAlive::new(&self.controller.config());
         let mut network = controls.network();
         // Side by side: a periodic check waits long for its answer, where something that is wrong must be found out soon.
         tokio::select! {

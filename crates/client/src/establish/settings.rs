@@ -59,7 +59,7 @@ impl Settings {
             stagger: establish.stagger_period,
             stagger_jitter: establish.stagger_jitter,
             dial_limit: establish.connect_timeout,
-            tactics_wait: TACTICS_WAIT,
+            tactics_wait: config.parameters.tactics.wait_period.scaled(latency.general()),
             most_moved: match establish.max_move_to_front {
                 AtMost::Unlimited => None,
                 AtMost::Of(most) => Some(size(most)),
@@ -112,9 +112,6 @@ impl Settings {
         Some(longest).filter(|wait| !wait.is_zero())
     }
 }
-
-/// PROTOCOL.md 6.5: `TacticsWaitPeriod`.
-const TACTICS_WAIT: Duration = Duration::from_secs(5);
 
 /// How many tunnels are to be up.
 pub(crate) fn wanted_tunnels(config: &Config) -> usize {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use culvert_obfuscation::{Prng, Seed};
 use culvert_protocol::api::request_name;
-use culvert_protocol::parameters::ScaledDuration;
+use culvert_protocol::parameters::{Parameters, ScaledDuration};
 use culvert_ssh_tokio::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use crate::config::KeepAliveSettings;
+use crate::config::Config;
 use crate::randomness::random;
 
 /// When and how a tunnel is checked.
@@ -50,13 +50,14 @@ const UNANSWERED: Duration = Duration::from_secs(8);
 /// A tunnel that was heard of so lately has survived a change of the network.
 const AFTER_CHANGE: Duration = Duration::from_millis(100);
 
-impl From<&KeepAliveSettings> for KeepAlive {
-    fn from(settings: &KeepAliveSettings) -> Self {
-        let of = &settings.parameters;
-        let scaled = |time: ScaledDuration| time.scaled(settings.latency_multiplier);
+impl KeepAlive {
+    /// As parameters say, without periodic checks if the config says so.
+    pub(crate) fn new(config: &Config) -> Self {
+        let Parameters { keep_alive: of, latency, .. } = &config.parameters;
+        let scaled = |time: ScaledDuration| time.scaled(latency.general());
         let bytes = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         Self {
-            periodic: !settings.periodic_off,
+            periodic: !config.ssh.keep_alive.periodic_off,
             period: (of.period_min, of.period_max),
             inactive: of.periodic_inactive_period,
             limit: scaled(of.periodic_timeout),
@@ -69,9 +70,7 @@ impl From<&KeepAliveSettings> for KeepAlive {
             padding: (bytes(of.padding_min_bytes), bytes(of.padding_max_bytes)),
         }
     }
-}
 
-impl KeepAlive {
     /// The time until the next periodic check.
     pub(crate) fn next(&self) -> Option<Duration> {
         // Not replayed: PROTOCOL.md 3.6 draws it anew.
