@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -114,7 +115,7 @@ pub(crate) fn nginx(program: &Path, folder: &Path) -> Result<(u16, Nginx), Faile
          server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {at}/certificate;\n\
          ssl_certificate_key {at}/key; root {at}/pages; }} }}\n",
         // Files of this test are this user's.
-        user = if fs::metadata("/root/.").is_ok() { "user root;" } else { "" },
+        user = if fs::metadata(folder)?.uid() == 0 { "user root;" } else { "" },
     );
     let file = folder.join("nginx.conf");
     fs::write(&file, config)?;
