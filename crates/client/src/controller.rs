@@ -1,6 +1,7 @@
 //! The controller: has tunnels sought, serves flows through those that are up, and starts over when one is
 //! lost. It owns all changing state of a run.
 
+mod discovered;
 mod flow_desk;
 mod operate;
 
@@ -186,6 +187,9 @@ pub(crate) async fn run(
 impl Controller {
     fn new(config: Config, surroundings: Surroundings) -> Result<Self, RunError> {
         let Surroundings { data_dir, notices, network, controls, host, feed, store, seed } = surroundings;
+        if let Some(key) = &config.servers.entry_signature_key {
+            store.verify_with(key.clone());
+        }
         let servers = servers(&config, &store, feed.as_ref())?;
         let resolver = config.upstream.is_none().then(|| Arc::new(Resolver::new(network.clone())));
         let network = match &config.upstream {

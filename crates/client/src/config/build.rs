@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use culvert_protocol::parameters::Parameters;
+use culvert_protocol::server_entry::VerifyingKey;
 
 use super::files;
 use super::local::local;
@@ -81,7 +82,18 @@ fn servers(fields: &mut Fields<'_>, parameters: &Parameters) -> ServerChoice {
         egress_region: region(fields, "EgressRegion"),
         target: fields.text("TargetServerEntry").map(|entry| Secret::new(entry.to_owned())),
         limit_protocols: parameters.limits.protocols.clone(),
-        entry_signature_key: fields.text("ServerEntrySignaturePublicKey").map(str::to_owned),
+        entry_signature_key: entry_signature_key(fields),
+    }
+}
+
+fn entry_signature_key(fields: &mut Fields<'_>) -> Option<VerifyingKey> {
+    const KEY: &str = "ServerEntrySignaturePublicKey";
+    match VerifyingKey::from_base64(fields.text(KEY)?) {
+        Ok(key) => Some(key),
+        Err(_) => {
+            fields.fault(KEY, Fault::Invalid { expected: "an Ed25519 public key, 32 bytes in base64" });
+            None
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use culvert_protocol::TunnelProtocol;
 use culvert_protocol::api::SessionId;
 use culvert_protocol::parameters::Parameters;
+use culvert_protocol::server_entry::VerifyingKey;
 
 pub use json_schema::json_schema;
 pub use problem::{ConfigError, Fault, Problem};
@@ -161,8 +162,8 @@ pub struct ServerChoice {
     pub target: Option<Secret<String>>,
     /// Allowed tunnel protocols; empty for all.
     pub limit_protocols: Vec<TunnelProtocol>,
-    /// Ed25519 key that signs server entries, base64.
-    pub entry_signature_key: Option<String>,
+    /// The key of whoever signs server entries: what is signed otherwise is not used.
+    pub entry_signature_key: Option<VerifyingKey>,
 }
 
 /// How long and how patiently to try.

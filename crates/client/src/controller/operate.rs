@@ -9,6 +9,7 @@ use culvert_ssh_tokio::{Incoming, Meter};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::discovered::Discovered;
 use super::{Controller, moved};
 use crate::controls::Controls;
 use crate::dial::Connected;
@@ -54,6 +55,7 @@ impl Controller {
         let (probes, probe_requests) = ProbeRequests::new();
         if let Some(reply) = &handshake {
             operation.announce_handshake(reply);
+            operation.learn_servers(reply);
         }
         let extensions = handshake.as_ref().map_or(&[][..], |reply| &reply.culvert_extensions);
         let active = ActiveTunnel {
@@ -219,6 +221,13 @@ impl Operation {
             upstream_bytes_per_second: reply.upstream_bytes_per_second,
             downstream_bytes_per_second: reply.downstream_bytes_per_second,
         });
+    }
+
+    /// Stores what the server tells of servers, beside everything else.
+    fn learn_servers(&self, reply: &HandshakeReply) {
+        let Some(discovered) = Discovered::new(reply, &self.server.entry) else { return };
+        let (store, notices) = (self.controller.store.clone(), self.controller.notices.clone());
+        tokio::task::spawn_blocking(move || discovered.store(&store, &notices));
     }
 
     fn diagnostic_id(&self) -> DiagnosticId {

@@ -22,9 +22,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use culvert_protocol::server_entry::EntrySource;
+use culvert_protocol::server_entry::{EntrySource, VerifyingKey};
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use time::OffsetDateTime;
 
@@ -49,6 +49,8 @@ pub struct Store {
 struct Shared {
     engine: Engine,
     clock: fn() -> OffsetDateTime,
+    /// Signed entries must be signed with it.
+    key: OnceLock<VerifyingKey>,
     /// Reports on their way to a server.
     taken: Mutex<BTreeSet<u64>>,
 }
@@ -120,6 +122,13 @@ impl Store {
         Self::at(Place::Memory, Arc::new(|_| {}))
     }
 
+    /// From now on an entry whose signature does not hold is removed instead of used: most such entries were damaged
+    /// after they were signed. Entries without signature are used. Can be set once.
+    pub fn verify_with(&self, key: VerifyingKey) {
+        // Another key for the same store is another config, which is another run.
+        drop(self.shared.key.set(key));
+    }
+
     /// Forgets everything.
     pub fn erase(&self) -> Result<(), StoreError> {
         self.shared.engine.erase()
@@ -129,6 +138,7 @@ impl Store {
         let shared = Shared {
             engine: Engine::open(place, warn),
             clock: OffsetDateTime::now_utc,
+            key: OnceLock::new(),
             taken: Mutex::default(),
         };
         let store = Self { shared: Arc::new(shared) };
@@ -146,6 +156,11 @@ impl Store {
 }
 
 impl Received {
+    /// The hour of `time`.
+    pub fn at(time: OffsetDateTime) -> Self {
+        Self(u32::try_from(time.unix_timestamp().div_euclid(3600)).unwrap_or_default())
+    }
+
     /// Hours since 1970.
     pub fn hours(self) -> u32 {
         self.0

@@ -9,7 +9,6 @@ use aws_lc_rs::digest::{SHA256, digest};
 use culvert_protocol::packed::NumberForm;
 use culvert_protocol::server_entry::EntrySource;
 use culvert_protocol::{EntryFields, ServerEntry, TunnelProtocol};
-use time::OffsetDateTime;
 
 use super::{ProtocolSet, Received, StoredServer};
 
@@ -135,6 +134,12 @@ pub(super) fn address_key(address: IpAddr) -> Vec<u8> {
     }
 }
 
+/// Whether two records hold the same entry, wherever it came from.
+pub(super) fn same_entry(a: &[u8], b: &[u8]) -> bool {
+    let entry = |bytes| RecordHead::split(bytes).map(|(_, entry)| entry.to_vec());
+    entry(a).is_some_and(|a| entry(b) == Some(a))
+}
+
 /// Puts a checksum before bytes that others wrote.
 pub(super) fn seal(bytes: &[u8]) -> Vec<u8> {
     [checksum(bytes).as_slice(), bytes].concat()
@@ -155,13 +160,6 @@ pub(super) fn hash64(bytes: &[u8]) -> u64 {
 pub(super) fn protocols_stamp() -> u64 {
     let names: Vec<&str> = TunnelProtocol::all().map(TunnelProtocol::name).collect();
     hash64(names.join(" ").as_bytes())
-}
-
-impl Received {
-    /// The hour of `time`.
-    pub(super) fn at(time: OffsetDateTime) -> Self {
-        Self(u32::try_from(time.unix_timestamp().div_euclid(3600)).unwrap_or_default())
-    }
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {

@@ -8,7 +8,7 @@ use culvert_protocol::server_entry::{EntrySource, Tag};
 use super::engine::{Failure, Lasting};
 use super::record::{self, Record, RecordHead, hash64};
 use super::tables::{ADDRESSES, ENTRIES, Servers};
-use super::{ServerId, Store, StoreError, StoredServer, Tagged};
+use super::{Received, ServerId, Store, StoreError, StoredServer, Tagged};
 
 /// When an entry takes the place of a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,18 @@ impl Store {
         source: &EntrySource,
         replace: Replace,
     ) -> Result<Stored, StoreError> {
-        let record = Record::new(entry, source, super::Received::at(self.now()));
+        self.put_received(entry, source, Received::at(self.now()), replace)
+    }
+
+    /// The same for an entry that came at another time.
+    pub fn put_received(
+        &self,
+        entry: &ServerEntry,
+        source: &EntrySource,
+        received: Received,
+        replace: Replace,
+    ) -> Result<Stored, StoreError> {
+        let record = Record::new(entry, source, received);
         self.put_all(&[Incoming::new(entry, source, replace, record)])
             .map(|stored| stored.first().copied().unwrap_or(Stored::Pruned))
     }
@@ -66,6 +77,7 @@ impl Store {
         let (server, is_there) = self.engine().read(|transaction| {
             let found = transaction.open_table(ENTRIES)?.get(id.0)?;
             let server = found.as_ref().and_then(|bytes| record::read(id, bytes.value()));
+            let server = server.filter(|server| self.is_genuine(server));
             Ok((server, found.is_some()))
         })?;
         if server.is_none() && is_there {
@@ -94,7 +106,7 @@ impl Store {
     /// PROTOCOL.md 4.7.
     pub fn prune(&self, tag: &Tag, least_age: Duration) -> Result<Pruned, StoreError> {
         let hash = hash64(tag.as_str().as_bytes());
-        let now = super::Received::at(self.now());
+        let now = Received::at(self.now());
         let hours = u32::try_from(least_age.as_secs() / 3600).unwrap_or(u32::MAX);
         self.engine().write(Lasting::Now, |transaction| {
             let mut servers = Servers::open(transaction)?;
@@ -111,6 +123,12 @@ impl Store {
             }
             Ok(Pruned::Removed)
         })
+    }
+
+    fn is_genuine(&self, server: &StoredServer) -> bool {
+        let fields = server.entry.fields();
+        let Some(key) = self.shared.key.get().filter(|_| fields.has_signature()) else { return true };
+        fields.verify_signature(key).is_ok()
     }
 
     /// Stores several entries in one step.
@@ -154,6 +172,12 @@ impl Incoming {
         let stored = id.map(|id| servers.head(id)).transpose()?.flatten();
         if let (Some(id), Some(head), Replace::IfNewer) = (id, stored, self.replace)
             && head.version >= self.version
+        {
+            return Ok(Stored::Kept(id));
+        }
+        // What is known of it still fits.
+        if let Some(id) = id
+            && servers.holds(id, &self.record)?
         {
             return Ok(Stored::Kept(id));
         }

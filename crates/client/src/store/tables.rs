@@ -6,7 +6,7 @@
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::engine::{Failure, META};
-use super::record::{Record, RecordHead};
+use super::record::{Record, RecordHead, same_entry};
 use super::{ServerId, Tagged};
 
 /// An entry's record, see `record.rs`.
@@ -103,6 +103,12 @@ impl<'t> Servers<'t> {
     /// What is known of a stored entry without reading all of it.
     pub(super) fn head(&self, id: ServerId) -> Result<Option<RecordHead>, Failure> {
         Ok(self.entries.get(id.0)?.and_then(|bytes| RecordHead::read(bytes.value())))
+    }
+
+    /// Whether the stored entry is this one already.
+    pub(super) fn holds(&self, id: ServerId, record: &Record) -> Result<bool, Failure> {
+        let stored = self.entries.get(id.0)?;
+        Ok(stored.is_some_and(|stored| same_entry(stored.value(), &record.bytes)))
     }
 
     pub(super) fn is_buried(&self, tag: u64) -> Result<bool, Failure> {

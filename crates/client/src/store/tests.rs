@@ -124,6 +124,37 @@ fn only_a_newer_version_replaces_and_drops_the_plans() {
 }
 
 #[test]
+fn the_same_entry_again_changes_nothing() {
+    let store = Store::in_memory();
+    let id = put(&store, &entry(1, "CA", 3)).id().unwrap();
+    store.set_plan("N", id, b"plan");
+    let again = store.put(&entry(1, "CA", 3), &EntrySource::Discovery, Replace::Always).unwrap();
+    assert_eq!(again, Stored::Kept(id));
+    assert_eq!(store.replayable("N"), [id]);
+    assert_eq!(store.server(id).unwrap().source, EntrySource::Embedded);
+}
+
+#[test]
+fn what_is_signed_with_another_key_is_removed() {
+    let store = Store::in_memory();
+    let pair = |seed| culvert_protocol::server_entry::KeyPair::from_seed(&[seed; 32]).unwrap();
+    let signed = |number, seed| {
+        let mut fields = entry(number, "CA", 0).into_fields();
+        fields.sign(&culvert_protocol::server_entry::SigningKey::from_base64(&pair(seed).private).unwrap());
+        ServerEntry::try_from(fields).unwrap()
+    };
+    let ids: Vec<ServerId> = [signed(1, 7), signed(2, 8), entry(3, "CA", 0)]
+        .iter()
+        .map(|entry| put(&store, entry).id().unwrap())
+        .collect();
+    assert!(ids.iter().all(|id| store.server(*id).is_some()));
+    store.verify_with(VerifyingKey::from_base64(&pair(7).public).unwrap());
+    assert!(store.server(ids[0]).is_some() && store.server(ids[2]).is_some());
+    assert!(store.server(ids[1]).is_none());
+    assert_eq!(store.servers(None), [ids[0], ids[2]]);
+}
+
+#[test]
 fn selection_is_by_region_and_protocol() {
     let store = Store::in_memory();
     let ids: Vec<ServerId> = (0..60)
