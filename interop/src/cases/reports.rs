@@ -10,12 +10,14 @@ use super::{Applies, Case, Note, Protocols, case};
 use crate::failure::{Failure, expect_eq};
 use crate::lines::Cursor;
 use crate::process::Signal;
+use crate::programs::Maker;
 use crate::scenario::{STOP, Server, Setting};
 
 pub(super) const CASES: &[Case] = &[
     case("server_events", server_events).over(Protocols::OneConnection),
     // The reference's client does not say that it ends, and servers wait 45 s for further requests.
     case("meek_server_events", server_events).over(Protocols::OnlyMeek).only(Applies::OurClient),
+    case("liveness", liveness).over(Protocols::OnlyOssh),
     case("byte_counts", byte_counts),
     case("session_takeover", session_takeover),
     case("no_address_in_notices", no_address_in_notices),
@@ -58,6 +60,29 @@ fn server_events(setting: &Setting) -> Result<Note, Failure> {
         true,
         (100_000..120_000).contains(&bytes),
     )?;
+    Ok(Note::new())
+}
+
+/// A test of the tunnel before its handshake moves as much as the client's parameters ask.
+fn liveness(setting: &Setting) -> Result<Note, Failure> {
+    const UP: u64 = 90_000;
+    const DOWN: u64 = 60_000;
+    let mut server = setting.plain_server()?;
+    let plan = setting.plan(&server);
+    let plan = plan.with("LivenessTestMinUpstreamBytes", UP).with("LivenessTestMaxUpstreamBytes", UP);
+    let plan = plan.with("LivenessTestMinDownstreamBytes", DOWN).with("LivenessTestMaxDownstreamBytes", DOWN);
+    let mut client = setting.connect(&plan)?;
+    fetch(setting, &client)?;
+    client.stop(Signal::Terminate)?;
+    let seen = wait_event(&mut server, "server_tunnel")?;
+    let number = |name: &str| seen.get(name).and_then(Value::as_u64);
+    if setting.pairing.server == Maker::Reference {
+        let received = number("pre_handshake_random_stream_received_upstream_bytes");
+        let sent = number("pre_handshake_random_stream_sent_downstream_bytes");
+        expect_eq("bytes of the test", [Some(UP), Some(DOWN)], [received, sent])?;
+    }
+    let moved = number("ssh_protocol_bytes").unwrap_or(0);
+    expect_eq(format!("whether {moved} bytes of SSH include the test's"), true, moved > UP + DOWN)?;
     Ok(Note::new())
 }
 

@@ -130,3 +130,72 @@ fn udp_gateway(fields: &mut Fields<'_>) -> Option<std::net::SocketAddr> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Loaded, parse};
+
+    fn loaded(members: &str) -> Result<Loaded, String> {
+        let text = format!("{{\"PropagationChannelId\":\"A\",\"SponsorId\":\"B\",{members}}}");
+        parse("c", &text).map_err(|error| error.to_string())
+    }
+
+    fn proxies(members: &str) -> LocalProxies {
+        loaded(members).unwrap().config.local
+    }
+
+    #[test]
+    fn places_are_ports_or_sockets() {
+        let unix = proxies(
+            r#""UseUnixDomainSockets":true,"LocalSocksProxyUnixPath":"/run/s","LocalHttpProxyUnixPath":"/run/h","LocalSocksProxyPort":1"#,
+        );
+        assert_eq!(unix.socks, LocalPort::Unix("/run/s".parse().unwrap()));
+        assert_eq!(unix.http, LocalPort::Unix("/run/h".parse().unwrap()));
+        let one = proxies(
+            r#""UseUnixDomainSockets":true,"DisableLocalSocksProxy":true,"LocalHttpProxyUnixPath":"/run/h""#,
+        );
+        assert_eq!(one.socks, LocalPort::Off);
+        let shared = proxies(r#""SharedLocalPort":true,"LocalHttpProxyPort":8080"#);
+        assert!(shared.is_one_place() && shared.socks == LocalPort::Fixed(8080));
+        let same = proxies(r#""SharedLocalPort":true,"LocalHttpProxyPort":9,"LocalSocksProxyPort":9"#);
+        assert!(same.is_one_place() && same.socks == LocalPort::Fixed(9));
+        assert!(!proxies(r#""SharedLocalPort":true,"DisableLocalHTTPProxy":true"#).is_one_place());
+    }
+
+    #[test]
+    fn who_may_come_and_where_udp_goes() {
+        let local = proxies(
+            r#""LocalProxyUsername":"me","LocalProxyPassword":"p:w","LocalProxyAllowedUserIDs":["0"],"UDPGatewayAddress":"[::1]:7""#,
+        );
+        assert_eq!(local.login.as_ref().unwrap().username, "me");
+        assert!(!format!("{local:?}").contains("p:w"));
+        assert_eq!(local.allowed_users, [0]);
+        assert_eq!(local.udp_gateway, Some("[::1]:7".parse().unwrap()));
+        assert_eq!(proxies(r#""UDPGatewayAddress":"off""#).udp_gateway, None);
+        assert_eq!(proxies(r#""UDPGatewayAddress":"""#).udp_gateway, Some(LocalProxies::UDP_GATEWAY));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (members, message) in [
+            (r#""UseUnixDomainSockets":true,"LocalSocksProxyUnixPath":"/s""#, "LocalHttpProxyUnixPath: "),
+            (
+                r#""UseUnixDomainSockets":true,"LocalSocksProxyUnixPath":"s","LocalHttpProxyUnixPath":"/h""#,
+                "LocalSocksProxyUnixPath: expected an absolute path",
+            ),
+            (
+                r#""UseUnixDomainSockets":true,"LocalSocksProxyUnixPath":"/s","LocalHttpProxyUnixPath":"/s""#,
+                "LocalHttpProxyUnixPath: cannot be combined with the same path",
+            ),
+            (r#""LocalProxyUsername":"me""#, "LocalProxyUsername: "),
+            (r#""LocalProxyPassword":"p""#, "LocalProxyPassword: "),
+            (r#""LocalProxyUsername":"a:b","LocalProxyPassword":"p""#, "LocalProxyUsername: "),
+            (r#""LocalProxyAllowedUserIDs":["me"]"#, "LocalProxyAllowedUserIDs[0]: "),
+            (r#""UDPGatewayAddress":"localhost:7300""#, "UDPGatewayAddress: "),
+        ] {
+            let error = loaded(members).unwrap_err();
+            assert!(error.contains(message), "{members}: {error}");
+        }
+    }
+}
