@@ -9,6 +9,7 @@ use culvert_protocol::parameters::Parameters;
 use culvert_protocol::parameters::RateLimits;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::{Limits, MemoryBudget, ServerKind};
+use culvert_transport::upstream::CustomHeaders;
 use culvert_transport::{Network, Sent, Tape};
 use tokio::time::{Instant, sleep_until};
 
@@ -89,6 +90,7 @@ pub fn prepare<'a>(
         wanted: Wanted::Any,
         server: ServerKind::Predictable,
         earlier: earlier.as_ref(),
+        headers: &CustomHeaders::default(),
     };
     Ok(Prepared { entry, plan: planner.plan(protocol)? })
 }

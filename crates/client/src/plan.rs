@@ -41,6 +41,7 @@ use culvert_ssh::names::CipherName;
 use culvert_ssh::{Negotiated, Role, ServerKind};
 use culvert_transport::resolve::{FrontName, ResolvePlan};
 use culvert_transport::tcp::First;
+use culvert_transport::upstream::CustomHeaders;
 use culvert_transport::{Endpoint, TransportPlan, fragmentor, shadowsocks, tcp};
 
 use crate::notice::DialOrigin;
@@ -132,6 +133,9 @@ pub enum PlanError {
     /// The entry names no front.
     #[error("server entry: {0} is missing or of no use: there is no front to dial")]
     NoFront(&'static str),
+    /// The parameters allow names only.
+    #[error("the server is reached by an address, and MeekDialDomainsOnly allows names only")]
+    NoName,
     /// The key for meek cookies.
     #[error("server entry: meekCookieEncryptionPublicKey is not the base64 of 32 bytes")]
     MeekKey,
@@ -152,6 +156,8 @@ pub(crate) struct Planner<'a> {
     /// An earlier plan that may be replayed. Its choices are kept aspect by aspect as the parameters allow, where it is for the
     /// same protocol.
     pub(crate) earlier: Option<&'a Earlier>,
+    /// What meek requests carry besides their own headers, as the config says.
+    pub(crate) headers: &'a CustomHeaders,
 }
 
 /// What a draw should end in.

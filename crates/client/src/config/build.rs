@@ -33,6 +33,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
         notices: notices(fields),
         network_id: fields.text("NetworkID").unwrap_or("UNKNOWN").to_owned(),
         upstream: upstream::read(fields),
+        meek_headers: upstream::headers(fields, "MeekAdditionalHeaders").unwrap_or_default(),
         ssh: ssh(fields),
         parameters,
         data_root_directory: fields.text("DataRootDirectory").map(Into::into),

@@ -114,7 +114,7 @@ pub const KEYS: &[Key] = &[
     Key::new("IgnoreHandshakeStatsRegexps", Switch, LATER),
     Key::new("UpstreamProxyURL", Text, NOW),
     Key::new("CustomHeaders", Table, NOW),
-    Key::new("MeekAdditionalHeaders", Table, LATER),
+    Key::new("MeekAdditionalHeaders", Table, NOW),
     Key::new("NetworkConnectivityChecker", Callback, LATER),
     Key::new("DeviceBinder", Callback, LATER),
     Key::new("AllowDefaultDNSResolverWithBindToDevice", Switch, LATER),

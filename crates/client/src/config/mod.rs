@@ -29,6 +29,7 @@ use culvert_protocol::api::SessionId;
 use culvert_protocol::parameters::Parameters;
 use culvert_protocol::server_entry::VerifyingKey;
 
+use culvert_transport::upstream::CustomHeaders;
 pub use json_schema::json_schema;
 pub use problem::{ConfigError, Fault, Problem};
 pub use secret::Secret;
@@ -53,6 +54,8 @@ pub struct Config {
     pub network_id: String,
     /// `None`: dials go straight to servers.
     pub upstream: Option<Upstream>,
+    /// Further headers of meek requests.
+    pub meek_headers: CustomHeaders,
     pub ssh: SshSettings,
     /// Everything about dialing that tactics may tune too.
     pub parameters: Parameters,

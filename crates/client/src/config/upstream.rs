@@ -37,7 +37,8 @@ impl Upstream {
 }
 
 pub(super) fn read(fields: &mut Fields<'_>) -> Option<Upstream> {
-    let headers = headers(fields);
+    let key = HEADERS.into_iter().find(|key| fields.is_set(key)).unwrap_or(HEADERS[0]);
+    let headers = headers(fields, key);
     let proxy = match ProxyUrl::parse(fields.text(URL)?) {
         Ok(proxy) => proxy,
         Err(error) => {
@@ -48,8 +49,8 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<Upstream> {
     Some(Upstream { proxy, headers: headers? })
 }
 
-fn headers(fields: &mut Fields<'_>) -> Option<CustomHeaders> {
-    let key = HEADERS.into_iter().find(|key| fields.is_set(key)).unwrap_or(HEADERS[0]);
+/// A table of headers.
+pub(super) fn headers(fields: &mut Fields<'_>, key: &'static str) -> Option<CustomHeaders> {
     let table = fields.value(key).and_then(Value::as_object).cloned().unwrap_or_default();
     let mut all = Vec::new();
     for (name, given) in table {

@@ -359,6 +359,7 @@ impl Search {
             wanted: if scene.config.ssh.any_cipher { Wanted::Any } else { Wanted::for_this_processor() },
             server: scene.lessons.kind(id),
             earlier: earlier.as_ref(),
+            headers: &scene.config.meek_headers,
         };
         let mut failure = None;
         for (index, protocol) in protocols.iter().enumerate() {

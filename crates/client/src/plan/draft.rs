@@ -7,6 +7,7 @@ use culvert_obfuscation::Seed;
 use culvert_protocol::parameters::Parameters;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::ServerKind;
+use culvert_transport::upstream::CustomHeaders;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,6 +23,7 @@ pub(super) struct Draft<'a> {
     pub(super) wanted: Wanted,
     pub(super) server: ServerKind,
     pub(super) origin: DialOrigin,
+    pub(super) headers: &'a CustomHeaders,
     earlier: Option<&'a Choices>,
     made: RefCell<Choices>,
 }
@@ -36,6 +38,7 @@ impl<'a> Draft<'a> {
             seed: &planner.seed,
             wanted: planner.wanted,
             server: planner.server,
+            headers: planner.headers,
             earlier: earlier.map(|earlier| &earlier.choices),
             made: RefCell::default(),
         }

@@ -23,6 +23,11 @@ use super::{DialPlan, PlanError, host_name, transform, user_agent};
 /// The ports that a `Host` header leaves out.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
+/// Tells what is behind a front which of its addresses was dialed.
+const FRONTING_HEADER: &str = "X-Psiphon-Fronting-Address";
+/// Headers that requests have in any case, once.
+const WRITTEN: [&str; 6] =
+    ["Host", "User-Agent", "Content-Length", "Content-Type", "Cookie", "Accept-Encoding"];
 
 impl Draft<'_> {
     /// HTTPS to the server itself, which does not show who it is before it is inside.
@@ -164,13 +169,18 @@ impl Draft<'_> {
         (host, transform): (String, Option<HeadTransform>),
     ) -> Result<TransportPlan, PlanError> {
         let of = &self.parameters.meek;
+        let dialed = dialed(&route);
+        if of.dial_domains_only && matches!(dialed, Endpoint::Address(_)) {
+            return Err(PlanError::NoName);
+        }
+        let additional = self.additional_headers(protocol, &route);
         let cookie_seed = self.keep_seed_or(Choice::MEEK_COOKIE, || seed.derive("cookie"));
         let look = RequestLook {
             host,
             user_agent: self.user_agent(&route, seed),
             content_type: names::content_type(&cookie_seed, of.alternate_content_type_probability.get()),
             cookie_name: names::cookie_name(&cookie_seed, of.alternate_cookie_name_probability.get()),
-            additional: Vec::new(),
+            additional,
             transform,
         };
         let limits = &of.payload_padding_limit_protocols;
@@ -193,6 +203,30 @@ impl Draft<'_> {
         })))
     }
 
+    /// Those of the config; of the parameters where nothing hides them, as with proxies; and one for fronts that ask for it.
+    fn additional_headers(&self, protocol: TunnelProtocol, route: &Route) -> Vec<(String, String)> {
+        let of = &self.parameters.fronting;
+        let mut all: Vec<(String, String)> = Vec::new();
+        if matches!(route, Route::Http(_)) {
+            let custom = of.additional_custom_headers.iter();
+            all.extend(custom.flat_map(|(name, values)| values.iter().map(|it| (name.clone(), it.clone()))));
+        }
+        let provider = self.entry.text("frontingProviderID").filter(|provider| !provider.is_empty());
+        let asked = provider.and_then(|provider| of.add_psiphon_fronting_header.get(provider));
+        if asked.is_some_and(|protocols| protocols.contains(&protocol)) {
+            let front = match dialed(route) {
+                Endpoint::Address(address) => address.ip().to_string(),
+                Endpoint::Name(name, _) => name.clone(),
+            };
+            all.push((FRONTING_HEADER.to_owned(), front));
+        }
+        let is_new = |name: &str| !all.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        let own: Vec<_> = self.headers.iter().filter(|(name, _)| is_new(name)).collect();
+        all.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        all.retain(|(name, _)| !WRITTEN.iter().any(|written| name.eq_ignore_ascii_case(written)));
+        all
+    }
+
     /// That of the browser whose ClientHello is sent, where there is one.
     fn user_agent(&self, route: &Route, seed: &Seed) -> String {
         let profile = match route {
@@ -200,7 +234,11 @@ impl Draft<'_> {
             Route::Https(plan) => Some(plan.settings.profile.name()),
         };
         self.keep_or(Choice::USER_AGENT, || {
-            user_agent::pick(profile, &mut Prng::derived(seed, "user-agent")).to_owned()
+            let mut prng = Prng::derived(seed, "user-agent");
+            let agent = user_agent::pick(profile, &mut prng);
+            let wanted =
+                prng.flip_weighted_coin(self.parameters.host_names.pick_user_agent_probability.get());
+            if wanted { agent.to_owned() } else { String::new() }
         })
     }
 
@@ -290,16 +328,20 @@ pub(crate) fn report(plan: &DialPlan, address: &str) -> Vec<(&'static str, Strin
         report.extend(name.map(|name| ("meek_sni_server_name", name.clone())));
     }
     if fronted {
-        let front = match &meek.route {
-            Route::Http(front) => front,
-            Route::Https(plan) => &plan.server,
-            Route::Http3(plan) => &plan.front,
-        };
-        report.push(("meek_dial_address", text(front)));
+        report.push(("meek_dial_address", text(dialed(&meek.route))));
     }
     report.push(("meek_transformed_host_name", u8::from(transformed).to_string()));
     report.extend(look.transform.as_ref().map(|transform| ("http_transform", transform.name.clone())));
     report
+}
+
+/// Where its connections go.
+fn dialed(route: &Route) -> &Endpoint {
+    match route {
+        Route::Http(front) => front,
+        Route::Https(plan) => &plan.server,
+        Route::Http3(plan) => &plan.front,
+    }
 }
 
 fn text(endpoint: &Endpoint) -> String {
@@ -314,6 +356,7 @@ mod tests {
     use culvert_protocol::parameters::{Parameters, Probability};
     use culvert_protocol::{EntryFields, ServerEntry};
     use culvert_ssh::ServerKind;
+    use culvert_transport::upstream::CustomHeaders;
 
     use super::super::{Planner, Wanted};
     use super::*;
@@ -340,7 +383,9 @@ mod tests {
     ) -> Result<meek::Plan, PlanError> {
         let seed = Seed::from_bytes([n; 32]);
         let (wanted, server) = (Wanted::Any, ServerKind::Any);
-        let plan = Planner { entry, parameters, seed, wanted, server, earlier: None }.plan(protocol)?;
+        let headers = &CustomHeaders::new([("X-Own".to_owned(), "1".to_owned())]).unwrap();
+        let plan =
+            Planner { entry, parameters, seed, wanted, server, earlier: None, headers }.plan(protocol)?;
         let TransportPlan::Meek(plan) = plan.transport else { panic!("no plan of meek") };
         Ok(*plan)
     }
@@ -397,6 +442,33 @@ mod tests {
         let none = entry(&[("meekFrontingAddresses", serde_json::Value::Array(Vec::new()))]);
         let error = planned(&none, &parameters, TunnelProtocol::FRONTED_MEEK_OSSH, 0).err();
         assert!(matches!(error, Some(PlanError::NoFront("meekFrontingAddresses"))));
+    }
+
+    #[test]
+    fn parameters_and_config_add_headers_and_may_want_names() {
+        let whole = entry(&[("frontingProviderID", "CDN".into())]);
+        let mut parameters = Parameters::default();
+        let of = &mut parameters.fronting;
+        let headers =
+            [("X-More", "2"), ("cookie", "3")].map(|(name, value)| (name.into(), vec![value.into()]));
+        of.additional_custom_headers.extend(headers);
+        let protocols = vec![TunnelProtocol::FRONTED_MEEK_OSSH];
+        of.add_psiphon_fronting_header.insert("CDN".to_owned(), protocols);
+        let names = |protocol, parameters: &Parameters| {
+            let plan = planned(&whole, parameters, protocol, 3)?;
+            Ok::<_, PlanError>(plan.look.additional.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        let plain = names(TunnelProtocol::UNFRONTED_MEEK_OSSH, &parameters).unwrap();
+        assert_eq!(plain, ["X-More", "X-Own"]);
+        let fronted = names(TunnelProtocol::FRONTED_MEEK_OSSH, &parameters).unwrap();
+        assert_eq!(fronted, [FRONTING_HEADER, "X-Own"]);
+        parameters.meek.dial_domains_only = true;
+        let error = names(TunnelProtocol::UNFRONTED_MEEK_OSSH, &parameters).err();
+        assert!(matches!(error, Some(PlanError::NoName)), "{error:?}");
+        parameters.host_names.pick_user_agent_probability = Probability::NEVER;
+        parameters.meek.dial_domains_only = false;
+        let plan = planned(&whole, &parameters, TunnelProtocol::UNFRONTED_MEEK_OSSH, 3).unwrap();
+        assert_eq!(plan.look.user_agent, "");
     }
 
     #[test]

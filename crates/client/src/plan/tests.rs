@@ -5,6 +5,7 @@ use culvert_protocol::parameters::{Parameters, Probability};
 use culvert_protocol::{EntryFields, ServerEntry, TunnelProtocol};
 use culvert_ssh::kexinit::{self, OfferPolicy};
 use culvert_ssh::{Role, ServerKind};
+use culvert_transport::upstream::CustomHeaders;
 
 use super::choices::Choices;
 use super::{DialPlan, Earlier, Planner, Wanted, draw};
@@ -50,7 +51,8 @@ fn plan(protocol: TunnelProtocol, seed: u8, parameters: &Parameters, earlier: Op
     let entry = entry();
     let (wanted, server) = (Wanted::Any, ServerKind::Any);
     let seed = Seed::from_bytes([seed; 32]);
-    let planner = Planner { entry: &entry, parameters, seed, wanted, server, earlier };
+    let headers = &CustomHeaders::default();
+    let planner = Planner { entry: &entry, parameters, seed, wanted, server, earlier, headers };
     planner.plan(protocol).unwrap_or_else(|error| panic!("{protocol}: {error}"))
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use culvert_obfuscation::{Prng, Seed};
-use culvert_protocol::TunnelProtocol;
 use culvert_protocol::parameters::{CustomTlsProfile, TlsProfileName};
+use culvert_protocol::{Feature, TunnelProtocol};
 use culvert_transport::tls::{
     ClientSettings, HelloEdits, PassthroughKey, Plan, Profile, SessionId, Split, TicketSecret, Verify,
     profiles,
@@ -121,11 +121,14 @@ impl Draft<'_> {
 
     fn stored_profile(&self, stored: &StoredProfile, wishes: &HelloWishes) -> Option<Arc<Profile>> {
         if let Some(seed) = &stored.drawn {
-            return Some(Arc::new(profiles::drawn(&seed.0, wishes.only_tls13)));
+            let allowed = !self.is_disabled(wishes.protocol, profiles::DRAWN);
+            return allowed.then(|| Arc::new(profiles::drawn(&seed.0, wishes.only_tls13)));
         }
         let custom = self.parameters.tls.custom_profiles.iter().filter_map(custom_profile);
         let named = custom.chain(profiles::named(&stored.name)).find(|profile| profile.name() == stored.name);
-        named.filter(|profile| profile.offers_tls13() || !wishes.only_tls13)
+        named
+            .filter(|profile| !self.is_disabled(wishes.protocol, profile.name()))
+            .filter(|profile| profile.offers_tls13() || !wishes.only_tls13)
     }
 
     fn new_profile(
@@ -150,15 +153,25 @@ impl Draft<'_> {
             } else {
                 listed(profile.name())
             };
-            by_limits && (profile.offers_tls13() || !wishes.only_tls13)
+            by_limits
+                && !self.is_disabled(wishes.protocol, profile.name())
+                && (profile.offers_tls13() || !wishes.only_tls13)
         };
         let parrots: Vec<Arc<Profile>> = custom.chain(built_in.cloned()).filter(fits).collect();
-        let may_be_drawn = limits.is_empty() || listed(profiles::DRAWN);
+        let may_be_drawn = (limits.is_empty() || listed(profiles::DRAWN))
+            && !self.is_disabled(wishes.protocol, profiles::DRAWN);
         let wants_drawn = choice.flip_weighted_coin(of.select_randomized_probability.get());
         if may_be_drawn && (wants_drawn || parrots.is_empty()) {
             return Ok(Arc::new(profiles::drawn(drawn, wishes.only_tls13)));
         }
         choice.pick(&parrots).cloned().ok_or(PlanError::NoTlsProfile)
+    }
+
+    /// Whether a profile does not work with the entry's front.
+    fn is_disabled(&self, protocol: TunnelProtocol, profile: &str) -> bool {
+        let provider = self.entry.text("frontingProviderID").filter(|_| protocol.has(Feature::Fronted));
+        let disabled = provider.and_then(|it| self.parameters.tls.disable_fronting_provider_profiles.get(it));
+        disabled.is_some_and(|names| names.iter().any(|name| name.as_str() == profile))
     }
 
     fn hello_padding(&self, seed: &Seed) -> Option<u16> {

@@ -38,11 +38,16 @@ impl ReferenceDefault {
 }
 
 /// All of them.
-pub const CHANGED_DEFAULTS: [ChangedDefault; 2] = [
+pub const CHANGED_DEFAULTS: [ChangedDefault; 3] = [
     ChangedDefault {
         name: "OSSHPrefixProbability",
         reference: ReferenceDefault::Number(0.0),
         why: "a connection that is noise from its first byte is what censors block first",
+    },
+    ChangedDefault {
+        name: "PickUserAgentProbability",
+        reference: ReferenceDefault::Number(0.5),
+        why: "a request of a browser's TLS that names no browser is nobody's",
     },
     ChangedDefault {
         name: "ShadowsocksPrefixProbability",

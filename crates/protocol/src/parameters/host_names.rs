@@ -20,7 +20,7 @@ parameters! {
         /// For which protocols; all when empty.
         custom_limit_protocols: Vec<TunnelProtocol> = Vec::new(), "CustomHostNameLimitProtocols";
         /// How likely HTTP requests carry a browser's user agent.
-        pick_user_agent_probability: Probability = Probability::HALF, "PickUserAgentProbability";
+        pick_user_agent_probability: Probability = Probability::ALWAYS, "PickUserAgentProbability";
     }
     rules HostNames::patterns_compile;
 }

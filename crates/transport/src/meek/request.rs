@@ -11,7 +11,7 @@ const MAX_HEAD: usize = 8192;
 pub struct RequestLook {
     /// The `Host` header.
     pub host: String,
-    /// The `User-Agent` header.
+    /// The `User-Agent` header; none when empty.
     pub user_agent: String,
     /// The `Content-Type` header.
     pub content_type: String,
@@ -78,8 +78,9 @@ impl RequestLook {
         sorted.extend(part.range.map(|from| ("Range", format!("bytes={from}-"))));
         sorted.extend(self.additional.iter().map(|(name, value)| (name.as_str(), value.clone())));
         sorted.sort_by_key(|(name, _)| *name);
-        let mut all =
-            vec![("User-Agent", self.user_agent.clone()), ("Content-Length", part.length.to_string())];
+        let agent = Some(("User-Agent", self.user_agent.clone())).filter(|(_, agent)| !agent.is_empty());
+        let mut all: Vec<_> = agent.into_iter().collect();
+        all.push(("Content-Length", part.length.to_string()));
         all.append(&mut sorted);
         all.push(("Accept-Encoding", "gzip".to_owned()));
         all
