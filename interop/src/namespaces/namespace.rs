@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -71,6 +72,11 @@ impl Namespace {
     pub(super) fn address(&self, address: &str) -> Result<(), Failure> {
         self.ip(&format!("address add {address}/32 dev {DEVICE}"))?;
         self.ip(&format!("route replace default dev {DEVICE} src {address}"))
+    }
+
+    /// One more address, which is nothing's way to anywhere.
+    pub(super) fn address_beside(&self, address: Ipv4Addr) -> Result<(), Failure> {
+        self.ip(&format!("address add {address}/32 dev {DEVICE}"))
     }
 
     /// Takes an address away, as if another network had been joined.

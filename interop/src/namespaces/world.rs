@@ -57,9 +57,10 @@ pub(super) struct World {
     server: Process,
     pub(super) entry: Entry,
     pub(super) inside: Namespace,
-    _outside: Namespace,
+    outside: Namespace,
     pub(super) middlebox: Middlebox,
     page: SocketAddr,
+    ports: Vec<(&'static str, u16)>,
     programs: Programs,
     journal: Journal,
     _folder: Folder,
@@ -115,17 +116,62 @@ impl World {
             server,
             entry: Entry::decode(&hex)?,
             inside,
-            _outside: outside,
+            outside,
             middlebox,
             page,
+            ports: ports.0.clone(),
             programs: programs.clone(),
             journal: journal.clone(),
             _folder: folder,
         })
     }
 
-    /// Starts a client at home, with more in its config.
+    /// Starts a client at home that knows the server, with more in its config.
     pub(super) fn client(&self, home: &Home, more: Value) -> Result<Client, Failure> {
+        let mut config = members(json!({ "TargetServerEntry": self.entry.encode() }));
+        config.extend(members(more));
+        self.start_client(home, config, &[])
+    }
+
+    /// Starts a client at home that has a list of servers.
+    pub(super) fn client_of_list(&self, home: &Home, list: &[Entry]) -> Result<Client, Failure> {
+        let lines: Vec<String> = list.iter().map(Entry::encode).collect();
+        let file = home.0.0.join("list");
+        fs::write(file, lines.join("\n")).doing("write the list of servers")?;
+        self.start_client(home, Map::new(), &["-serverList", "list"])
+    }
+
+    /// The server among others, of which most accept connections and say nothing, and the others refuse them.
+    pub(super) fn among(&self, mute: u8, refusing: u8) -> Result<Vec<Entry>, Failure> {
+        let ports: Vec<u16> = self.ports.iter().map(|(_, port)| *port).collect();
+        let mut list = vec![self.entry.clone()];
+        for number in 1..=mute + refusing {
+            let address = Ipv4Addr::new(45, 0, 8, number);
+            self.outside.address_beside(address)?;
+            if number <= mute {
+                let ports = ports.clone();
+                let listening = self.outside.run(move || {
+                    // Their system accepts: connections wait in a queue, for nothing.
+                    let listeners: io::Result<Vec<TcpListener>> =
+                        ports.iter().map(|port| TcpListener::bind((address, *port))).collect();
+                    listeners.map(std::mem::forget)
+                })?;
+                listening.doing("listen without a word")?;
+            }
+            let mut entry = self.entry.clone();
+            entry.set("ipAddress", address.to_string());
+            entry.set("tag", format!("tag-of-{number}"));
+            list.push(entry);
+        }
+        Ok(list)
+    }
+
+    fn start_client(
+        &self,
+        home: &Home,
+        more: Map<String, Value>,
+        arguments: &[&str],
+    ) -> Result<Client, Failure> {
         let mut config: Map<String, Value> = members(json!({
             "PropagationChannelId": "FFFFFFFFFFFFFFFF",
             "SponsorId": "FFFFFFFFFFFFFFFF",
@@ -135,14 +181,13 @@ impl World {
             "EmitDiagnosticNotices": true,
             "EmitDiagnosticNetworkParameters": true,
             "NetworkID": "WIFI-namespace",
-            "TargetServerEntry": self.entry.encode(),
             "DataRootDirectory": home.0.0.to_string_lossy(),
         }));
-        config.extend(members(more));
+        config.extend(more);
         let folder = home.0.0.clone();
         write_json(&folder.join("client.config"), &Value::Object(config))?;
         let mut command = Command::new(self.programs.client(Maker::Ours));
-        command.current_dir(&folder).args(["-config", "client.config"]);
+        command.current_dir(&folder).args(["-config", "client.config"]).args(arguments);
         let journal = self.journal.clone();
         let started = clock::now();
         let process = self.inside.run(move || Process::start(&journal, "ConsoleClient", &mut command))??;
