@@ -8,7 +8,9 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_transport::resolve::{Answered, DnsServer, QueryTransform, ResolveError, ResolvePlan, Resolver};
+use culvert_transport::resolve::{
+    Answered, DnsServer, First, QueryTransform, ResolveError, ResolvePlan, Resolver,
+};
 use culvert_transport::tls::Verify;
 use culvert_transport::{BoxFuture, Datagrams, Endpoint, Network, OsNetwork, Stream};
 use data_encoding::BASE64;
@@ -156,7 +158,7 @@ impl Network for Nameless {
 fn preferring(server: DnsServer) -> ResolvePlan {
     ResolvePlan {
         alternate: Some(server),
-        prefers_alternate: true,
+        first: First::Alternate,
         request_timeout: Duration::from_secs(5),
         await_timeout: Duration::from_secs(1),
         ..ResolvePlan::default()

@@ -191,7 +191,7 @@ impl State {
         let key = if way == Way::Up { [packet.from, packet.to] } else { [packet.to, packet.from] };
         if packet.is_syn() || self.flows.len() >= MOST_FLOWS {
             // A port that is used again is another flow.
-            if !self.flows.get(&key).is_some_and(|flow| flow.payloads == [0, 0]) {
+            if self.flows.get(&key).is_none_or(|flow| flow.payloads != [0, 0]) {
                 self.flows.remove(&key);
             }
         }

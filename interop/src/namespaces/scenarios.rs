@@ -12,6 +12,9 @@ use crate::failure::Failure;
 use crate::process::Journal;
 use crate::programs::Programs;
 
+/// What a scenario does.
+pub(super) type Run = Box<dyn Fn(&Programs, &Journal) -> Outcome + Send>;
+
 /// One scenario.
 pub(super) struct Scenario {
     /// Its name.
@@ -19,7 +22,7 @@ pub(super) struct Scenario {
     /// Why it does not run now, if so.
     pub(super) left_out: Option<String>,
     /// It.
-    pub(super) run: Box<dyn Fn(&Programs, &Journal) -> Outcome + Send>,
+    pub(super) run: Run,
 }
 
 /// Runs of the scenario of the only open protocol, and when many are asked for.

@@ -1,6 +1,6 @@
 //! Answers that were believed, by network: what holds on one may be a lie on another. No clock here.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct CacheLimits {
 /// The answers.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    answers: HashMap<(String, String), Kept>,
+    answers: BTreeMap<(String, String), Kept>,
 }
 
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use culvert_obfuscation::{Prng, ScopedNames, Seed};
 use culvert_protocol::parameters::{Cidr, Parameters, Probability};
 
 use super::is_bogus;
-use super::plan::{DnsServer, Preresolved, QueryTransform, ResolvePlan};
+use super::plan::{DnsServer, First, Preresolved, QueryTransform, ResolvePlan};
 
 /// Draws of an address from a block of which some are none.
 const DRAWS: u32 = 10;
@@ -47,7 +47,7 @@ impl ResolvePlan {
             request_timeout: resolver.request_timeout.scaled(multiplier),
             await_timeout: resolver.await_timeout.scaled(multiplier),
             preresolved,
-            prefers_alternate: prefers && alternate.is_some(),
+            first: if prefers && alternate.is_some() { First::Alternate } else { First::System },
             transform: flips("transform", of.dns.probability)
                 .then(|| transform(of, alternate.as_ref(), seed))
                 .flatten(),
@@ -79,7 +79,7 @@ fn bytes(seed: &Seed) -> [u8; 32] {
 
 /// An address of one of the blocks that a server may have.
 fn address(blocks: &[Cidr], prng: &mut Prng) -> Option<IpAddr> {
-    let block = prng.pick(blocks)?.clone();
+    let block = *prng.pick(blocks)?;
     (0..DRAWS).map(|_| within(&block, prng)).find(|address| !is_bogus(*address))
 }
 
@@ -140,12 +140,15 @@ mod tests {
         let share = |is: fn(&ResolvePlan) -> bool| drawn.iter().filter(|plan| is(plan)).count();
         for (what, count) in [
             ("preresolved", share(|plan| plan.preresolved.is_some())),
-            ("preferred", share(|plan| plan.prefers_alternate)),
+            ("preferred", share(|plan| plan.first == First::Alternate)),
             ("casing", share(|plan| plan.casing.is_some())),
         ] {
             assert!((60..140).contains(&count), "{what}: {count}");
         }
-        assert!(drawn.iter().all(|plan| plan.prefers_alternate == plan.transform.is_some()), "by scope");
+        assert!(
+            drawn.iter().all(|plan| (plan.first == First::Alternate) == plan.transform.is_some()),
+            "by scope"
+        );
         assert!(drawn.iter().all(|plan| plan.request_timeout.as_secs() == 10));
         for known in drawn.iter().filter_map(|plan| plan.preresolved.as_ref()) {
             let text = known.address.to_string();

@@ -18,5 +18,5 @@ pub use bogus::is_bogus;
 pub use cache::CacheLimits;
 pub use draw::FrontName;
 pub use happy::Resolving;
-pub use plan::{BadServer, DnsServer, Preresolved, QueryTransform, ResolvePlan};
+pub use plan::{BadServer, DnsServer, First, Preresolved, QueryTransform, ResolvePlan};
 pub use resolver::{Answered, ResolveError, Resolver};

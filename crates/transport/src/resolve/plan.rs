@@ -27,8 +27,8 @@ pub struct ResolvePlan {
     pub preresolved: Option<Preresolved>,
     /// A server other than the system's.
     pub alternate: Option<DnsServer>,
-    /// Whether it is asked before the system.
-    pub prefers_alternate: bool,
+    /// Who is asked before the other.
+    pub first: First,
     /// What is done to the first question, over UDP.
     pub transform: Option<QueryTransform>,
     /// What the letter case of the first question is drawn from.
@@ -37,6 +37,16 @@ pub struct ResolvePlan {
     pub name_must_match: bool,
     /// Whether questions have an EDNS option.
     pub edns0: bool,
+}
+
+/// Who is asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum First {
+    /// The system's resolver.
+    System,
+    /// The alternate server.
+    Alternate,
 }
 
 /// An address that was found without a question.
@@ -101,7 +111,7 @@ impl Default for ResolvePlan {
             await_timeout: Duration::from_millis(10),
             preresolved: None,
             alternate: None,
-            prefers_alternate: false,
+            first: First::System,
             transform: None,
             casing: None,
             name_must_match: false,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::cache::{Cache, CacheLimits};
 use super::exchange::{Asked, Attempt, ExchangeError, Outcome};
-use super::plan::{DnsServer, ResolvePlan};
+use super::plan::{DnsServer, First, ResolvePlan};
 use super::wire::{Family, Found};
 use crate::Network;
 use crate::tls::Verify;
@@ -158,10 +158,12 @@ fn order(plan: &ResolvePlan) -> Vec<Asked> {
         vec![asked.clone(); usize::try_from(times).unwrap_or(MOST_ATTEMPTS).min(MOST_ATTEMPTS)]
     };
     let alternate = plan.alternate.clone().map(|server: DnsServer| Asked::Server(server));
-    let mut order = match (alternate, plan.prefers_alternate) {
+    let mut order = match (alternate, plan.first) {
         (None, _) => vec![Asked::System],
-        (Some(server), true) => [times(&server, plan.preferred_attempts), vec![Asked::System]].concat(),
-        (Some(server), false) => [vec![Asked::System], times(&server, plan.attempts)].concat(),
+        (Some(server), First::Alternate) => {
+            [times(&server, plan.preferred_attempts), vec![Asked::System]].concat()
+        }
+        (Some(server), First::System) => [vec![Asked::System], times(&server, plan.attempts)].concat(),
     };
     order.truncate(MOST_ATTEMPTS);
     order

@@ -99,7 +99,7 @@ fn honest(question: &Message) -> Vec<u8> {
 fn preferring(server: DnsServer) -> ResolvePlan {
     ResolvePlan {
         alternate: Some(server),
-        prefers_alternate: true,
+        first: First::Alternate,
         request_timeout: Duration::from_secs(3),
         await_timeout: Duration::from_millis(300),
         ..ResolvePlan::default()
@@ -174,7 +174,7 @@ async fn a_lying_system_is_asked_first_and_an_alternate_server_believed() {
     let server = server(|question, _| vec![(0, honest(question))]).await;
     let network = Scripted::new(&[[10, 10, 34, 36]], false);
     let resolver = Resolver::new(Arc::clone(&network) as Arc<dyn Network>);
-    let plan = ResolvePlan { prefers_alternate: false, ..preferring(server) };
+    let plan = ResolvePlan { first: First::System, ..preferring(server) };
     let answered = resolver.resolve(&plan, NAME).await.unwrap();
     assert!(answered.addresses == [IpAddr::from(TRUE)] && answered.attempt == Some(2));
     assert_eq!(network.asked.load(Ordering::Relaxed), 1);
