@@ -104,7 +104,7 @@ fn help_goes_to_those_who_ask_and_advice_to_those_who_err() {
     assert_eq!(folder.culvert("version").1, folder.culvert("--version").1);
     let (code, out, err) = folder.culvert("quickstrat");
     let expected = "culvert: unknown verb \"quickstrat\" (did you mean quickstart?): use one of quickstart, check, \
-                    entry, plans, replay, version, help\nculvert: try culvert help\n";
+                    entry, servers, plans, replay, parameters, schema, version, help\nculvert: try culvert help\n";
     assert_eq!((code, out.as_str(), err.as_str()), (64, "", expected));
     for program in [env!("CARGO_BIN_EXE_psiphond"), env!("CARGO_BIN_EXE_ConsoleClient")] {
         let (code, out, err) = folder.run(program, "-help");
