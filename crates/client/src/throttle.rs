@@ -218,7 +218,6 @@ mod tests {
             read_bytes_per_second: 1,
             read_unthrottled_bytes: 2000,
             close_after_exhausted: true,
-            ..RateLimits::default()
         };
         assert_eq!(time_to_move(limits, true, 5000).await.1, 1000);
         assert_eq!(time_to_move(limits, false, 5000).await.1, 2000);
