@@ -79,7 +79,7 @@ impl Backend {
             let mut memory = self.lock();
             if memory.over.is_none() {
                 memory.over = Some(Blocks { blocks: BTreeMap::new(), len, file_len: len });
-                memory.failure = Some(error.into());
+                memory.failure = Some(error);
             }
         }
         let mut memory = self.lock();
@@ -199,7 +199,10 @@ impl Blocks {
         beyond.fill(0);
         match file {
             Some(file) if !there.is_empty() => file.read(offset, there),
-            _ => Ok(there.fill(0)),
+            _ => {
+                there.fill(0);
+                Ok(())
+            }
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn entry(number: u32, region: &str, version: i64) -> ServerEntry {
         "sshPassword": format!("{number:064x}"),
         "sshObfuscatedKey": format!("{:064x}", u64::from(number) * 3),
         "sshObfuscatedPort": 443,
-        "capabilities": if number % 2 == 0 { vec!["OSSH", "handshake"] } else { vec!["QUIC", "TLS-OSSH"] },
+        "capabilities": if number.is_multiple_of(2) { vec!["OSSH", "handshake"] } else { vec!["QUIC", "TLS-OSSH"] },
         "region": region,
         "configurationVersion": version,
         "ofALaterVersion": [1, 2.5, "x"],
