@@ -181,6 +181,10 @@ impl Setting {
         if let Some(front) = &front {
             entry.set("meekFrontingAddresses", vec![front.address.to_string()]);
             entry.set("meekFrontingHosts", vec![front::HOST]);
+            // The server hands out its own copy, which is to say the same.
+            let file = folder.0.join("psiphond.config");
+            let config = fs::read_to_string(&file).doing("read psiphond.config")?;
+            fs::write(&file, config.replace(hex.trim(), &entry.encode())).doing("write psiphond.config")?;
         }
         let journal = self.journal.clone();
         let mut server = Server { program, journal, folder, ports, entry, process: None, _front: front };
