@@ -3,6 +3,8 @@
 //! A tenth of the cycles that `cargo xtask long store` runs, unless `CULVERT_STORE_LONG` is set. `CULVERT_STORE_SEED`
 //! repeats what a failure has printed. A harness of its own, because the killed writer is this program too.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
+
 mod disks;
 mod killed;
 mod mutated;
