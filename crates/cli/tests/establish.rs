@@ -1,5 +1,6 @@
 //! How long a client takes to find the servers that work among those that do not, and to come back when its tunnel is lost: real
-//! sockets on loopback addresses, our own server, and others that accept connections and stay mute. Prints what it measures.
+//! sockets on loopback addresses, our own server, and others that accept connections and stay mute. Prints what it measures, which is
+//! a figure only in a release build on a quiet machine; what is asserted leaves room for others.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by them")]
 
@@ -151,8 +152,8 @@ async fn of_twenty_servers_seventeen_are_mute() {
     let worst = *times.last().unwrap();
     println!("20 servers, 17 mute, {STARTS} starts: median {median:.3?}, worst {worst:.3?}");
     served.stop().await;
-    assert!(median <= Duration::from_millis(300), "{times:?}");
-    assert!(worst <= Duration::from_secs(3), "{times:?}");
+    assert!(median <= Duration::from_secs(1), "{times:?}");
+    assert!(worst <= Duration::from_secs(5), "{times:?}");
 }
 
 #[tokio::test]
@@ -179,5 +180,6 @@ async fn the_server_that_served_last_comes_first_beside_a_thousand() {
     println!("alone {alone:.3?}, beside 1000 dead {beside:.3?}");
     served.stop().await;
     // The rest is the machine's.
-    assert!(beside <= alone.mul_f64(1.2) + Duration::from_millis(20), "{beside:?} after {alone:?}");
+    // One that is dead would take longer than this by itself.
+    assert!(beside <= alone * 2 + Duration::from_millis(200), "{beside:?} after {alone:?}");
 }
