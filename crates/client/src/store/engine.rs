@@ -24,6 +24,8 @@ pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::ne
 const VERSION_KEY: &str = "version";
 /// Pages that redb keeps in memory: a tenth of the figure for the whole client.
 const CACHE: usize = 1 << 20;
+/// Files up to this size are checked whole when they are opened, which takes milliseconds. Those of tens of thousands of servers are not.
+const LARGEST_CHECKED: u64 = 16 << 20;
 /// A file that is damaged again and again is left alone.
 const MOST_RESETS: u32 = 3;
 
@@ -276,8 +278,30 @@ fn open(place: &Place) -> Result<Open, OpenError> {
         let database = Builder::new().set_cache_size(CACHE).create_with_backend(backend)?;
         Ok(Open { database, diversion })
     })
+    .and_then(|open| if is_small(place) { intact(open) } else { Ok(open) })
     .and_then(checked)
     .map_err(OpenError::Damaged)
+}
+
+/// Whether the whole file is read before it is used.
+fn is_small(place: &Place) -> bool {
+    match place {
+        Place::File(path) | Place::ReadOnly(path) => {
+            fs::metadata(path).is_ok_and(|metadata| metadata.len() <= LARGEST_CHECKED)
+        }
+        Place::Memory => false,
+    }
+}
+
+/// Compares every page with its checksum. Some damage would make redb panic twice, which nothing survives, only when it is written over.
+fn intact(mut open: Open) -> Result<Open, Failure> {
+    match without_panic(|| Ok(open.database.check_integrity()?)) {
+        Ok(_) => Ok(open),
+        Err(failure) => {
+            close(Some(open));
+            Err(failure)
+        }
+    }
 }
 
 fn file(path: &Path, written: bool) -> io::Result<FileBackend> {
