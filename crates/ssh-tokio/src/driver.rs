@@ -165,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut state = self.shared.lock();
         state.read += fresh as u64;
         state.last_read = now;
-        state.unanswered = None;
+        state.forget_what_is_answered(now);
         let mut start = 0;
         let mut run = Run::default();
         loop {

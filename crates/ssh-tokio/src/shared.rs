@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use culvert_ssh::{ChannelId, Connection, Event, RequestId};
 use tokio::net::TcpStream;
@@ -99,11 +100,20 @@ pub(crate) struct State {
     pub(crate) read: u64,
     pub(crate) written: u64,
     pub(crate) last_read: Instant,
-    /// The first write since then.
+    /// The first write that nothing read since then can be the answer to.
     pub(crate) unanswered: Option<Instant>,
 }
 
+/// A path takes no longer than this for what comes later to be an answer.
+const LONGEST_PATH: Duration = Duration::from_secs(1);
+
 impl State {
+    /// Something was read. What came sooner than one round trip after a write was on its way already.
+    pub(crate) fn forget_what_is_answered(&mut self, now: Instant) {
+        let path = self.connection.round_trip().unwrap_or_default().min(LONGEST_PATH);
+        self.unanswered = self.unanswered.filter(|since| now.saturating_duration_since(*since) < path);
+    }
+
     /// Lets the driver look for something to send.
     pub(crate) fn wake_driver(&mut self) {
         if let Some(waker) = self.driver.take() {

@@ -16,7 +16,7 @@ mod output;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use culvert_obfuscation::Prng;
 
@@ -233,6 +233,11 @@ impl Connection {
     /// Tells the peer that the connection ends. RFC 4253 section 11.1.
     pub fn disconnect(&mut self, reason: u32, description: &str) {
         self.send(messages::disconnect(reason, description));
+    }
+
+    /// The shortest round trip seen so far.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.channels.round_trip.get()
     }
 
     /// True once the peer has proved who it is and channels may be opened.
