@@ -12,7 +12,7 @@ use super::{Verb, print};
 use crate::exit::{Exit, Failure};
 use crate::flags::{Arguments, Flag, Syntax};
 
-const DATA: Flag = Flag::text("data", "the client's DataRootDirectory; default: the working directory");
+const DATA: Flag = Flag::text("dataRootDirectory", "the folder that holds the client's files");
 const NETWORK: Flag = Flag::text("network", "only plans for the network of this identifier");
 const SERVER: Flag = Flag::text("server", "only plans for servers whose tag begins like this");
 const WITH_ENTRY: Flag =

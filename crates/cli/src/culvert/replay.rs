@@ -69,7 +69,7 @@ PLAN may hold the server's entry; otherwise --entry names it.",
         (
             "EXAMPLES",
             "\
-culvert plans export --data . > plan.json
+culvert plans export > plan.json
 culvert replay plan.json --dry-run --hexdump
 culvert replay --seed $(openssl rand -hex 32) --protocol TLS-OSSH \\
     --entry server-entry.dat --dry-run",
