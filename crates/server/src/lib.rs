@@ -9,6 +9,7 @@ pub mod generate;
 mod hold;
 mod keys;
 mod listen;
+pub mod live;
 pub mod log;
 mod memory;
 mod open_files;
