@@ -1,6 +1,8 @@
 //! `culvert-bench VERB ENTRY-FILE [COUNT]`: load on one tunnel server, from one process, over loopback. What it costs the server is measured
 //! by who starts this (`cargo xtask bench`); nothing here measures.
 
+mod crowd;
+mod exchanges;
 mod judge;
 mod probes;
 mod proxy_flows;
@@ -11,6 +13,7 @@ mod tunnels;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 use std::{env, fs};
 
 use culvert_protocol::ServerEntry;
@@ -27,6 +30,13 @@ verbs:
   held-probes         make COUNT connections that send noise, print `ready`, keep them until killed
   reject-times        print how soon after its end each kind of stranger sees the server's, COUNT times each
   hold-times          print when each kind of stranger is sent away, COUNT times each; for ProbeHoldSeconds of 1
+  setup-times         bring up COUNT tunnels, one after the other, and print how long each took
+  churn               COUNT tunnels a second that come, have an answer and go, until killed
+  exchanges           further: BYTES PERIOD WINDOW, in milliseconds; a flow in each of COUNT tunnels that sends so much each
+                      period and has it back: print after each window how many there were, median, p95, p99 and most
+  silent              make COUNT connections that say nothing, print `ready`, keep them until killed
+  garbage             COUNT connections a second of noise, until killed
+  slow                make COUNT connections that send a byte a second, print `ready`, and how many were ended
   proxy-flows         ENTRY-FILE is ADDRESS:PORT of a SOCKS proxy, PORT-MEMBER the number of its process: open COUNT
                       flows, print what they add to a small exchange and what each takes of memory
   judge               FILE has recorded flows: print what the detectors make of them
@@ -55,10 +65,10 @@ fn run() -> Outcome<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(proxy_flows::run(proxy.parse()?, count.parse()?, process.parse()?));
     }
-    let (verb, file, count, member) = match words.as_slice() {
-        [verb, file] => (*verb, *file, 1, OSSH),
-        [verb, file, count] => (*verb, *file, count.parse()?, OSSH),
-        [verb, file, count, member] => (*verb, *file, count.parse()?, *member),
+    let (verb, file, count, member, further) = match words.as_slice() {
+        [verb, file] => (*verb, *file, 1, OSSH, &[][..]),
+        [verb, file, count] => (*verb, *file, count.parse()?, OSSH, &[][..]),
+        [verb, file, count, member, further @ ..] => (*verb, *file, count.parse()?, *member, further),
         _ => return Err(USAGE.into()),
     };
     let entry = ServerEntry::decode(fs::read_to_string(file)?.trim())?;
@@ -67,22 +77,41 @@ fn run() -> Outcome<()> {
     if !server.ip().is_loopback() {
         return Err("this is for servers on loopback addresses only".into());
     }
-    match verb {
-        "sniff" => return sniff::run(server, &entry.obfuscation_keyword()?),
-        "idle-tunnels" | "tunnels-per-second" | "probe-flood" | "datagram-flood" | "held-probes" => {}
-        "reject-times" | "hold-times" => {}
-        _ => return Err(USAGE.into()),
+    if verb == "sniff" {
+        return sniff::run(server, &entry.obfuscation_keyword()?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match verb {
-            "idle-tunnels" => tunnels::keep(entry, server, count).await,
-            "tunnels-per-second" => tunnels::come_and_go(entry, server, count).await,
-            "held-probes" => probes::keep(server, count).await,
-            "reject-times" => probes::reject_times(server, &entry.obfuscation_keyword()?, count).await,
-            "hold-times" => probes::hold_times(server, &entry.obfuscation_keyword()?, count).await,
-            "datagram-flood" => probes::datagrams(server, count).await,
-            _ => probes::flood(server, count).await,
+    runtime.block_on(load(verb, entry, server, count, further))
+}
+
+async fn load(
+    verb: &str,
+    entry: ServerEntry,
+    server: SocketAddr,
+    count: usize,
+    further: &[&str],
+) -> Outcome<()> {
+    match (verb, further) {
+        ("idle-tunnels", []) => tunnels::keep(entry, server, count).await,
+        ("tunnels-per-second", []) => tunnels::come_and_go(entry, server, count).await,
+        ("setup-times", []) => tunnels::setup_times(entry, server, count).await,
+        ("churn", []) => tunnels::churn(entry, server, count).await,
+        ("exchanges", [length, period, window]) => {
+            let pace = exchanges::Pace {
+                length: length.parse()?,
+                period: Duration::from_millis(period.parse()?),
+                window: Duration::from_millis(window.parse()?),
+            };
+            exchanges::run(entry, server, count, pace).await
         }
-    })
+        ("probe-flood", []) => probes::flood(server, count).await,
+        ("datagram-flood", []) => probes::datagrams(server, count).await,
+        ("held-probes", []) => probes::keep(server, count).await,
+        ("silent", []) => crowd::silent(server, count).await,
+        ("garbage", []) => crowd::garbage(server, count).await,
+        ("slow", []) => crowd::slow(server, count).await,
+        ("reject-times", []) => probes::reject_times(server, &entry.obfuscation_keyword()?, count).await,
+        ("hold-times", []) => probes::hold_times(server, &entry.obfuscation_keyword()?, count).await,
+        _ => Err(USAGE.into()),
+    }
 }

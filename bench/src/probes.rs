@@ -7,12 +7,12 @@ use culvert_obfuscation::{
     ClientPreamble, Direction, Keystream, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan, Prng, Seed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::Outcome;
-use crate::tunnel::random;
+use crate::tunnel::{connect_from, random};
 
 const AT_A_TIME: usize = 32;
 const LENGTH: usize = 512;
@@ -148,19 +148,12 @@ pub(crate) async fn reject_times(server: SocketAddr, keyword: &Keyword, count: u
 /// One connection that stays.
 async fn offend(server: SocketAddr, noise: [u8; LENGTH]) {
     let held = async {
-        let mut stream = connect(server, OFFENDER).await?;
+        let mut stream = connect_from(OFFENDER, server).await?;
         stream.write_all(&noise).await?;
         stream.read(&mut [0]).await
     };
     // However it ends, there are more.
     let _ = timeout(PATIENCE * 4, held).await;
-}
-
-async fn connect(server: SocketAddr, source: Ipv4Addr) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_nodelay(true)?;
-    socket.bind(SocketAddr::new(source.into(), 0))?;
-    socket.connect(server).await
 }
 
 /// A preamble of our client's, all of [`LENGTH`].
@@ -212,7 +205,7 @@ fn bytes(kind: Kind, keyword: &Keyword, flight: &[u8]) -> Outcome<Vec<u8>> {
 }
 
 async fn end_after(server: SocketAddr, kind: Kind, bytes: &[u8], pause: Duration) -> Outcome<Duration> {
-    let mut stream = connect(server, kind.source()).await?;
+    let mut stream = connect_from(kind.source(), server).await?;
     let began = Instant::now();
     stream.write_all(bytes).await?;
     spin(pause).await;
@@ -241,7 +234,7 @@ pub(crate) async fn hold_times(server: SocketAddr, keyword: &Keyword, count: usi
             sleep(Duration::from_millis(3)).await;
             spin(order.pause()).await;
             let began = Instant::now();
-            let connected = connect(server, kind.source()).await?;
+            let connected = connect_from(kind.source(), server).await?;
             under_way.spawn(async move { (index, held(connected, bytes, began).await) });
         }
     }

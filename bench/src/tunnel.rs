@@ -1,6 +1,6 @@
 //! One tunnel up to the answer of its handshake, as our client makes it, with the default lists of algorithms in place of drawn ones.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use aws_lc_rs::rand::fill;
@@ -12,10 +12,11 @@ use culvert_protocol::api::{
     RequestEncoding, SERVER_REQUESTS, SessionId, reply_encoding, request_name,
 };
 use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_ssh::direct_tcpip::DirectTcpip;
 use culvert_ssh::kex::FreshKeys;
 use culvert_ssh::{Algorithms, ClientConfig, ClientObfuscation, Connection, Ident, Limits};
-use culvert_ssh_tokio::{Handle, Incoming, Session};
-use tokio::net::TcpStream;
+use culvert_ssh_tokio::{ChannelStream, Handle, Incoming, Session};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -31,16 +32,15 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Brings one up.
-    pub(crate) async fn establish(entry: &ServerEntry, server: SocketAddr) -> Outcome<Self> {
-        timeout(LIMIT, Self::connect(entry, server)).await?
+    /// Brings one up from the loopback address of this number.
+    pub(crate) async fn establish(entry: &ServerEntry, server: SocketAddr, number: usize) -> Outcome<Self> {
+        timeout(LIMIT, Self::connect(entry, server, number)).await?
     }
 
-    async fn connect(entry: &ServerEntry, server: SocketAddr) -> Outcome<Self> {
+    async fn connect(entry: &ServerEntry, server: SocketAddr, number: usize) -> Outcome<Self> {
         let seed = Seed::from_bytes(random()?);
         let config = config(entry, &seed)?;
-        let stream = TcpStream::connect(server).await?;
-        stream.set_nodelay(true)?;
+        let stream = connect_from(source(number), server).await?;
         let connection = Connection::client(config, Box::new(FreshKeys));
         let (mut session, driver) = culvert_ssh_tokio::run(connection, stream);
         tokio::spawn(async move {
@@ -86,6 +86,13 @@ impl Tunnel {
         Ok(())
     }
 
+    /// A flow to a destination.
+    pub(crate) async fn flow(&self, to: SocketAddr) -> Outcome<ChannelStream> {
+        let host = to.ip().to_string();
+        let open = DirectTcpip { host: host.as_bytes(), port: to.port().into(), first_bytes: b"" };
+        Ok(self.handle.open("direct-tcpip", &open.encode()).await?)
+    }
+
     /// Lives until the tunnel ends.
     pub(crate) async fn hold(mut self) {
         while self.session.next().await.is_some() {}
@@ -127,6 +134,22 @@ fn config(entry: &ServerEntry, seed: &Seed) -> Outcome<ClientConfig> {
         limits: Limits::default(),
         seed: Seed::from_bytes(random()?),
     })
+}
+
+/// Loopback addresses, one after the other, so that what a server allows each is not used up by one.
+pub(crate) fn source(number: usize) -> Ipv4Addr {
+    const SOURCES: usize = 250;
+    let (high, low) = (number / SOURCES % SOURCES, number % SOURCES);
+    // Both are below 250.
+    Ipv4Addr::new(127, 1, high as u8, low as u8 + 1)
+}
+
+/// A connection to `server` from this address.
+pub(crate) async fn connect_from(source: Ipv4Addr, server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
+    socket.bind(SocketAddr::new(source.into(), 0))?;
+    socket.connect(server).await
 }
 
 /// Random bytes.
