@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::config::Listener;
+use crate::figures::Refusal;
 use crate::hold;
 use crate::log::{Aggregated, Field};
 use crate::quic;
@@ -172,12 +173,15 @@ impl Accepting {
         let Accepted { stream, facts } = accepted;
         let arrival = Arrival { protocol: facts.protocol, port, peer: facts.peer, at: Instant::now() };
         let Self { services, stopping, serving, .. } = self.clone();
+        let present = services.figures.accepted(arrival.protocol);
         tokio::spawn(async move {
-            match wanted {
-                true => session::serve(stream, arrival, services, stopping).await,
-                false => hold::close(stream).await,
+            if wanted {
+                session::serve(stream, arrival, services, stopping).await;
+            } else {
+                services.figures.refused(arrival.protocol, Refusal::Paused);
+                hold::close(stream).await;
             }
-            drop(serving);
+            drop((present, serving));
         });
     }
 }

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::admission::HandshakeSlots;
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
+use crate::figures::Figures;
 use crate::forward::egress::EgressPolicy;
 use crate::forward::resolver::Resolver;
 use crate::fragmentation::Fragmentation;
@@ -63,6 +64,7 @@ pub(crate) struct Services {
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) rules: Arc<TrafficRules>,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
+    pub(crate) figures: Arc<Figures>,
     pub(crate) log: Logger,
 }
 
@@ -99,6 +101,7 @@ impl Services {
             log.clone(),
         );
         let protocols: Vec<_> = config.listeners.iter().map(|listener| listener.protocol).collect();
+        let figures = Figures::new(&protocols);
         let uses_quic = config.listeners.iter().any(|it| it.protocol == TunnelProtocol::QUIC_OSSH);
         let quic = config.obfuscated_ssh_key.as_ref().filter(|_| uses_quic).map(quic_service);
         let rate = config.traffic_rules.meek_sessions.clone();
@@ -127,13 +130,14 @@ impl Services {
             slots: HandshakeSlots::new(&config.ssh.handshakes),
             held: Held::among(open_files::most()),
             budget: Budget::new(Instant::now()),
-            irregular: Irregular::new(log.clone()),
+            irregular: Irregular::new(log.clone(), figures.clone()),
             sessions: Sessions::default(),
             egress: Arc::new(egress.map_err(ServicesError::OwnAddresses)?),
             udp_gateway: config.egress.udp_gateway,
             resolver: Arc::new(Resolver::new(config.egress.dns_resolver)),
             rules: Arc::new(config.traffic_rules),
             own_entries: config.own_entries,
+            figures,
             log: log.clone(),
         })
     }

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::link::{Link, Step};
 use super::stranger::must_leave;
 use super::{Arrival, Stopping, stopped};
+use crate::figures::Refusal;
 use crate::hold;
 use crate::services::Services;
 
@@ -33,7 +34,9 @@ pub(super) async fn open(
 ) -> Option<Opened> {
     // Nobody without the key gets here, but on plain SSH ports, where every server has such a limit.
     let deadline = services.handshakes.duration.map(|limit| Instant::now() + limit);
+    let refused = |why| services.figures.refused(arrival.protocol, why);
     let Some(slot) = services.slots.acquire().await else {
+        refused(Refusal::Queue);
         link.close().await;
         return None;
     };
@@ -41,14 +44,17 @@ pub(super) async fn open(
     match handshake.login(deadline, stopping).await {
         Outcome::Password(password) => {
             drop(slot);
+            services.figures.logged_in(arrival.protocol, arrival.at.elapsed());
             Some(Opened { link: handshake.link, password, preamble: handshake.preamble })
         }
         Outcome::Late => {
+            refused(Refusal::TimedOut);
             handshake.link.close().await;
             None
         }
         Outcome::Ended(stream, end) => {
             drop((handshake, slot));
+            refused(if matches!(*end, End::Protocol(_)) { Refusal::Protocol } else { Refusal::Left });
             fail(stream, &end, Failed { arrival, deadline }, services, stopping).await;
             None
         }

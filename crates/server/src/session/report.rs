@@ -2,7 +2,7 @@
 //! numbers. No client address, and no destination, gets here. Field names are the reference's.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use culvert_protocol::TunnelProtocol;
@@ -15,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use super::api::{Established, Event, UNKNOWN_REGION};
+use crate::figures::Figures;
 use crate::forward::flows::Flows;
 use crate::log::{Field, Logger};
 
@@ -134,6 +135,7 @@ fn write(log: &Logger, name: &'static str, fields: Map<String, Json>) {
 /// Counts strangers by port and kind, so that probing cannot fill the log.
 pub(crate) struct Irregular {
     log: Logger,
+    figures: Arc<Figures>,
     windows: Mutex<BTreeMap<(u16, &'static str), Window>>,
 }
 
@@ -148,12 +150,13 @@ impl Irregular {
     /// A kind is written this often at most.
     pub(crate) const INTERVAL: Duration = Duration::from_secs(300);
 
-    pub(crate) fn new(log: Logger) -> Self {
-        Self { log, windows: Mutex::default() }
+    pub(crate) fn new(log: Logger, figures: Arc<Figures>) -> Self {
+        Self { log, figures, windows: Mutex::default() }
     }
 
     /// Counts one: the first of its kind is written at once, those that follow together.
     pub(crate) fn record(&self, protocol: TunnelProtocol, port: u16, error: &'static str) {
+        self.figures.irregular(protocol, error);
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(window) = windows.get_mut(&(port, error)) {
             window.count += 1;
@@ -192,7 +195,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_strangers_is_two_events() {
         let (log, captured) = Logger::captured(Level::Info, Origin::default());
-        let irregular = Irregular::new(log);
+        let irregular = Irregular::new(log, Figures::new(&[]));
         for _ in 0..1000 {
             irregular.record(TunnelProtocol::OSSH, 443, "invalid preamble");
         }

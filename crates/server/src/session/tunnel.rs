@@ -19,6 +19,7 @@ use super::link::Step;
 use super::opening::Opened;
 use super::report::{Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
+use crate::figures::Refusal;
 use crate::forward::early::Early;
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
@@ -61,9 +62,11 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     let Ok(payload) = PasswordPayload::parse(&password) else { return };
     drop(password);
     let Some(mut registration) = services.sessions.register(payload.session_id.clone()).await else {
+        services.figures.refused(arrival.protocol, Refusal::Duplicate);
         link.close().await;
         return;
     };
+    let _present = services.figures.tunnel(arrival.protocol);
     let mut tunnel = Tunnel::new(services, arrival, link.handle(), payload);
     let over = loop {
         tokio::select! {

@@ -1,0 +1,282 @@
+//! What is counted about this server, for its operator: everybody adds here, `/metrics` and `server_load` read. Counting
+//! never waits. Series are bounded (`labels`), and nothing in them tells who a client is or where it goes.
+//!
+//! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` for what only grows, times instead of ages.
+
+mod labels;
+mod series;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use culvert_protocol::TunnelProtocol;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use labels::Protocol;
+pub(crate) use labels::{
+    DataFile, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Refusal, ReloadOutcome,
+};
+use series::{Count, Pairs, Series};
+
+/// Kinds of irregular connections that get a series, of all protocols together.
+const MOST_IRREGULAR: usize = 256;
+
+/// All figures. Threads share one.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    registry: Registry,
+    accepted: Series<Protocol, Count>,
+    refused: Series<(Protocol, Refusal), Count>,
+    irregular: Family<Pairs, Count>,
+    irregular_known: Mutex<BTreeSet<(TunnelProtocol, &'static str)>>,
+    logins: Series<Protocol, Histogram>,
+    connections: Series<Protocol, Gauge>,
+    tunnels: Series<Protocol, Gauge>,
+    flows: Series<Kind, Gauge>,
+    flows_opened: Series<Kind, Count>,
+    flows_refused: Series<(Kind, FlowRefusal), Count>,
+    flows_evicted: Series<Kind, Count>,
+    dials: Series<(AddressFamily, DialOutcome), Histogram>,
+    look_ups: Series<DnsOutcome, Histogram>,
+    reloads: Series<ReloadOutcome, Count>,
+    reload_succeeded: Gauge,
+    reloaded_at: Gauge<f64, AtomicU64>,
+    data_modified: Series<DataFile, Gauge<f64, AtomicU64>>,
+    panics: Count,
+}
+
+impl Figures {
+    /// For a server that listens for these protocols.
+    pub(crate) fn new(protocols: &[TunnelProtocol]) -> Arc<Self> {
+        let protocols = || protocols.iter().copied().map(Protocol);
+        let refusals = protocols().flat_map(|it| Refusal::ALL.iter().map(move |why| (it, *why)));
+        let mut figures = Self {
+            registry: Registry::default(),
+            accepted: Series::new().with(protocols()),
+            refused: Series::new().with(refusals),
+            irregular: Family::default(),
+            irregular_known: Mutex::default(),
+            logins: Series::new().with(protocols()),
+            connections: Series::new().with(protocols()),
+            tunnels: Series::new().with(protocols()),
+            flows: Series::new().complete(),
+            flows_opened: Series::new().complete(),
+            flows_refused: Series::new().complete(),
+            flows_evicted: Series::new().complete(),
+            dials: Series::new().complete(),
+            look_ups: Series::new().complete(),
+            reloads: Series::new().complete(),
+            reload_succeeded: Gauge::default(),
+            reloaded_at: Gauge::default(),
+            data_modified: Series::new(),
+            panics: Count::default(),
+        };
+        figures.reload_succeeded.set(1);
+        figures.reloaded_at.set(seconds(SystemTime::now()));
+        let mut registry = Registry::with_prefix("culvert");
+        figures.register_connections(&mut registry);
+        figures.register_flows(&mut registry);
+        figures.register_state(&mut registry);
+        figures.registry = registry;
+        Arc::new(figures)
+    }
+
+    fn register_connections(&self, to: &mut Registry) {
+        self.accepted.register(to, "connections_accepted", None, "Connections accepted, strangers' too");
+        self.connections.register(to, "connections", None, "Connections open now, strangers' too");
+        let help = "Connections that got no tunnel although they were no stranger's";
+        self.refused.register(to, "connections_refused", None, help);
+        let help = "Connections of strangers, of replayed and of malformed beginnings";
+        to.register("connections_irregular", help, self.irregular.clone());
+        let help = "From accepting a connection to the end of a successful login";
+        self.logins.register(to, "handshake_duration", Some(Unit::Seconds), help);
+        self.tunnels.register(to, "tunnels", None, "Tunnels that are up");
+    }
+
+    fn register_flows(&self, to: &mut Registry) {
+        self.flows.register(to, "flows", None, "Flows that are connected now");
+        self.flows_opened.register(to, "flows_opened", None, "Flows that were connected");
+        self.flows_refused.register(to, "flows_refused", None, "Flows that were not connected, and why");
+        let help = "Flows ended to make room for others of the same tunnel";
+        self.flows_evicted.register(to, "flows_evicted", None, help);
+        let help = "Connecting to destinations, waiting in line and look-ups included";
+        self.dials.register(to, "dial_duration", Some(Unit::Seconds), help);
+        self.look_ups.register(to, "dns_duration", Some(Unit::Seconds), "Looking up names for clients");
+    }
+
+    fn register_state(&self, to: &mut Registry) {
+        to.register(
+            "build",
+            "What this program was built from",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        self.reloads.register(to, "reloads", None, "Reloads of files, and how they ended");
+        let help =
+            "Whether the last reload changed what it found changed (1) or left everything as it was (0)";
+        to.register("last_reload_successful", help, self.reload_succeeded.clone());
+        let help = "When files were last read without a mistake";
+        to.register_with_unit("last_reload_success_timestamp", help, Unit::Seconds, self.reloaded_at.clone());
+        let help = "When the file in use was changed";
+        self.data_modified.register(to, "data_file_modified_timestamp", Some(Unit::Seconds), help);
+        to.register("panics", "Tunnels that a mistake in this program ended", self.panics.clone());
+    }
+
+    /// Counts a connection, until the guard is dropped.
+    pub(crate) fn accepted(self: &Arc<Self>, protocol: TunnelProtocol) -> Present {
+        self.accepted.add(Protocol(protocol));
+        Present::among(self, |figures| figures.connections.of(Protocol(protocol)))
+    }
+
+    /// Counts a connection that gets no tunnel.
+    pub(crate) fn refused(&self, protocol: TunnelProtocol, why: Refusal) {
+        self.refused.add((Protocol(protocol), why));
+    }
+
+    /// Counts a stranger. Kinds are compiled in, so their number is bounded.
+    pub(crate) fn irregular(&self, protocol: TunnelProtocol, kind: &'static str) {
+        let mut known = self.irregular_known.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = vec![("protocol", protocol.name()), ("reason", kind)];
+        if known.len() < MOST_IRREGULAR || known.contains(&(protocol, kind)) {
+            known.insert((protocol, kind));
+            self.irregular.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Counts a login, so long after the connection was accepted.
+    pub(crate) fn logged_in(&self, protocol: TunnelProtocol, after: Duration) {
+        self.logins.observe(Protocol(protocol), after);
+    }
+
+    /// Counts a tunnel, until the guard is dropped.
+    pub(crate) fn tunnel(self: &Arc<Self>, protocol: TunnelProtocol) -> Present {
+        Present::among(self, |figures| figures.tunnels.of(Protocol(protocol)))
+    }
+
+    /// Counts a flow that is connected, until the guard is dropped.
+    pub(crate) fn flow(self: &Arc<Self>, kind: Kind) -> Present {
+        self.flows_opened.add(kind);
+        Present::among(self, |figures| figures.flows.of(kind))
+    }
+
+    /// Counts a flow that is not connected.
+    pub(crate) fn flow_refused(&self, kind: Kind, why: FlowRefusal) {
+        self.flows_refused.add((kind, why));
+    }
+
+    /// Counts a flow that makes room for another.
+    pub(crate) fn flow_evicted(&self, kind: Kind) {
+        self.flows_evicted.add(kind);
+    }
+
+    /// Counts a dial.
+    pub(crate) fn dialed(&self, family: AddressFamily, outcome: DialOutcome, took: Duration) {
+        self.dials.observe((family, outcome), took);
+    }
+
+    /// Counts a look-up of a name.
+    pub(crate) fn looked_up(&self, outcome: DnsOutcome, took: Duration) {
+        self.look_ups.observe(outcome, took);
+    }
+
+    /// Counts a reload.
+    pub(crate) fn reloaded(&self, outcome: ReloadOutcome) {
+        self.reloads.add(outcome);
+        self.reload_succeeded.set(i64::from(outcome == ReloadOutcome::Applied));
+        if outcome == ReloadOutcome::Applied {
+            self.reloaded_at.set(seconds(SystemTime::now()));
+        }
+    }
+
+    /// Says how old a file is that is in use.
+    pub(crate) fn uses(&self, file: DataFile, modified: SystemTime) {
+        if let Some(gauge) = self.data_modified.of(file) {
+            gauge.set(seconds(modified));
+        }
+    }
+
+    /// Counts a panic.
+    pub(crate) fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// Everything, in the text form of OpenMetrics 1.0.
+    pub(crate) fn open_metrics(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Somebody or something that counts while this lives.
+#[derive(Debug)]
+pub(crate) struct Present(Option<Gauge>);
+
+impl Present {
+    fn among<'f>(figures: &'f Figures, gauge: impl FnOnce(&'f Figures) -> Option<&'f Gauge>) -> Self {
+        let gauge = gauge(figures).cloned();
+        if let Some(gauge) = &gauge {
+            gauge.inc();
+        }
+        Self(gauge)
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            gauge.dec();
+        }
+    }
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_written() {
+        let figures = Figures::new(&[TunnelProtocol::OSSH]);
+        let connection = figures.accepted(TunnelProtocol::OSSH);
+        figures.refused(TunnelProtocol::OSSH, Refusal::Queue);
+        figures.irregular(TunnelProtocol::OSSH, "replayed preamble");
+        figures.logged_in(TunnelProtocol::OSSH, Duration::from_millis(20));
+        figures.dialed(AddressFamily::Ipv6, DialOutcome::Failed, Duration::from_secs(3));
+        let text = figures.open_metrics();
+        for line in [
+            "culvert_connections_accepted_total{protocol=\"OSSH\"} 1",
+            "culvert_connections{protocol=\"OSSH\"} 1",
+            "culvert_connections_refused_total{protocol=\"OSSH\",reason=\"queue\"} 1",
+            "culvert_connections_refused_total{protocol=\"OSSH\",reason=\"paused\"} 0",
+            "culvert_connections_irregular_total{protocol=\"OSSH\",reason=\"replayed preamble\"} 1",
+            "culvert_handshake_duration_seconds_bucket{le=\"0.025\",protocol=\"OSSH\"} 1",
+            "culvert_dial_duration_seconds_sum{family=\"ipv6\",outcome=\"failed\"} 3.0",
+            "culvert_last_reload_successful 1",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("SHADOWSOCKS"), "no series for what is not listened for");
+        drop(connection);
+        assert!(figures.open_metrics().contains("culvert_connections{protocol=\"OSSH\"} 0"));
+    }
+
+    #[test]
+    fn strangers_make_a_bounded_number_of_series() {
+        let figures = Figures::new(&[]);
+        for number in 0..10 * MOST_IRREGULAR {
+            figures.irregular(TunnelProtocol::OSSH, Box::leak(number.to_string().into_boxed_str()));
+        }
+        let series = figures.open_metrics().matches("connections_irregular_total{").count();
+        assert_eq!(series, MOST_IRREGULAR);
+    }
+}
