@@ -8,6 +8,7 @@ mod figures;
 pub mod forward;
 mod fragmentation;
 pub mod generate;
+pub mod geoip;
 mod hold;
 mod keys;
 mod listen;

@@ -29,7 +29,9 @@ use crate::figures::Figures;
 use crate::forward::egress::EgressPolicy;
 use crate::forward::resolver::Resolver;
 use crate::fragmentation::Fragmentation;
+use crate::geoip::GeoIp;
 use crate::hold::Held;
+use crate::live::Live;
 use crate::log::Logger;
 use crate::memory;
 use crate::open_files;
@@ -63,6 +65,7 @@ pub(crate) struct Services {
     pub(crate) udp_gateway: Option<std::net::SocketAddr>,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) rules: Arc<TrafficRules>,
+    pub(crate) geoip: Live<GeoIp>,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) log: Logger,
@@ -136,6 +139,7 @@ impl Services {
             udp_gateway: config.egress.udp_gateway,
             resolver: Arc::new(Resolver::new(config.egress.dns_resolver)),
             rules: Arc::new(config.traffic_rules),
+            geoip: Live::new(config.geoip),
             own_entries: config.own_entries,
             figures,
             log: log.clone(),

@@ -86,6 +86,8 @@ pub enum Problem {
     #[error("{0}")]
     BadEntry(#[source] culvert_protocol::server_entry::DecodeError),
     #[error("{0}")]
+    BadDatabase(#[source] crate::geoip::DatabaseError),
+    #[error("{0}")]
     BadPrefix(#[source] culvert_obfuscation::TransformError),
     #[error("{0}")]
     BadParameter(#[source] culvert_protocol::parameters::Fault),

@@ -25,6 +25,7 @@ use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_transport::tls::TicketSecret;
 
+use crate::geoip::GeoIp;
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
 pub use check::{FileKind, check};
@@ -80,6 +81,8 @@ pub struct ServerConfig {
     pub traffic_rules_file: Option<PathBuf>,
     /// This server as clients see it, by tag.
     pub own_entries: BTreeMap<String, ServerEntry>,
+    /// Where addresses are.
+    pub geoip: GeoIp,
     /// Where to keep what must survive a restart.
     pub state_directory: PathBuf,
 }

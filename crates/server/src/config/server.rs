@@ -25,6 +25,7 @@ use super::{
     EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig, SshConfig, Tactics,
     TlsConfig, data_files, tactics, traffic_rules,
 };
+use crate::geoip::{self, GeoIp};
 use crate::log::{Level, LogTarget, Origin};
 use crate::rules::TrafficRules;
 
@@ -45,10 +46,10 @@ pub fn load(file: &Path, strictness: Strictness) -> Result<Loaded<ServerConfig>,
     understand(file, &document::read(file)?, strictness, Some(data))
 }
 
-type ReadData = fn(&mut Document<'_>, &Members<'_>, Strictness) -> Data;
+type ReadData = fn(&mut Document<'_>, &Members<'_>, &Path, Strictness) -> Data;
 
 /// What the other files hold.
-type Data = (TrafficRules, Tactics);
+type Data = (TrafficRules, Tactics, GeoIp);
 
 fn understand(
     file: &Path,
@@ -68,8 +69,9 @@ fn understand(
     let uses_meek = listeners.iter().any(|(protocol, _)| is_meek(*protocol));
     let meek = meek(&mut document, &members, &listeners).filter(|_| uses_meek);
     let egress = egress(&mut document, &members);
-    let (traffic_rules, tactics) = match read_data {
-        Some(read) => read(&mut document, &members, strictness),
+    let state_directory = state_directory(file, &members);
+    let (traffic_rules, tactics, geoip) = match read_data {
+        Some(read) => read(&mut document, &members, &state_directory, strictness),
         None => Data::default(),
     };
     let own_entries = own_entries(&mut document, &members);
@@ -93,7 +95,8 @@ fn understand(
         traffic_rules,
         traffic_rules_file: members.text(&keys::TRAFFIC_RULES_FILENAME).map(PathBuf::from),
         own_entries,
-        state_directory: state_directory(file, &members),
+        geoip,
+        state_directory,
     });
     document.finish(config, strictness)
 }
@@ -306,8 +309,12 @@ fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
     EgressConfig { allow_bogons: members.flag(&keys::ALLOW_BOGONS), udp_gateway, dns_resolver }
 }
 
-/// The traffic rules, and the tactics.
-fn data(document: &mut Document<'_>, members: &Members<'_>, strictness: Strictness) -> Data {
+fn data(
+    document: &mut Document<'_>,
+    members: &Members<'_>,
+    state_directory: &Path,
+    strictness: Strictness,
+) -> Data {
     let file = |key| members.text(key).map(Path::new);
     let rules = file(&keys::TRAFFIC_RULES_FILENAME).map(|file| traffic_rules::load(file, strictness));
     let tactics = file(&keys::TACTICS_CONFIG_FILENAME).map(|file| tactics::load(file, strictness));
@@ -316,7 +323,13 @@ fn data(document: &mut Document<'_>, members: &Members<'_>, strictness: Strictne
     let rules = adopt(document, rules).unwrap_or_default();
     let tactics = adopt(document, tactics).unwrap_or_default();
     adopt(document, osl);
-    (rules, tactics)
+    let databases: Vec<_> = members.list(&keys::GEOIP_DATABASE_FILENAMES).filter_map(Value::as_str).collect();
+    let databases: Vec<_> = databases.into_iter().map(PathBuf::from).collect();
+    let geoip = geoip::read(&databases, state_directory).unwrap_or_else(|error| {
+        document.adopt(error.findings);
+        GeoIp::default()
+    });
+    (rules, tactics, geoip)
 }
 
 /// What a file that was named holds; what was found about it goes to the document.

@@ -74,6 +74,7 @@ server_keys! {
     // Data files.
     TRAFFIC_RULES_FILENAME = Key::applied("TrafficRulesFilename", Text).about("The file of traffic rules. Default: there are none.");
     OSL_CONFIG_FILENAME = Key::applied("OSLConfigFilename", Text).about("The file of obfuscated server lists.");
+    GEOIP_DATABASE_FILENAMES = Key::applied("GeoIPDatabaseFilenames", TextList).about("Files of MaxMind that say where addresses are.");
     TACTICS_CONFIG_FILENAME = Key::applied("TacticsConfigFilename", Text).about("The file of tactics.");
 
     // Generated, but of no effect in this build.
@@ -109,7 +110,6 @@ server_keys! {
     Key::later("BlocklistActive", Flag).about("Block them, not only log them.");
     Key::later("ProxyProtocolHeaderMACKeys", TextMap).about("Keys of headers for destinations, in base64 with their identifiers, by sponsor.");
     Key::later("PsinetDatabaseFilename", Text).about("The file of servers and sponsors.");
-    Key::later("GeoIPDatabaseFilenames", TextList).about("Files of MaxMind that say where addresses are.");
     Key::later("TacticsRequestPublicKey", Text).about("Instead of the key in the file of tactics.");
     Key::later("TacticsRequestPrivateKey", Text).about("Instead of the key in the file of tactics.");
     Key::later("TacticsRequestObfuscatedKey", Text).about("Instead of the key in the file of tactics.");

@@ -14,13 +14,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use super::api::{Established, Event, UNKNOWN_REGION};
+use super::api::{Established, Event};
 use crate::figures::Figures;
 use crate::forward::flows::Flows;
+use crate::geoip::Place;
 use crate::log::{Field, Logger};
-
-/// What is known of where a client is: nothing, until there is a database for it.
-const PLACE: [&str; 5] = ["client_region", "client_city", "client_isp", "client_asn", "client_aso"];
 
 /// When a tunnel began, by the calendar and by the clock.
 #[derive(Clone, Copy)]
@@ -39,6 +37,7 @@ impl Began {
 pub(super) struct Reporter<'r> {
     pub(super) log: &'r Logger,
     pub(super) session: &'r SessionId,
+    pub(super) place: &'r Place,
 }
 
 impl Reporter<'_> {
@@ -46,7 +45,7 @@ impl Reporter<'_> {
         let mut fields = event.fields;
         // A stored record names the session it is from.
         fields.entry("session_id").or_insert_with(|| self.session.as_str().into());
-        add_place(&mut fields);
+        add_place(&mut fields, self.place);
         write(self.log, event.name, fields);
     }
 }
@@ -57,6 +56,7 @@ pub(super) struct TunnelReport<'r> {
     pub(super) own_tag: &'r str,
     pub(super) protocol: TunnelProtocol,
     pub(super) session: &'r SessionId,
+    pub(super) place: &'r Place,
     pub(super) began: Began,
     pub(super) ended: Instant,
     pub(super) preamble: Option<&'r PreambleFacts>,
@@ -72,7 +72,7 @@ impl TunnelReport<'_> {
             fields.extend(established.handshake.log_fields.clone());
             fields.extend(established.connected.iter().flat_map(|connected| connected.log_fields.clone()));
         }
-        add_place(&mut fields);
+        add_place(&mut fields, self.place);
         self.add_identity(&mut fields);
         self.add_traffic(&mut fields, stats);
         write(self.log, "server_tunnel", fields);
@@ -122,10 +122,8 @@ impl TunnelReport<'_> {
     }
 }
 
-fn add_place(fields: &mut Map<String, Json>) {
-    for name in PLACE {
-        fields.insert(name.to_owned(), UNKNOWN_REGION.into());
-    }
+fn add_place(fields: &mut Map<String, Json>, place: &Place) {
+    fields.extend(place.log_fields("client").map(|(name, value)| (name, value.into())));
 }
 
 fn write(log: &Logger, name: &'static str, fields: Map<String, Json>) {
@@ -182,7 +180,7 @@ impl Irregular {
         fields.insert("listener_port_number".into(), port.into());
         fields.insert("tunnel_error".into(), error.into());
         fields.insert("count".into(), count.into());
-        add_place(&mut fields);
+        add_place(&mut fields, &Place::UNKNOWN);
         write(&self.log, "irregular_tunnel", fields);
     }
 }

@@ -24,6 +24,7 @@ use crate::forward::early::Early;
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
 use crate::forward::{random, tcp, udp_gateway};
+use crate::geoip::Place;
 use crate::hold;
 use crate::log::Level;
 use crate::services::Services;
@@ -42,6 +43,8 @@ struct Tunnel<'s> {
     arrival: Arrival,
     handle: Handle,
     session: SessionId,
+    /// Where the client was when it came.
+    place: Place,
     candour: Candour,
     early: Early,
     alerts: Arc<Alerts>,
@@ -126,6 +129,7 @@ impl<'s> Tunnel<'s> {
             arrival,
             alerts: Arc::new(Alerts::new(listens.then(|| handle.clone()))),
             handle,
+            place: services.geoip.get().look_up(arrival.peer.ip()),
             session: payload.session_id,
             candour: if reasons { Candour::Reasons } else { Candour::Opaque },
             early,
@@ -156,11 +160,12 @@ impl<'s> Tunnel<'s> {
         let context = Context {
             now: OffsetDateTime::now_utc(),
             client: SocketAddr::new(self.arrival.peer.ip().to_canonical(), self.arrival.peer.0.port()),
+            place: &self.place,
             own_entries: &self.services.own_entries,
             extensions: self.early.extensions(),
             keepalive_padding: &padding,
         };
-        let reporter = Reporter { log: &self.services.log, session: &self.session };
+        let reporter = Reporter { log: &self.services.log, session: &self.session, place: &self.place };
         let mut report = |event| reporter.write(event);
         match self.phase.answer(&request.name, &request.payload, &context, &mut report) {
             Answer::Reply(reply) => request.reply(Ok(reply)),
@@ -254,6 +259,7 @@ impl<'s> Tunnel<'s> {
             own_tag: self.services.own_tag(),
             protocol: self.arrival.protocol,
             session: &self.session,
+            place: &self.place,
             began,
             ended: Instant::now(),
             preamble,

@@ -7,7 +7,7 @@ use culvert_protocol::packed;
 use culvert_protocol::timestamp;
 use serde_json::{Map, Value as Json};
 
-use super::{ApiError, Context, UNKNOWN_REGION};
+use super::{ApiError, Context};
 
 /// What is kept of a handshake.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) fn answer(payload: &[u8], context: &Context<'_>) -> Result<(Handshake
     let request = HandshakeRequest::parse(&params)?;
     let reply = HandshakeReply {
         encoded_server_list: own_entries(&request, context),
-        client_region: UNKNOWN_REGION.to_owned(),
+        client_region: context.place.country.clone().into_owned(),
         client_address: context.client.to_string(),
         server_timestamp: timestamp::to_second(context.now),
         padding: response_padding(&params),

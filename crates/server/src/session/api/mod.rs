@@ -14,20 +14,19 @@ use culvert_protocol::packed::{self, PackError};
 use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
 
+use crate::geoip::Place;
 pub(crate) use connected::Connected;
 pub(crate) use handshake::Handshaken;
 
 /// The most bytes of padding in an answer to a keepalive (PROTOCOL.md 6.4.5).
 pub(crate) const MOST_KEEPALIVE_PADDING: usize = 256;
 
-/// What a client is reported to be where nothing is known of its address (the reference without GeoIP files).
-pub(crate) const UNKNOWN_REGION: &str = "None";
-
 /// What answers depend on besides the request.
 pub(crate) struct Context<'s> {
     pub(crate) now: OffsetDateTime,
     /// Where the client appears to come from. Goes to the client itself and nowhere else.
     pub(crate) client: SocketAddr,
+    pub(crate) place: &'s Place,
     pub(crate) own_entries: &'s BTreeMap<String, ServerEntry>,
     /// What the handshake's reply takes up of the extensions that the client offered (PROTOCOL.md 12).
     pub(crate) extensions: &'s [&'static str],

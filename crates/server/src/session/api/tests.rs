@@ -24,6 +24,7 @@ impl Client {
         let context = Context {
             now: timestamp::parse(now).unwrap(),
             client: "192.0.2.7:4711".parse().unwrap(),
+            place: &Place::UNKNOWN,
             own_entries: &self.own_entries,
             extensions: self.extensions,
             keepalive_padding: &[7; 5],
