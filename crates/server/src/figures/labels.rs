@@ -1,9 +1,12 @@
 //! What figures are told apart by: closed sets, so that no peer can make a series. No address, no name and no number that a
 //! client chooses is a label.
 
+use std::net::SocketAddr;
+
 use culvert_protocol::TunnelProtocol;
 
 use crate::config::SUPPORTED;
+use crate::forward::egress::DialRefusal;
 
 /// A label of its own, or several at once: one series for each value.
 pub(crate) trait Labels: Copy + 'static {
@@ -150,6 +153,27 @@ labels! {
         Blocklist = "blocklist",
         Tactics = "tactics",
         Osl = "osl",
+    }
+}
+
+impl Family {
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        if address.ip().to_canonical().is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+}
+
+impl From<DialRefusal> for FlowRefusal {
+    fn from(refusal: DialRefusal) -> Self {
+        match refusal {
+            DialRefusal::NameNotFound => Self::NameNotFound,
+            DialRefusal::Bogon => Self::Bogon,
+            DialRefusal::Rules => Self::Rules,
+            DialRefusal::Unreachable => Self::Unreachable,
+            DialRefusal::NetworkUnreachable => Self::NetworkUnreachable,
+            DialRefusal::TimedOut => Self::TimedOut,
+            DialRefusal::ConnectionRefused => Self::ConnectionRefused,
+            DialRefusal::ResourceExhausted => Self::ResourceExhausted,
+        }
     }
 }
 

@@ -4,14 +4,19 @@
 //! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` for what only grows, times instead of ages.
 
 mod labels;
+mod quality;
+mod sampled;
 mod series;
+mod tally;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use culvert_protocol::TunnelProtocol;
+use culvert_ssh_tokio::Handle;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -22,7 +27,10 @@ use labels::Protocol;
 pub(crate) use labels::{
     DataFile, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Refusal, ReloadOutcome,
 };
+use quality::Quality;
 use series::{Count, Pairs, Series};
+use tally::Live;
+pub(crate) use tally::{Tally, Tunnel};
 
 /// Kinds of irregular connections that get a series, of all protocols together.
 const MOST_IRREGULAR: usize = 256;
@@ -38,6 +46,7 @@ pub(crate) struct Figures {
     logins: Series<Protocol, Histogram>,
     connections: Series<Protocol, Gauge>,
     tunnels: Series<Protocol, Gauge>,
+    dialing: Gauge,
     flows: Series<Kind, Gauge>,
     flows_opened: Series<Kind, Count>,
     flows_refused: Series<(Kind, FlowRefusal), Count>,
@@ -49,6 +58,9 @@ pub(crate) struct Figures {
     reloaded_at: Gauge<f64, AtomicU64>,
     data_modified: Series<DataFile, Gauge<f64, AtomicU64>>,
     panics: Count,
+    live: Arc<Live>,
+    /// Since the load was last reported.
+    since_reported: Mutex<Quality>,
 }
 
 impl Figures {
@@ -65,6 +77,7 @@ impl Figures {
             logins: Series::new().with(protocols()),
             connections: Series::new().with(protocols()),
             tunnels: Series::new().with(protocols()),
+            dialing: Gauge::default(),
             flows: Series::new().complete(),
             flows_opened: Series::new().complete(),
             flows_refused: Series::new().complete(),
@@ -76,6 +89,8 @@ impl Figures {
             reloaded_at: Gauge::default(),
             data_modified: Series::new(),
             panics: Count::default(),
+            live: Arc::default(),
+            since_reported: Mutex::default(),
         };
         figures.reload_succeeded.set(1);
         figures.reloaded_at.set(seconds(SystemTime::now()));
@@ -83,6 +98,7 @@ impl Figures {
         figures.register_connections(&mut registry);
         figures.register_flows(&mut registry);
         figures.register_state(&mut registry);
+        registry.register_collector(Box::new(sampled::Carriage(figures.live.clone())));
         figures.registry = registry;
         Arc::new(figures)
     }
@@ -100,6 +116,7 @@ impl Figures {
     }
 
     fn register_flows(&self, to: &mut Registry) {
+        to.register("flows_dialing", "Flows that are being connected now", self.dialing.clone());
         self.flows.register(to, "flows", None, "Flows that are connected now");
         self.flows_opened.register(to, "flows_opened", None, "Flows that were connected");
         self.flows_refused.register(to, "flows_refused", None, "Flows that were not connected, and why");
@@ -128,7 +145,7 @@ impl Figures {
     }
 
     /// Counts a connection, until the guard is dropped.
-    pub(crate) fn accepted(self: &Arc<Self>, protocol: TunnelProtocol) -> Present {
+    pub(crate) fn accepted(&self, protocol: TunnelProtocol) -> Present {
         self.accepted.add(Protocol(protocol));
         Present::among(self, |figures| figures.connections.of(Protocol(protocol)))
     }
@@ -153,35 +170,42 @@ impl Figures {
         self.logins.observe(Protocol(protocol), after);
     }
 
-    /// Counts a tunnel, until the guard is dropped.
-    pub(crate) fn tunnel(self: &Arc<Self>, protocol: TunnelProtocol) -> Present {
-        Present::among(self, |figures| figures.tunnels.of(Protocol(protocol)))
+    /// Counts a tunnel, until what is returned is dropped; its flows count through its tally.
+    pub(crate) fn tunnel(self: &Arc<Self>, protocol: TunnelProtocol, wire: Option<Handle>) -> Tunnel {
+        let present = Present::among(self, |figures| figures.tunnels.of(Protocol(protocol)));
+        self.live.add(self, protocol, wire, present)
     }
 
-    /// Counts a flow that is connected, until the guard is dropped.
-    pub(crate) fn flow(self: &Arc<Self>, kind: Kind) -> Present {
+    fn flow(&self, kind: Kind) -> Present {
         self.flows_opened.add(kind);
         Present::among(self, |figures| figures.flows.of(kind))
     }
 
-    /// Counts a flow that is not connected.
-    pub(crate) fn flow_refused(&self, kind: Kind, why: FlowRefusal) {
-        self.flows_refused.add((kind, why));
+    fn dialing(&self) -> Present {
+        Present::among(self, |figures| Some(&figures.dialing))
     }
 
-    /// Counts a flow that makes room for another.
-    pub(crate) fn flow_evicted(&self, kind: Kind) {
+    fn flow_refused(&self, kind: Kind, why: FlowRefusal) {
+        self.flows_refused.add((kind, why));
+        self.quality().refused(kind, why);
+    }
+
+    fn flow_evicted(&self, kind: Kind) {
         self.flows_evicted.add(kind);
     }
 
-    /// Counts a dial.
-    pub(crate) fn dialed(&self, family: AddressFamily, outcome: DialOutcome, took: Duration) {
+    fn dialed(&self, family: AddressFamily, outcome: DialOutcome, took: Duration) {
         self.dials.observe((family, outcome), took);
+        self.quality().dialed(family, outcome, took);
     }
 
-    /// Counts a look-up of a name.
-    pub(crate) fn looked_up(&self, outcome: DnsOutcome, took: Duration) {
+    fn looked_up(&self, resolver: Option<IpAddr>, outcome: DnsOutcome, took: Duration) {
         self.look_ups.observe(outcome, took);
+        self.quality().looked_up(resolver, outcome, took);
+    }
+
+    fn quality(&self) -> MutexGuard<'_, Quality> {
+        self.since_reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a reload.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::destination::Destination;
 use super::egress::{DialRefusal, EgressPolicy, resolve_and_dial};
+use crate::figures::{AddressFamily, DialOutcome, Kind, Present, Tally};
 use crate::rules::TrafficRules;
 
 /// Flows that may wait to be connected (PROTOCOL.md 3.7).
@@ -30,8 +31,7 @@ pub(crate) struct Flows {
     dialing: Semaphore,
     most_dialing: usize,
     counts: Mutex<Counts>,
-    meter: Meter,
-    udp_meter: Meter,
+    tally: Arc<Tally>,
 }
 
 /// Numbers for reports, and who is open.
@@ -71,10 +71,11 @@ pub(crate) struct Place {
     number: u64,
     meter: Meter,
     evicted: Arc<Notify>,
+    _present: Present,
 }
 
 impl Flows {
-    pub(crate) fn new(egress: Arc<EgressPolicy>, rules: Arc<TrafficRules>) -> Arc<Self> {
+    pub(crate) fn new(egress: Arc<EgressPolicy>, rules: Arc<TrafficRules>, tally: Arc<Tally>) -> Arc<Self> {
         let most_dialing = rules.most_dialing.map_or(MOST_DIALING, |most| most.get().min(MOST_DIALING));
         Arc::new(Self {
             egress,
@@ -82,8 +83,7 @@ impl Flows {
             dialing: Semaphore::new(most_dialing),
             most_dialing,
             counts: Mutex::default(),
-            meter: Meter::default(),
-            udp_meter: Meter::default(),
+            tally,
         })
     }
 
@@ -105,9 +105,14 @@ impl Flows {
         self.counts(|counts| counts.totals.udp_gateways += 1);
     }
 
+    /// Counts for figures.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Counts what UDP flows carry, without frames.
     pub(crate) fn udp_meter(&self) -> &Meter {
-        &self.udp_meter
+        self.tally.meter(Kind::Udp)
     }
 
     /// Connects to a destination, after waiting for a turn; the time in line counts against the dial (PROTOCOL.md 3.7).
@@ -120,7 +125,25 @@ impl Flows {
         };
         let _turn = turn.ok_or(DialRefusal::ResourceExhausted)?;
         let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-        resolve_and_dial(destination, &self.egress, &self.rules, left).await
+        let (dialing, began) = (self.tally.dialing(), Instant::now());
+        let dialed = resolve_and_dial(destination, &self.egress, &self.rules, left).await;
+        drop(dialing);
+        match &dialed {
+            Ok(target) => {
+                let family = target.peer_addr().map_or(AddressFamily::Unresolved, AddressFamily::of);
+                self.tally.dialed(family, DialOutcome::Connected, began.elapsed());
+            }
+            // What was not dialed did not fail.
+            Err(refusal) if refusal.is_disallowed() => {}
+            Err(_) => {
+                let family = match destination {
+                    Destination::Address(address) => AddressFamily::of(*address),
+                    Destination::Name { .. } => AddressFamily::Unresolved,
+                };
+                self.tally.dialed(family, DialOutcome::Failed, began.elapsed());
+            }
+        }
+        dialed
     }
 
     /// Writes what a flow begins with to its fresh connection. A buffer of the system takes it all at once, unless the
@@ -142,7 +165,7 @@ impl Flows {
     /// Takes a place for a flow that is connected; the one used least recently loses theirs when there are too many.
     pub(crate) fn enter(self: &Arc<Self>) -> Place {
         let most = self.rules.most_flows.map_or(usize::MAX, std::num::NonZeroUsize::get);
-        let (meter, evicted) = (self.meter.part(), Arc::<Notify>::default());
+        let (meter, evicted) = (self.tally.meter(Kind::Tcp).part(), Arc::<Notify>::default());
         let flow = Flow {
             meter: meter.clone(),
             seen: meter.totals(),
@@ -150,7 +173,9 @@ impl Flows {
             evicted: evicted.clone(),
         };
         let number = self.counts(|counts| {
-            while counts.open.len() >= most && counts.evict() {}
+            while counts.open.len() >= most && counts.evict() {
+                self.tally.evicted(Kind::Tcp);
+            }
             let number = counts.next;
             counts.next += 1;
             counts.open.insert(number, flow);
@@ -158,11 +183,12 @@ impl Flows {
             counts.totals.peak_flows = counts.totals.peak_flows.max(counts.open.len());
             number
         });
-        Place { flows: self.clone(), number, meter, evicted }
+        Place { flows: self.clone(), number, meter, evicted, _present: self.tally.flow(Kind::Tcp) }
     }
 
     /// Counts a flow that was not connected.
-    pub(crate) fn refused(&self) {
+    pub(crate) fn refused(&self, why: DialRefusal) {
+        self.tally.refused(Kind::Tcp, why.into());
         self.counts(|counts| counts.totals.refused += 1);
     }
 
@@ -172,13 +198,13 @@ impl Flows {
 
     /// Bytes that all TCP flows have carried, up and down.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        let (down, up) = self.meter.totals();
+        let (down, up) = self.tally.meter(Kind::Tcp).totals();
         (up, down)
     }
 
     /// The same of UDP flows.
     pub(crate) fn udp_bytes(&self) -> (u64, u64) {
-        let (down, up) = self.udp_meter.totals();
+        let (down, up) = self.udp_meter().totals();
         (up, down)
     }
 
@@ -263,7 +289,9 @@ mod tests {
             dial_timeout: Some(Duration::from_secs(1)),
             ..TrafficRules::default()
         };
-        Flows::new(Arc::new(EgressPolicy::Anything), Arc::new(rules))
+        let figures = crate::figures::Figures::new(&[]);
+        let tally = figures.tunnel(culvert_protocol::TunnelProtocol::OSSH, None).tally().clone();
+        Flows::new(Arc::new(EgressPolicy::Anything), Arc::new(rules), tally)
     }
 
     #[tokio::test(start_paused = true)]

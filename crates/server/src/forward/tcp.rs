@@ -107,7 +107,7 @@ pub(crate) async fn serve(
     let target = match connect(wanted, flows).await {
         Ok(target) => target,
         Err(refusal) => {
-            flows.refused();
+            flows.refused(refusal);
             return Err((channel, refusal));
         }
     };

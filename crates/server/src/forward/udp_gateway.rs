@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::flows::Flows;
 use super::resolver::Resolver;
+use crate::figures::{FlowRefusal, Kind, Present};
 
 /// Sockets of one gateway where the rules set no limit.
 const MOST_SOCKETS: usize = 512;
@@ -88,6 +89,7 @@ struct Socket {
     used: Mutex<Instant>,
     /// Not needed any more. Its task is never simply ended: half a frame would spoil the channel.
     closed: Notify,
+    _present: Present,
 }
 
 /// Dropped when its place is taken, or it has ended by itself.
@@ -173,6 +175,7 @@ impl Gateway {
         }
         let remote = SocketAddr::new(datagram.remote.ip().to_canonical(), datagram.remote.port());
         if !self.surroundings.flows.permits_udp(remote) {
+            self.surroundings.flows.tally().refused(Kind::Udp, FlowRefusal::Rules);
             (self.surroundings.forbidden)();
             return None;
         }
@@ -191,6 +194,7 @@ impl Gateway {
             remote: datagram.remote,
             used: Mutex::new(Instant::now()),
             closed: Notify::new(),
+            _present: self.surroundings.flows.tally().flow(Kind::Udp),
         });
         let number = self.next;
         self.next += 1;
@@ -213,6 +217,7 @@ impl Gateway {
     /// Closes the socket that was used least recently; false if there is none.
     fn evict(&mut self) -> bool {
         let oldest = self.sockets.iter().min_by_key(|(_, open)| open.socket.used()).map(|(id, _)| *id);
+        self.surroundings.flows.tally().evicted(Kind::Udp);
         oldest.is_some_and(|id| self.sockets.remove(&id).is_some())
     }
 }

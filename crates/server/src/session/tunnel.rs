@@ -19,7 +19,7 @@ use super::link::Step;
 use super::opening::Opened;
 use super::report::{Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
-use crate::figures::Refusal;
+use crate::figures::{self, Refusal};
 use crate::forward::early::Early;
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
@@ -49,6 +49,7 @@ struct Tunnel<'s> {
     early: Early,
     alerts: Arc<Alerts>,
     flows: Arc<Flows>,
+    _counted: figures::Tunnel,
     phase: Phase,
     /// A random stream was served before the handshake.
     tried_out: bool,
@@ -69,7 +70,6 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
         link.close().await;
         return;
     };
-    let _present = services.figures.tunnel(arrival.protocol);
     let mut tunnel = Tunnel::new(services, arrival, link.handle(), payload);
     let over = loop {
         tokio::select! {
@@ -123,6 +123,8 @@ impl<'s> Tunnel<'s> {
         let listens = payload.takes_server_requests();
         let offers = |name| payload.client_capabilities.iter().any(|offered| offered == name);
         let reasons = offers(extension::REFUSAL_REASONS);
+        let counted = services.figures.tunnel(arrival.protocol, Some(handle.clone()));
+        let flows = Flows::new(services.egress.clone(), services.rules.clone(), counted.tally().clone());
         let early = if offers(extension::FIRST_BYTES) { Early::taken() } else { Early::None };
         Self {
             services,
@@ -133,7 +135,8 @@ impl<'s> Tunnel<'s> {
             session: payload.session_id,
             candour: if reasons { Candour::Reasons } else { Candour::Opaque },
             early,
-            flows: Flows::new(services.egress.clone(), services.rules.clone()),
+            flows,
+            _counted: counted,
             phase: Phase::default(),
             tried_out: false,
             random_streams: Arc::new(Semaphore::new(MOST_RANDOM_STREAMS)),
