@@ -48,6 +48,17 @@ impl Held {
         Self::new(MOST_HELD.min(files / 2))
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).tickets.len()
+    }
+
+    /// Sends away those who wait longest; how many there were.
+    pub(crate) fn evict(&self, count: usize) -> usize {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        (0..count).take_while(|_| waiting.tickets.pop_first().is_some()).count()
+    }
+
     fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.max(1), waiting: Mutex::default() })
     }
@@ -183,5 +194,8 @@ mod tests {
         assert!(timeout(Duration::from_millis(5), fourth.evicted()).await.is_err());
         let _fifth = held.enter();
         second.evicted().await;
+        assert_eq!((held.len(), held.evict(1)), (2, 1));
+        fourth.evicted().await;
+        assert_eq!((held.evict(5), held.len()), (1, 0));
     }
 }

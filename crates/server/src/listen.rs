@@ -7,21 +7,25 @@ use std::time::Duration;
 
 use culvert_protocol::{Carrier, TunnelProtocol};
 use culvert_transport::tcp::TcpListen;
-use culvert_transport::{Accepted, Listen};
+use culvert_transport::{Accepted, Listen, Stream};
 use tokio::net::TcpSocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep};
 
+use crate::admission::Shut;
 use crate::config::Listener;
-use crate::figures::Refusal;
 use crate::hold;
 use crate::log::{Aggregated, Field};
 use crate::quic;
 use crate::services::Services;
 use crate::session::{self, Arrival, Stopping};
 
-/// The pause after an error that the next attempt would meet again.
-const BACK_OFF: Duration = Duration::from_millis(500);
+/// The pause after an error that the next attempt would meet again, and up to what it doubles.
+const SHORTEST_BACK_OFF: Duration = Duration::from_millis(5);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+/// Of the strangers who wait, those who leave when there are too many open files: one in so many, and at least a few.
+const LEAVING_SHARE: usize = 20;
+const LEAVING_LEAST: usize = 4;
 
 /// Connections that may wait to be accepted. Beyond it a rush of clients sees resets; the system may allow less.
 const BACKLOG: u32 = 4096;
@@ -109,8 +113,6 @@ pub(crate) type Serving = mpsc::Sender<()>;
 pub(crate) struct Accepting {
     pub(crate) services: Arc<Services>,
     pub(crate) errors: Arc<Aggregated>,
-    /// False while no new tunnels are wanted.
-    pub(crate) open: watch::Receiver<bool>,
     pub(crate) stopping: Stopping,
     pub(crate) serving: Serving,
 }
@@ -151,15 +153,21 @@ impl Bound {
 impl Accepting {
     async fn accept_from(&self, listener: &mut dyn Listen, port: u16) {
         let mut stopping = self.stopping.clone();
+        let mut back_off = SHORTEST_BACK_OFF;
         loop {
             tokio::select! {
                 () = session::stopped(&mut stopping) => return,
                 accepted = listener.accept() => match accepted {
-                    Ok(accepted) => self.serve(accepted, port),
+                    Ok(accepted) => {
+                        back_off = SHORTEST_BACK_OFF;
+                        self.serve(accepted, port);
+                    }
                     Err(error) => {
                         if let Some(kind) = lasting(&error) {
                             self.errors.record(kind);
-                            sleep(BACK_OFF).await;
+                            self.make_room();
+                            sleep(back_off).await;
+                            back_off = (back_off * 2).min(LONGEST_BACK_OFF);
                         }
                     }
                 },
@@ -167,22 +175,57 @@ impl Accepting {
         }
     }
 
+    /// Sends away those who wait longest, whose files and memory others need.
+    fn make_room(&self) {
+        let held = &self.services.held;
+        held.evict((held.len() / LEAVING_SHARE).max(LEAVING_LEAST));
+    }
+
     fn serve(&self, accepted: Accepted, port: u16) {
-        // While no tunnels are wanted clients learn it at once, and go elsewhere.
-        let wanted = *self.open.borrow();
         let Accepted { stream, facts } = accepted;
         let arrival = Arrival { protocol: facts.protocol, port, peer: facts.peer, at: Instant::now() };
         let Self { services, stopping, serving, .. } = self.clone();
         let present = services.figures.accepted(arrival.protocol);
+        // While no tunnels are wanted clients learn it at once, and go elsewhere.
+        if let Some(farewell) = self.refuses(&stream, facts.protocol) {
+            tokio::spawn(async move {
+                farewell.say(stream).await;
+                drop((present, serving));
+            });
+            return;
+        }
         tokio::spawn(async move {
-            if wanted {
-                session::serve(stream, arrival, services, stopping).await;
-            } else {
-                services.figures.refused(arrival.protocol, Refusal::Paused);
-                hold::close(stream).await;
-            }
+            session::serve(stream, arrival, services, stopping).await;
             drop((present, serving));
         });
+    }
+
+    /// Whether a connection is ended at once, and how. Those of meek are not, and what is in TLS: they may be of a tunnel that is up, or for the
+    /// site; who wants to begin a tunnel there is found out later.
+    fn refuses(&self, stream: &Stream, protocol: TunnelProtocol) -> Option<Farewell> {
+        let Services { held, descriptors, .. } = &*self.services;
+        let is_scarce = stream.as_tcp().is_some_and(|socket| descriptors.is_scarce(socket));
+        // Whoever came first has waited for long enough when others need the room.
+        let makes_room = is_scarce && held.evict(1) > 0;
+        if session::may_be_of_a_tunnel(protocol) {
+            return None;
+        }
+        if is_scarce && !makes_room {
+            self.services.refuse(protocol, Shut::Descriptors);
+            return Some(Farewell(descriptors.farewell()));
+        }
+        (!self.services.admits(protocol)).then(|| Farewell(descriptors.farewell()))
+    }
+}
+
+/// The right to end a connection in an orderly way, which takes a moment.
+struct Farewell(Option<OwnedSemaphorePermit>);
+
+impl Farewell {
+    async fn say(self, stream: Stream) {
+        if self.0.is_some() {
+            hold::close(stream).await;
+        }
     }
 }
 

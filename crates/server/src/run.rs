@@ -105,7 +105,6 @@ async fn serve(
         log.info("listening", fields(port));
     }
     let (stop, stopping) = watch::channel(false);
-    let (open, opened) = watch::channel(true);
     let errors = Aggregated::new(log.clone(), Level::Error, "accept failed", ACCEPT_ERRORS);
     let errors = Arc::new(errors);
     let mut workers = Vec::new();
@@ -113,12 +112,12 @@ async fn serve(
         // Each thread has its own: dropping the last one ends it.
         let (serving, served) = mpsc::channel(1);
         let (services, errors) = (services.clone(), errors.clone());
-        let (open, stopping) = (opened.clone(), stopping.clone());
+        let stopping = stopping.clone();
         let ports: io::Result<Vec<_>> = bound.iter().map(|port| port.share(number)).collect();
         let ports = ports.map_err(RunError::system("share a port between threads"))?;
         workers.push(worker(
             ports.into_iter().flatten().collect(),
-            Accepting { services, errors, open, stopping, serving },
+            Accepting { services, errors, stopping, serving },
             served,
         )?);
     }
@@ -126,7 +125,7 @@ async fn serve(
         log.info("running", fields(port));
     }
     running();
-    until_told_to_stop(&mut orders, load_period, &open, &services).await;
+    until_told_to_stop(&mut orders, load_period, &services).await;
     log.info("shutdown by system", []);
     stop.send_replace(true);
     tokio::select! {
@@ -179,12 +178,7 @@ async fn all_ended(workers: Vec<oneshot::Receiver<()>>, log: &Logger) {
     }
 }
 
-async fn until_told_to_stop(
-    orders: &mut impl Orders,
-    load_period: Option<Duration>,
-    open: &watch::Sender<bool>,
-    services: &Services,
-) {
+async fn until_told_to_stop(orders: &mut impl Orders, load_period: Option<Duration>, services: &Services) {
     let log = &services.log;
     let mut reports = every(REPORTS);
     let mut load = load_period.map(every);
@@ -193,8 +187,9 @@ async fn until_told_to_stop(
             command = orders.next() => match command {
                 Command::Stop => return,
                 Command::Establish(wanted) => {
-                    open.send_replace(wanted);
-                    log.info("establishing tunnels", [("establish", wanted.into())]);
+                    if services.door.order(wanted) {
+                        log.info("establishing tunnels", [("establish", wanted.into())]);
+                    }
                 }
                 Command::Reload => log.warning("not reloadable yet: restart to apply changed files", []),
                 Command::Snapshot => report_load(services),
@@ -222,7 +217,13 @@ async fn tick(ticks: &mut Option<Interval>) {
 /// How many tunnels there are. What else the reference reports is not counted yet.
 fn report_load(services: &Services) {
     let all = Field::object([("established_clients", services.sessions.len().into())]);
-    services.log.event("server_load", [("ALL", all), ("server_entry_tag", Field::text(services.own_tag()))]);
+    let fields = [
+        ("ALL", all),
+        ("establish_tunnels", services.door.shut().is_none().into()),
+        ("establish_tunnels_limited_count", services.door.take_refused_lately().into()),
+        ("server_entry_tag", Field::text(services.own_tag())),
+    ];
+    services.log.event("server_load", fields);
 }
 
 /// Where commands come from.

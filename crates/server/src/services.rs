@@ -22,7 +22,7 @@ use culvert_transport::tls::{PassthroughKey, TlsServer};
 use culvert_transport::{Remote, shadowsocks};
 use tokio::time::Instant;
 
-use crate::admission::HandshakeSlots;
+use crate::admission::{Door, HandshakeSlots, Shut};
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
 use crate::figures::Figures;
@@ -32,9 +32,9 @@ use crate::fragmentation::Fragmentation;
 use crate::geoip::GeoIp;
 use crate::hold::Held;
 use crate::live::Live;
-use crate::log::Logger;
+use crate::log::{Aggregated, Level, Logger};
 use crate::memory;
-use crate::open_files;
+use crate::open_files::{self, Descriptors};
 use crate::quic::QuicService;
 use crate::rules::TrafficRules;
 use crate::seed_store::SeedStore;
@@ -43,6 +43,9 @@ use crate::session::meek::MeekService;
 use crate::session::registry::Sessions;
 use crate::session::report::Irregular;
 use crate::session::tls::{Strangers, TlsService};
+
+/// Clients that were turned away are reported this often at most.
+const TURNED_AWAY: Duration = Duration::from_secs(300);
 
 /// The handles. Cheap to share.
 pub(crate) struct Services {
@@ -57,6 +60,11 @@ pub(crate) struct Services {
     pub(crate) sites: BTreeMap<TunnelProtocol, String>,
     pub(crate) handshakes: HandshakeLimits,
     pub(crate) slots: HandshakeSlots,
+    pub(crate) descriptors: Descriptors,
+    /// Clients that were turned away, for the log.
+    pub(crate) turned_away: Aggregated,
+    /// Whether new tunnels are wanted.
+    pub(crate) door: Door,
     pub(crate) held: Arc<Held>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) irregular: Irregular,
@@ -131,6 +139,9 @@ impl Services {
             sites: config.sites,
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
+            descriptors: Descriptors::among(open_files::most()),
+            turned_away: Aggregated::new(log.clone(), Level::Warning, "connections turned away", TURNED_AWAY),
+            door: Door::default(),
             held: Held::among(open_files::most()),
             budget: Budget::new(Instant::now()),
             irregular: Irregular::new(log.clone(), figures.clone()),
@@ -146,6 +157,22 @@ impl Services {
         })
     }
 
+    /// Whether a new tunnel may begin; one that may not is counted.
+    pub(crate) fn admits(&self, protocol: TunnelProtocol) -> bool {
+        let shut = self.door.shut();
+        if let Some(reason) = shut {
+            self.refuse(protocol, reason);
+        }
+        shut.is_none()
+    }
+
+    /// Counts a connection that is turned away.
+    pub(crate) fn refuse(&self, protocol: TunnelProtocol, reason: Shut) {
+        self.figures.refused(protocol, reason.refusal());
+        self.turned_away.record(reason.as_str());
+        self.door.count_refused();
+    }
+
     /// Whether keys are renewed so often that somebody wants to see it.
     pub(crate) fn watches_rekeying(&self) -> bool {
         self.ssh.limits.rekey_bytes.is_some()
@@ -159,12 +186,14 @@ impl Services {
     /// Writes reports that have been gathered for a while.
     pub(crate) fn write_due_reports(&self) {
         self.ssh.login.failures.write_due();
+        self.turned_away.write_due();
         self.irregular.write_older_than(Irregular::INTERVAL);
     }
 
     /// Writes all reports that have been gathered.
     pub(crate) fn write_all_reports(&self) {
         self.ssh.login.failures.write_all();
+        self.turned_away.write_all();
         self.irregular.write_older_than(Duration::ZERO);
     }
 }

@@ -22,6 +22,9 @@ use culvert_transport::{Remote, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::admission::AddressGroup;
+use crate::figures::Refusal;
+use crate::hold;
 use crate::services::Services;
 use link::Link;
 use stranger::Introduced;
@@ -38,6 +41,12 @@ pub(crate) struct Arrival {
     pub(crate) peer: Remote,
     /// When it was accepted.
     pub(crate) at: Instant,
+}
+
+/// Whether a new connection may belong to a tunnel that is up, or be one that a site serves.
+pub(crate) fn may_be_of_a_tunnel(protocol: TunnelProtocol) -> bool {
+    let base = protocol.base();
+    base == BaseProtocol::TlsOssh || base.traits().meek.is_some()
 }
 
 /// Serves one connection to its end.
@@ -120,6 +129,12 @@ impl Start {
 
 async fn serve_client(start: Start, arrival: Arrival, services: &Services, stopping: &mut Stopping) {
     let Start { stream, preamble, received } = start;
+    // Before anything is made that takes room.
+    let Some(slot) = services.slots.acquire(AddressGroup::of(arrival.peer.ip())).await else {
+        services.figures.refused(arrival.protocol, Refusal::Queue);
+        services.turned_away.record("no place to log in");
+        return hold::close(stream).await;
+    };
     let connection = match services.ssh.connection(preamble) {
         Ok(connection) => connection,
         Err(error) => {
@@ -130,7 +145,8 @@ async fn serve_client(start: Start, arrival: Arrival, services: &Services, stopp
         }
     };
     let link = Link::new(connection, received, stream);
-    if let Some(opened) = opening::open(link, arrival, services, stopping).await {
+    let opened = opening::open(link, arrival, slot, services, stopping);
+    if let Some(opened) = opened.await {
         tunnel::run(opened, arrival, services, stopping).await;
     }
 }

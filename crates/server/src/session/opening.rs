@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::link::{Link, Step};
 use super::stranger::must_leave;
 use super::{Arrival, Stopping, stopped};
+use crate::admission::HandshakeSlot;
 use crate::figures::Refusal;
 use crate::hold;
 use crate::services::Services;
@@ -29,21 +30,16 @@ pub(super) struct Opened {
 pub(super) async fn open(
     link: Link,
     arrival: Arrival,
+    slot: HandshakeSlot,
     services: &Services,
     stopping: &mut Stopping,
 ) -> Option<Opened> {
     // Nobody without the key gets here, but on plain SSH ports, where every server has such a limit.
     let deadline = services.handshakes.duration.map(|limit| Instant::now() + limit);
     let refused = |why| services.figures.refused(arrival.protocol, why);
-    let Some(slot) = services.slots.acquire().await else {
-        refused(Refusal::Queue);
-        link.close().await;
-        return None;
-    };
-    let mut handshake = Handshake { link, preamble: None };
+    let mut handshake = Handshake { link, preamble: None, slot };
     match handshake.login(deadline, stopping).await {
         Outcome::Password(password) => {
-            drop(slot);
             services.figures.logged_in(arrival.protocol, arrival.at.elapsed());
             Some(Opened { link: handshake.link, password, preamble: handshake.preamble })
         }
@@ -53,7 +49,7 @@ pub(super) async fn open(
             None
         }
         Outcome::Ended(stream, end) => {
-            drop((handshake, slot));
+            drop(handshake);
             refused(if matches!(*end, End::Protocol(_)) { Refusal::Protocol } else { Refusal::Left });
             fail(stream, &end, Failed { arrival, deadline }, services, stopping).await;
             None
@@ -65,11 +61,12 @@ pub(super) async fn open(
 struct Handshake {
     link: Link,
     preamble: Option<PreambleFacts>,
+    slot: HandshakeSlot,
 }
 
 enum Outcome {
     Password(Zeroizing<Vec<u8>>),
-    /// The time is over, or the server's.
+    /// The time is over, or the server's, or others need the place.
     Late,
     Ended(Stream, Arc<End>),
 }
@@ -86,6 +83,7 @@ impl Handshake {
                     Step::Ended(stream, end) => return Outcome::Ended(stream, end),
                 },
                 () = at_deadline(deadline) => return Outcome::Late,
+                () = self.slot.evicted() => return Outcome::Late,
                 () = stopped(stopping) => return Outcome::Late,
             }
         }

@@ -102,6 +102,11 @@ pub(super) async fn introduce(
         },
     };
     match verdict {
+        // Of meek there may be a tunnel already.
+        Verdict::Client if tls.needs_tls13 && !services.admits(arrival.protocol) => {
+            hold::close(stream).await;
+            None
+        }
         Verdict::Client => {
             let stream = services.fragmentation.of_carrier(stream, arrival.protocol);
             let limit = services.handshakes.duration.unwrap_or(HANDSHAKE);

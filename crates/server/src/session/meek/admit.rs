@@ -56,7 +56,7 @@ impl Visitor<'_> {
         if let Some(session) = sessions.begun_with(cookie, self.arrival.peer.ip()) {
             return Some(Admitted { session, is_new: true });
         }
-        if *self.stopping.borrow() {
+        if *self.stopping.borrow() || !self.services.admits(self.arrival.protocol) {
             // Its cookie may be needed at the next server.
             return None;
         }

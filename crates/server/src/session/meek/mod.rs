@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Arrival, Stopping, serve_inside, stopped, tls};
 use crate::config::MeekConfig;
+use crate::hold;
 use crate::rules::SessionRate;
 use crate::services::Services;
 use connection::Connection;
@@ -65,6 +66,7 @@ pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
         let limit = services.handshakes.duration.unwrap_or(FIRST_BYTES);
         match timeout(limit, demux::is_request(&mut stream, &mut received)).await {
             Ok(Ok(true)) => {}
+            Ok(Ok(false)) if !services.admits(arrival.protocol) => return hold::close(stream).await,
             Ok(Ok(false)) => {
                 let arrival = Arrival { protocol: TunnelProtocol::TLS_OSSH, ..arrival };
                 let stream = Box::new(Prepended::new(received, stream));
