@@ -31,6 +31,8 @@ use site::{Product, Site};
 
 /// Probes under way at once: more would make the times depend on each other.
 const AT_ONCE: usize = 24;
+/// How often a probe that made a difference is sent again.
+const ROUNDS: usize = 6;
 /// Those that send strangers to a site; what is no TLS to them is none to the site either.
 const PROTOCOLS: [TunnelProtocol; 3] = [
     TunnelProtocol::TLS_OSSH,
@@ -131,17 +133,20 @@ async fn both([site, through]: [SocketAddr; 2], probe: &Probe, manner: Manner) -
     (directly.await.unwrap(), through)
 }
 
-/// What differs every time. With many probes under way a time may differ once, and whether a site resets is now and then a race of its own.
+/// What differs every time. With many probes under way a time may differ once, and sites are not of one mind themselves: whether one
+/// resets, and what is still read before a reset, are races of its own. So what came through is held against all that was seen directly.
 async fn again(addresses: [SocketAddr; 2], probe: &Probe, manner: Manner) -> Option<String> {
+    let mut seen = Vec::new();
     let mut last = None;
-    for _ in 0..3 {
+    for _ in 0..ROUNDS {
         let (directly, through) = both(addresses, probe, manner).await;
-        if directly.is_like(&through) {
+        seen.push(directly);
+        if seen.iter().any(|directly| directly.is_like(&through)) {
             return None;
         }
-        last = Some(format!("{}, {manner:?}:\n  directly {directly:?}\n  through  {through:?}", probe.0));
+        last = Some(through);
     }
-    last
+    Some(format!("{}, {manner:?}:\n  directly {seen:?}\n  through  {:?}", probe.0, last?))
 }
 
 /// How much later the first answer came.
