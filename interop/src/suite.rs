@@ -18,7 +18,7 @@ use crate::table::{self, Row, Table};
 const TAIL: usize = 25;
 
 /// Cases at a time where nobody asked for a table: most of them wait most of the time.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 
 /// Runs the suite as the command line says; one case at a time if a table is wanted, since the cases measure.
 pub fn run(programs: &Programs) -> ExitCode {

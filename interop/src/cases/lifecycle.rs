@@ -17,7 +17,8 @@ use crate::scenario::{Client, Protocol, Server, ServerEdits, Setting, TUNNEL};
 pub(super) const CASES: &[Case] = &[
     case("server_restart", server_restart),
     case("connection_cut", connection_cut).over(Protocols::OneConnection),
-    case("flow_without_tunnel", flow_without_tunnel).only(Applies::OurClient),
+    // How long is a matter of the client alone.
+    case("flow_without_tunnel", flow_without_tunnel).only(Applies::OurClient).over(Protocols::OnlyOssh),
     case("orderly_stop", orderly_stop),
     case("interrupt", interrupt).only(Applies::OnlyOurs),
     case("rekey", rekey).only(Applies::WithOurs),
