@@ -2,6 +2,7 @@
 
 mod bench;
 mod detect;
+mod faults;
 mod instructions;
 mod long;
 mod tidy;
@@ -18,6 +19,8 @@ verbs:
   instructions [--update]      count the instructions of the hot paths and compare them to bench/instructions.txt
   bench [--only ROW] [--runs N] [--quick]
                                measure our programs against others; a whole run writes bench/RESULTS.md
+  faults [--short] [--only FAULT] [--minutes N]
+                               what our programs do when something is exhausted, flooded, slow, full or killed
   detect [--flows N] [--only PROTOCOL] [--ours] [--keep FOLDER]
                                what the detectors of censors make of flows of each protocol";
 
@@ -39,6 +42,7 @@ fn run(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
         ["long", rest @ ..] => long::run(rest),
         ["instructions", rest @ ..] => instructions::run(rest),
         ["detect", rest @ ..] => detect::run(rest),
+        ["faults", rest @ ..] => faults::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["bench-relay" | "bench-delay" | "bench-delay-datagrams", ..] => bench::run_forwarder(words),
         ["help" | "--help" | "-h"] => {

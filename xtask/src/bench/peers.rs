@@ -11,6 +11,8 @@ use crate::tree;
 
 /// The folder with the peers' programs, searched before PATH.
 const PEERS: &str = "CULVERT_PEERS_DIR";
+/// The folder with programs of ours that are built already; without it they are built.
+const OURS: &str = "CULVERT_PROGRAMS_DIR";
 /// The folder with the reference's programs.
 const REFERENCE: &str = "CULVERT_REFERENCE_DIR";
 
@@ -90,8 +92,11 @@ fn reference_version(pair: &Pair) -> String {
     revision.map_or_else(|| "present, says no version".to_owned(), |line| line.trim().to_owned())
 }
 
-/// Builds the programs; the folder they are in.
+/// Builds the programs, unless they are given; the folder they are in.
 fn build(profile: Profile) -> Outcome<PathBuf> {
+    if let Some(given) = env::var_os(OURS) {
+        return Ok(PathBuf::from(given).canonicalize()?);
+    }
     let (name, folder) = match profile {
         Profile::Dev => ("dev", "debug"),
         Profile::Release => ("release", "release"),

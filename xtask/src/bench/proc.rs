@@ -30,6 +30,34 @@ pub(crate) fn of_tree(root: u32) -> Usage {
     total
 }
 
+/// The last of a line of processes that each started one: a program behind what prepares its surroundings.
+pub(crate) fn innermost(root: u32) -> u32 {
+    let all = all();
+    let mut id = root;
+    while let Some(child) = all.iter().find(|stat| stat.parent == id) {
+        id = child.id;
+    }
+    id
+}
+
+/// Open files of a process.
+pub(crate) fn descriptors(id: u32) -> usize {
+    fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
+}
+
+/// Threads of a process.
+pub(crate) fn threads(id: u32) -> usize {
+    fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count)
+}
+
+/// How often the threads of a process were put to sleep or aside: after each they were woken.
+pub(crate) fn switches(id: u32) -> u64 {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task")) else { return 0 };
+    let status = |task: fs::DirEntry| fs::read_to_string(task.path().join("status")).unwrap_or_default();
+    let count = |line: &str| line.split_once("ctxt_switches:")?.1.trim().parse::<u64>().ok();
+    tasks.flatten().map(|task| status(task).lines().filter_map(count).sum::<u64>()).sum()
+}
+
 struct Stat {
     id: u32,
     parent: u32,

@@ -16,7 +16,17 @@ const KEPT_LINES: usize = 20_000;
 pub(crate) struct Program {
     name: String,
     child: Child,
-    lines: Arc<Mutex<Vec<(SystemTime, String)>>>,
+    output: Arc<Mutex<Output>>,
+    /// How many lines [`Program::next_line`] has looked at.
+    read: usize,
+}
+
+#[derive(Default)]
+struct Output {
+    lines: Vec<(SystemTime, String)>,
+    /// Of all that came, kept or not.
+    count: u64,
+    bytes: u64,
 }
 
 impl Program {
@@ -33,10 +43,10 @@ impl Program {
         }
         let mut child = command.spawn().map_err(|error| format!("start {name}: {error}"))?;
         sys::guard(child.id());
-        let lines = Arc::default();
-        follow(&lines, child.stdout.take());
-        follow(&lines, child.stderr.take());
-        Ok(Self { name: name.to_owned(), child, lines })
+        let output = Arc::default();
+        follow(&output, child.stdout.take());
+        follow(&output, child.stderr.take());
+        Ok(Self { name: name.to_owned(), child, output, read: 0 })
     }
 
     /// Waits for a line from which `pick` makes something; with the time at which it came.
@@ -44,20 +54,30 @@ impl Program {
         &mut self,
         what: &str,
         limit: Duration,
+        pick: impl FnMut(&str) -> Option<T>,
+    ) -> Outcome<(SystemTime, T)> {
+        self.read = 0;
+        self.next_line(what, limit, pick)
+    }
+
+    /// The same, but only of lines behind the one that was found last.
+    pub(crate) fn next_line<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
         mut pick: impl FnMut(&str) -> Option<T>,
     ) -> Outcome<(SystemTime, T)> {
         let deadline = sys::now() + limit;
-        let mut seen = 0;
         loop {
             let ended = self.child.try_wait()?.is_some();
             {
-                let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-                for (time, line) in lines.iter().skip(seen) {
+                let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+                for (time, line) in output.lines.iter().skip(self.read) {
+                    self.read += 1;
                     if let Some(found) = pick(line) {
                         return Ok((*time, found));
                     }
                 }
-                seen = lines.len();
             }
             if ended || sys::now() > deadline {
                 let how = if ended { "it ended" } else { "time is up" };
@@ -82,6 +102,45 @@ impl Program {
         Err(format!("{}: still running after {} s\n{}", self.name, limit.as_secs(), self.tail()).into())
     }
 
+    /// Waits for its end; the code it exits with, unless a signal ended it.
+    pub(crate) fn wait_code(&mut self, limit: Duration) -> Outcome<Option<i32>> {
+        let deadline = sys::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code());
+            }
+            if sys::now() > deadline {
+                return Err(format!("{}: still running after {} s", self.name, limit.as_secs()).into());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Signals it and all below it.
+    pub(crate) fn signal(&self, signal: i32) {
+        sys::signal_group(self.child.id(), signal);
+    }
+
+    /// Its process, or the one that it wraps.
+    pub(crate) fn process(&self) -> u32 {
+        proc::innermost(self.child.id())
+    }
+
+    /// How many lines it has printed.
+    pub(crate) fn lines(&self) -> u64 {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).count
+    }
+
+    /// How many bytes it has printed.
+    pub(crate) fn printed(&self) -> u64 {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
     /// User and system time of it and all below it, in seconds.
     pub(crate) fn cpu(&self) -> f64 {
         proc::of_tree(self.child.id()).cpu_seconds
@@ -94,9 +153,9 @@ impl Program {
 
     /// The last lines, for a message.
     fn tail(&self) -> String {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = lines.len().saturating_sub(8);
-        let each = lines.iter().skip(from).map(|(_, line)| line.chars().take(300).collect::<String>());
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = output.lines.len().saturating_sub(8);
+        let each = output.lines.iter().skip(from).map(|(_, line)| line.chars().take(300).collect::<String>());
         each.collect::<Vec<_>>().join("\n")
     }
 }
@@ -108,15 +167,17 @@ impl Drop for Program {
     }
 }
 
-fn follow(lines: &Arc<Mutex<Vec<(SystemTime, String)>>>, from: Option<impl Read + Send + 'static>) {
+fn follow(output: &Arc<Mutex<Output>>, from: Option<impl Read + Send + 'static>) {
     let Some(from) = from else { return };
-    let lines = Arc::clone(lines);
+    let output = Arc::clone(output);
     thread::spawn(move || {
         for line in BufReader::new(from).lines() {
             let Ok(line) = line else { break };
-            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-            if lines.len() < KEPT_LINES {
-                lines.push((SystemTime::now(), line));
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            output.count += 1;
+            output.bytes += line.len() as u64 + 1;
+            if output.lines.len() < KEPT_LINES {
+                output.lines.push((SystemTime::now(), line));
             }
         }
     });

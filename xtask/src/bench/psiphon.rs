@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -38,12 +38,36 @@ pub(crate) struct Generated {
     pub(crate) protocol: Protocol,
     /// The fields of its entry.
     entry: Map<String, Value>,
-    _folder: Folder,
+    /// What is behind the entry's address without a relay.
+    folder: Folder,
+    path: PathBuf,
+}
+
+/// How a server is made, where that is not as usual.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// Members of its config.
+    pub(crate) config: Value,
+    /// Members of the rules for everybody.
+    pub(crate) rules: Value,
+    /// A shell's script that prepares its surroundings and ends with `exec "$@"`; run in its folder.
+    pub(crate) surroundings: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { config: json!({}), rules: json!({}), surroundings: String::new() }
+    }
 }
 
 impl Generated {
     /// Generates and starts one.
     pub(crate) fn start(program: &Path, protocol: Protocol) -> Outcome<Self> {
+        Self::start_in(program, protocol, &Setup::default())
+    }
+
+    /// The same with a setup.
+    pub(crate) fn start_in(program: &Path, protocol: Protocol, setup: &Setup) -> Outcome<Self> {
         let folder = Folder::new()?;
         let port = free_port();
         let mut generate = Command::new(program);
@@ -56,22 +80,43 @@ impl Generated {
             "generate",
         ]);
         Program::start("psiphond generate", &mut generate)?.wait_success(START)?;
-        merge(&folder.path().join("psiphond.config"), "", json!({ "AllowBogons": true }))?;
-        let rules = json!({
+        let config = folder.path().join("psiphond.config");
+        merge(&config, "", json!({ "AllowBogons": true }))?;
+        merge(&config, "", setup.config.clone())?;
+        let usual = json!({
             "MaxTCPPortForwardCount": 2000,
             "MaxTCPDialingPortForwardCount": 0,
             "IdleTCPPortForwardTimeoutMilliseconds": 300_000,
         });
-        merge(&folder.path().join("psiphond-traffic-rules.config"), "/DefaultRules", rules)?;
+        let rules = folder.path().join("psiphond-traffic-rules.config");
+        merge(&rules, "/DefaultRules", usual)?;
+        merge(&rules, "/DefaultRules", setup.rules.clone())?;
         let entry = decode(&fs::read_to_string(folder.path().join("server-entry.dat"))?)?;
-        let mut run = Command::new(program);
-        let program = Program::start("psiphond run", run.current_dir(folder.path()).arg("run"))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        match protocol.datagrams {
-            true => wait_bound(address)?,
-            false => super::contender::wait_listening(address)?,
+        let running = run(program, folder.path(), &setup.surroundings)?;
+        let server = Self { program: running, address, protocol, entry, folder, path: program.to_owned() };
+        server.wait_bound()?;
+        Ok(server)
+    }
+
+    /// Kills it and starts it again, with all its files.
+    pub(crate) fn restart(&mut self, surroundings: &str) -> Outcome<()> {
+        self.program.signal(libc::SIGKILL);
+        self.program.wait_code(START)?;
+        self.program = run(&self.path, self.folder.path(), surroundings)?;
+        self.wait_bound()
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn wait_bound(&self) -> Outcome<()> {
+        match self.protocol.datagrams {
+            true => wait_bound(self.address),
+            false => super::contender::wait_listening(self.address),
         }
-        Ok(Self { program, address, protocol, entry, _folder: folder })
     }
 
     /// Its entry as clients take it, with `at` as the place to dial.
@@ -81,6 +126,18 @@ impl Generated {
         let text = format!("0 0 0 0 {}", Value::Object(entry));
         text.bytes().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+fn run(program: &Path, folder: &Path, surroundings: &str) -> Outcome<Program> {
+    let mut command = match surroundings {
+        "" => Command::new(program),
+        surroundings => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", surroundings, "sh"]).arg(program);
+            shell
+        }
+    };
+    Program::start("psiphond run", command.current_dir(folder).arg("run"))
 }
 
 /// A client with its tunnel up.

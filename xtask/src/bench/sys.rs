@@ -155,11 +155,22 @@ pub(crate) fn raise_file_limit() {
     }
 }
 
+/// Sends a signal to a group.
+pub(crate) fn signal_group(group: u32, signal: i32) {
+    if let Ok(group) = i32::try_from(group) {
+        signal_all(group, signal);
+    }
+}
+
 fn kill_group(group: i32) {
+    signal_all(group, libc::SIGKILL);
+}
+
+fn signal_all(group: i32, signal: i32) {
     #[expect(unsafe_code, reason = "std cannot signal a group")]
     // SAFETY: takes integers.
     unsafe {
-        libc::kill(-group, libc::SIGKILL);
+        libc::kill(-group, signal);
     }
 }
 
