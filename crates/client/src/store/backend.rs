@@ -9,7 +9,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
-use redb::backends::FileBackend;
+
+use super::checked::CheckedFile;
 
 /// The unit in which memory lies over the file.
 const BLOCK: usize = 4096;
@@ -19,7 +20,7 @@ const MOST_BLOCKS: usize = (64 << 20) / BLOCK;
 /// A file with memory over it.
 #[derive(Debug)]
 pub(super) struct Backend {
-    file: Option<FileBackend>,
+    file: Option<CheckedFile>,
     memory: Arc<Mutex<Memory>>,
 }
 
@@ -45,12 +46,12 @@ struct Blocks {
 
 impl Backend {
     /// Over a file that is written.
-    pub(super) fn on(file: FileBackend) -> Self {
+    pub(super) fn on(file: CheckedFile) -> Self {
         Self { file: Some(file), memory: Arc::default() }
     }
 
     /// Over a file that stays as it is, or over none; `failure` says why, where that is news.
-    pub(super) fn in_memory(file: Option<FileBackend>, failure: Option<io::Error>) -> io::Result<Self> {
+    pub(super) fn in_memory(file: Option<CheckedFile>, failure: Option<io::Error>) -> io::Result<Self> {
         let len = file.as_ref().map_or(Ok(0), StorageBackend::len)?;
         let over = Some(Blocks { blocks: BTreeMap::new(), len, file_len: len });
         Ok(Self { file, memory: Arc::new(Mutex::new(Memory { over, failure })) })
@@ -67,8 +68,8 @@ impl Backend {
     /// Does something with the file or, once that fails, with memory.
     fn change(
         &self,
-        on_file: impl FnOnce(&FileBackend) -> io::Result<()>,
-        in_memory: impl FnOnce(&mut Blocks, Option<&FileBackend>) -> io::Result<()>,
+        on_file: impl FnOnce(&CheckedFile) -> io::Result<()>,
+        in_memory: impl FnOnce(&mut Blocks, Option<&CheckedFile>) -> io::Result<()>,
     ) -> io::Result<()> {
         // Not locked while the file works: readers must not wait for the disk.
         if self.lock().over.is_none()
@@ -158,7 +159,7 @@ impl Blocks {
         self.len = len;
     }
 
-    fn read(&self, file: Option<&FileBackend>, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    fn read(&self, file: Option<&CheckedFile>, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let end = offset.checked_add(out.len() as u64).filter(|end| *end <= self.len);
         if end.is_none() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -173,14 +174,17 @@ impl Blocks {
         Ok(())
     }
 
-    fn write(&mut self, file: Option<&FileBackend>, offset: u64, data: &[u8]) -> io::Result<()> {
+    fn write(&mut self, file: Option<&CheckedFile>, offset: u64, data: &[u8]) -> io::Result<()> {
         for (number, within, part) in pieces(offset, data.len()) {
             if !self.blocks.contains_key(&number) {
                 if self.blocks.len() >= MOST_BLOCKS {
                     return Err(io::ErrorKind::StorageFull.into());
                 }
                 let mut block = Box::new([0; BLOCK]);
-                self.read_file(file, number * BLOCK as u64, block.as_mut_slice())?;
+                // What is there of a block that is written whole may be half of an earlier try.
+                if within.len() < BLOCK {
+                    self.read_file(file, number * BLOCK as u64, block.as_mut_slice())?;
+                }
                 self.blocks.insert(number, block);
             }
             let block = self.blocks.get_mut(&number).and_then(|block| block.get_mut(within));
@@ -193,7 +197,7 @@ impl Blocks {
     }
 
     /// What shows through of the file, and zeros after it.
-    fn read_file(&self, file: Option<&FileBackend>, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    fn read_file(&self, file: Option<&CheckedFile>, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let there = self.file_len.saturating_sub(offset).min(out.len() as u64);
         let (there, beyond) = out.split_at_mut(usize::try_from(there).unwrap_or_default());
         beyond.fill(0);

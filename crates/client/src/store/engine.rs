@@ -1,8 +1,8 @@
 //! The database as the rest of the store uses it: opened, guarded and, when it is damaged, begun anew. The one place
 //! that knows what can go wrong with it.
 //!
-//! A damaged page makes redb fail or panic wherever it is met. Either way the file is moved aside, where one such file
-//! is kept, and an empty one begun: the client can get servers again, a damaged store it cannot use.
+//! Damage makes reading fail wherever it is met (`checked`). Then the file is moved aside, where one such file is kept,
+//! and an empty one begun: the client can get servers again, a damaged store it cannot use.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,6 +16,7 @@ use redb::{
 };
 
 use super::backend::{Backend, Diversion};
+use super::checked::CheckedFile;
 use super::{StoreError, StoreWarning};
 
 /// The layout of the tables. Another one is moved aside like a damaged file.
@@ -24,8 +25,6 @@ pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::ne
 const VERSION_KEY: &str = "version";
 /// Pages that redb keeps in memory: a tenth of the figure for the whole client.
 const CACHE: usize = 1 << 20;
-/// Files up to this size are checked whole when they are opened, which takes milliseconds. Those of tens of thousands of servers are not.
-const LARGEST_CHECKED: u64 = 16 << 20;
 /// A file that is damaged again and again is left alone.
 const MOST_RESETS: u32 = 3;
 
@@ -259,6 +258,7 @@ fn open(place: &Place) -> Result<Open, OpenError> {
     let backend = match place {
         Place::File(path) => match file(path, true) {
             Ok(file) => Ok(Backend::on(file)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error),
             // What exists may still be read.
             Err(error) => match file(path, false) {
                 Ok(file) => Backend::in_memory(Some(file), Some(error)),
@@ -272,45 +272,26 @@ fn open(place: &Place) -> Result<Open, OpenError> {
         },
         Place::Memory => Backend::in_memory(None, None),
     };
-    let backend = backend.map_err(OpenError::Unavailable)?;
+    let backend = backend.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => OpenError::Damaged(error.into()),
+        _ => OpenError::Unavailable(error),
+    })?;
     let diversion = backend.diversion();
     without_panic(|| {
         let database = Builder::new().set_cache_size(CACHE).create_with_backend(backend)?;
         Ok(Open { database, diversion })
     })
-    .and_then(|open| if is_small(place) { intact(open) } else { Ok(open) })
     .and_then(checked)
     .map_err(OpenError::Damaged)
 }
 
-/// Whether the whole file is read before it is used.
-fn is_small(place: &Place) -> bool {
-    match place {
-        Place::File(path) | Place::ReadOnly(path) => {
-            fs::metadata(path).is_ok_and(|metadata| metadata.len() <= LARGEST_CHECKED)
-        }
-        Place::Memory => false,
-    }
-}
-
-/// Compares every page with its checksum. Some damage would make redb panic twice, which nothing survives, only when it is written over.
-fn intact(mut open: Open) -> Result<Open, Failure> {
-    match without_panic(|| Ok(open.database.check_integrity()?)) {
-        Ok(_) => Ok(open),
-        Err(failure) => {
-            close(Some(open));
-            Err(failure)
-        }
-    }
-}
-
-fn file(path: &Path, written: bool) -> io::Result<FileBackend> {
+fn file(path: &Path, written: bool) -> io::Result<CheckedFile> {
     let mut options = OpenOptions::new();
     options.read(true).write(written).create(written).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file: File = options.open(path)?;
-    FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))
+    CheckedFile::open(FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?)
 }
 
 /// Writes the version into a new database and compares that of an old one.
@@ -352,7 +333,8 @@ fn close(open: Option<Open>) {
     }));
 }
 
-/// redb panics on some damage. What it has changed is thrown away with the database, so nothing half-changed is seen.
+/// redb panics where it finds what it did not write. What it has changed is thrown away with the database, so nothing
+/// half-changed is seen.
 fn without_panic<T>(op: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(op)).unwrap_or_else(|cause| {
         let message = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -6,6 +6,7 @@
 //! for long.
 
 mod backend;
+mod checked;
 mod engine;
 mod import;
 mod memory;

@@ -34,7 +34,12 @@ fn main() -> ExitCode {
             Ok(())
         }),
         Trial::test("a_damaged_file_never_stops_the_client", || {
-            mutated::check(cycles(1_000));
+            mutated::check("mutated", 300, cycles(1_000));
+            Ok(())
+        }),
+        // Of several groups of checksums, and too large to be read whole at each start.
+        Trial::test("a_large_damaged_file_never_stops_the_client", || {
+            mutated::check("large", 10_000, cycles(50));
             Ok(())
         }),
         disks::trial("a_full_disk_costs_durability_only", disks::full),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use culvert_client::store::{Replace, StatKind};
 use culvert_obfuscation::Prng;
@@ -12,11 +13,22 @@ use culvert_protocol::server_entry::EntrySource;
 use super::{Chance, Root, entry, file, open};
 
 const PAGE: usize = 4096;
+/// Servers of a large store that are looked at in each cycle, so that it does not take long.
+const MOST_LOOKED_AT: usize = 1_000;
 
-pub(crate) fn check(cycles: u32) {
+/// How many panics there were: damage is found before it reaches what would panic.
+static PANICS: AtomicU32 = AtomicU32::new(0);
+
+/// Some of everything in a store of so many servers, damaged again and again.
+pub(crate) fn check(name: &str, servers: u32, cycles: u32) {
+    let panic = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        panic(info);
+    }));
     let chance = Chance::new();
-    let root = Root::new("mutated");
-    let good = good_file(&root.0);
+    let root = Root::new(name);
+    let good = good_file(&root.0, servers);
     let mut noticed = 0;
     for cycle in 0..cycles {
         let context = format!("CULVERT_STORE_SEED={} cycle {cycle}", chance.seed);
@@ -41,17 +53,18 @@ pub(crate) fn check(cycles: u32) {
             assert!(stored.is_ok(), "{context}: {stored:?}");
         }
         drop(opened);
+        assert_eq!(PANICS.load(Ordering::Relaxed), 0, "{context}: a panic inside of the store");
         drop(fs::remove_file(file(&root.0).with_extension("damaged")));
     }
     assert!(noticed > cycles as usize / 20, "of {cycles} damaged files, {noticed} were noticed");
 }
 
 /// A store with some of everything.
-fn good_file(root: &Path) -> Vec<u8> {
+fn good_file(root: &Path, servers: u32) -> Vec<u8> {
     {
         let opened = open(root);
         let store = &opened.store;
-        let list: String = (0..300).map(|number| entry(number, 1).encode() + "\n").collect();
+        let list: String = (0..servers).map(|number| entry(number, 1).encode() + "\n").collect();
         store.import(list.as_bytes(), &EntrySource::Embedded, |_| ControlFlow::Continue(())).unwrap();
         for id in store.servers(None).into_iter().take(50) {
             store.set_plan("NET", id, &[7; 700]);
@@ -66,7 +79,7 @@ fn good_file(root: &Path) -> Vec<u8> {
 fn use_all(store: &culvert_client::store::Store, context: &str) {
     let count = store.count();
     let ids = store.servers(None);
-    for id in &ids {
+    for id in ids.iter().step_by(1 + ids.len() / MOST_LOOKED_AT) {
         if let Some(server) = store.server(*id) {
             // Whatever comes out is what was once put in.
             let number = u32::from_str_radix(server.entry.text("webServerSecret").unwrap(), 16).unwrap();
