@@ -71,6 +71,8 @@ pub fn check(generated: &Generated, options: &Options) -> Result<Checked, Selfch
     let folder = TemporaryFolder::create("culvert-selfcheck")?;
     let mut server = config::load(&options.files.config, Strictness::Run)?.value;
     server.state_directory = folder.path().join("server");
+    // A server that runs already has the other.
+    server.control_socket = None;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (log, lines) = Logger::captured(culvert_server::log::Level::Warning, server.log.origin.clone());

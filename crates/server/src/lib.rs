@@ -3,6 +3,7 @@
 mod admission;
 mod budget;
 pub mod config;
+pub mod control;
 #[expect(dead_code, reason = "what is counted by parts that come")]
 mod figures;
 pub mod forward;
@@ -16,7 +17,10 @@ pub mod live;
 pub mod log;
 mod memory;
 mod open_files;
+mod orders;
+mod panics;
 mod quic;
+mod reload;
 pub mod rules;
 mod run;
 #[cfg(test)]
@@ -26,6 +30,8 @@ mod services;
 mod session;
 
 pub use listen::BindError;
+#[doc(hidden)]
+pub use panics::{Drill, DrillSpot};
 pub use run::{RunError, run, run_until};
 pub use services::ServicesError;
 

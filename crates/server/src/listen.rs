@@ -16,6 +16,7 @@ use crate::admission::Shut;
 use crate::config::Listener;
 use crate::hold;
 use crate::log::{Aggregated, Field};
+use crate::panics::DrillSpot;
 use crate::quic;
 use crate::services::Services;
 use crate::session::{self, Arrival, Stopping};
@@ -26,6 +27,9 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 /// Of the strangers who wait, those who leave when there are too many open files: one in so many, and at least a few.
 const LEAVING_SHARE: usize = 20;
 const LEAVING_LEAST: usize = 4;
+
+/// The pause before accepting begins anew after a panic.
+const AFTER_PANIC: Duration = Duration::from_millis(500);
 
 /// Connections that may wait to be accepted. Beyond it a rush of clients sees resets; the system may allow less.
 const BACKLOG: u32 = 4096;
@@ -121,16 +125,39 @@ impl Bound {
     /// The same port for the runtime of a thread, if that is to accept from it: datagrams of one client may come from several addresses, so
     /// that one thread takes them all.
     pub(crate) fn share(&self, thread: usize) -> io::Result<Option<Self>> {
-        let socket = match &self.socket {
-            Socket::Streams(listener) => Socket::Streams(listener.try_clone()?),
-            Socket::Datagrams(socket) if thread == 0 => Socket::Datagrams(socket.try_clone()?),
-            Socket::Datagrams(_) => return Ok(None),
-        };
-        Ok(Some(Self { protocol: self.protocol, address: self.address, socket }))
+        match &self.socket {
+            Socket::Datagrams(_) if thread > 0 => Ok(None),
+            Socket::Streams(_) | Socket::Datagrams(_) => self.duplicate().map(Some),
+        }
     }
 
-    /// Accepts until the server stops; what is accepted is served on this thread.
+    /// Accepts until the server stops; what is accepted is served on this thread. A panic does not end it: a port that nobody accepts
+    /// from any more looks as if all were well.
     pub(crate) async fn accept(self, accepting: Accepting) {
+        let mut port = self;
+        loop {
+            let again = port.duplicate();
+            let accepted = tokio::spawn(port.accept_until_panic(accepting.clone())).await;
+            match (accepted, again) {
+                (Err(error), Ok(again)) if error.is_panic() => {
+                    accepting.errors.record("a bug in accepting, which begins anew");
+                    sleep(AFTER_PANIC).await;
+                    port = again;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn duplicate(&self) -> io::Result<Self> {
+        let socket = match &self.socket {
+            Socket::Streams(listener) => Socket::Streams(listener.try_clone()?),
+            Socket::Datagrams(socket) => Socket::Datagrams(socket.try_clone()?),
+        };
+        Ok(Self { protocol: self.protocol, address: self.address, socket })
+    }
+
+    async fn accept_until_panic(self, accepting: Accepting) {
         let port = self.address.port();
         match self.socket {
             Socket::Streams(listener) => {
@@ -185,6 +212,7 @@ impl Accepting {
         let Accepted { stream, facts } = accepted;
         let arrival = Arrival { protocol: facts.protocol, port, peer: facts.peer, at: Instant::now() };
         let Self { services, stopping, serving, .. } = self.clone();
+        services.drill.at(DrillSpot::Accept);
         let present = services.figures.accepted(arrival.protocol);
         // While no tunnels are wanted clients learn it at once, and go elsewhere.
         if let Some(farewell) = self.refuses(&stream, facts.protocol) {
@@ -195,6 +223,7 @@ impl Accepting {
             return;
         }
         tokio::spawn(async move {
+            services.drill.at(DrillSpot::Connection);
             session::serve(stream, arrival, services, stopping).await;
             drop((present, serving));
         });

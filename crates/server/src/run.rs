@@ -2,20 +2,23 @@
 //! order. A tunnel lives on one thread: that measured faster than moving it between threads.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::config::ServerConfig;
+use crate::control::{self, Answer, ControlSocket, Listening, SocketError, Status};
 use crate::listen::{Accepting, BindError, Bound, bind_all, fields};
 use crate::log::{Aggregated, Field, Level, Logger};
 use crate::open_files;
+use crate::orders::{Command, Commanders, Order, Orders, Signals, Until};
+use crate::panics;
+use crate::reload::{self, Reloader, SharedReloader};
 use crate::services::{Services, ServicesError};
 
 /// How long tunnels get to end.
@@ -34,6 +37,9 @@ pub enum RunError {
     /// The configuration or the host.
     #[error(transparent)]
     Services(#[from] ServicesError),
+    /// Where commands are taken.
+    #[error(transparent)]
+    Control(#[from] SocketError),
     /// The host.
     #[error("cannot {action}: {source}")]
     System {
@@ -49,7 +55,7 @@ impl RunError {
         let source = match self {
             Self::Bind(error) => &error.source,
             Self::System { source, .. } => source,
-            Self::Services(_) => return false,
+            Self::Services(_) | Self::Control(_) => return false,
         };
         source.kind() == io::ErrorKind::PermissionDenied
     }
@@ -65,7 +71,7 @@ pub fn run(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
     if open_files::allow_many().is_err() {
         log.warning("cannot raise the limit of open files", []);
     }
-    on_this_thread(async {
+    on_this_thread(log, async {
         // Before the ports, so that a signal that comes early is obeyed too.
         let signals = Signals::new().map_err(RunError::system("wait for signals"))?;
         serve(config, log, signals, || {}).await
@@ -80,11 +86,12 @@ pub fn run_until(
     running: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    on_this_thread(serve(config, log, Until(Some(Box::pin(stop))), running))
+    on_this_thread(log, serve(config, log, Until(Some(Box::pin(stop))), running))
 }
 
-fn on_this_thread(serving: impl Future<Output = Result<(), RunError>>) -> Result<(), RunError> {
-    let runtime = runtime()?;
+fn on_this_thread(log: &Logger, serving: impl Future<Output = Result<(), RunError>>) -> Result<(), RunError> {
+    panics::log_those_of_this_thread(log);
+    let runtime = runtime(log)?;
     let result = runtime.block_on(serving);
     // Nothing of worth runs here any more, but for look-ups that nobody waits for.
     runtime.shutdown_background();
@@ -94,13 +101,19 @@ fn on_this_thread(serving: impl Future<Output = Result<(), RunError>>) -> Result
 async fn serve(
     config: ServerConfig,
     log: &Logger,
-    mut orders: impl Orders,
+    orders: impl Orders,
     running: impl FnOnce(),
 ) -> Result<(), RunError> {
     log.info("startup", [("version", env!("CARGO_PKG_VERSION").into())]);
     let load_period = config.log.load_period;
     let bound = bind_all(&config.listeners)?;
+    let reloader = Arc::new(Mutex::new(Reloader::new(&config)));
+    let (set, default) = (config.control_socket.clone(), config.default_control_socket());
     let services = Arc::new(Services::new(config, log)?);
+    let (order, asked) = mpsc::channel(1);
+    // After the services, which make the state directory.
+    let control = control_socket(set, &default, log)?;
+    let control = control.map(|socket| tokio::spawn(control::serve(socket, order, log.clone())));
     for port in &bound {
         log.info("listening", fields(port));
     }
@@ -125,12 +138,21 @@ async fn serve(
         log.info("running", fields(port));
     }
     running();
-    until_told_to_stop(&mut orders, load_period, &services).await;
+    let mut commanders = Commanders { orders, asked };
+    let listeners = bound.iter().map(listening).collect();
+    let mut desk =
+        Desk { services: &services, reloader, listeners, began: Instant::now(), last_reload: None };
+    desk.until_told_to_stop(&mut commanders, load_period).await;
     log.info("shutdown by system", []);
     stop.send_replace(true);
     tokio::select! {
         () = all_ended(workers, log) => {}
-        () = told_to_stop(&mut orders) => log.warning("stopping at once", []),
+        () = commanders.told_to_stop() => log.warning("stopping at once", []),
+    }
+    if let Some(control) = control {
+        control.abort();
+        // Its name is gone when it is.
+        let _ = control.await;
     }
     for port in &bound {
         log.info("stopped", fields(port));
@@ -146,9 +168,11 @@ fn worker(
     accepting: Accepting,
     mut served: mpsc::Receiver<()>,
 ) -> Result<oneshot::Receiver<()>, RunError> {
-    let runtime = runtime()?;
+    let log = accepting.services.log.clone();
+    let runtime = runtime(&log)?;
     let (ended, end) = oneshot::channel();
     let work = move || {
+        panics::log_those_of_this_thread(&log);
         runtime.block_on(async {
             for port in ports {
                 tokio::spawn(port.accept(accepting.clone()));
@@ -178,25 +202,119 @@ async fn all_ended(workers: Vec<oneshot::Receiver<()>>, log: &Logger) {
     }
 }
 
-async fn until_told_to_stop(orders: &mut impl Orders, load_period: Option<Duration>, services: &Services) {
-    let log = &services.log;
-    let mut reports = every(REPORTS);
-    let mut load = load_period.map(every);
-    loop {
-        tokio::select! {
-            command = orders.next() => match command {
-                Command::Stop => return,
-                Command::Establish(wanted) => {
-                    if services.door.order(wanted) {
-                        log.info("establishing tunnels", [("establish", wanted.into())]);
+/// One that somebody has set must be there. Without the other a server is of as much use as before.
+fn control_socket(
+    set: Option<PathBuf>,
+    default: &Path,
+    log: &Logger,
+) -> Result<Option<ControlSocket>, SocketError> {
+    if let Some(path) = set {
+        return ControlSocket::bind(&path).map(Some);
+    }
+    let bound = ControlSocket::bind(default);
+    if let Err(error) = &bound {
+        let message = "psiphond reload and status cannot reach this server; signals can";
+        log.warning(message, [("error", Field::local_error(error))]);
+    }
+    Ok(bound.ok())
+}
+
+fn listening(port: &Bound) -> Listening {
+    Listening { protocol: port.protocol.name().to_owned(), address: port.address.to_string() }
+}
+
+/// Where orders are carried out.
+struct Desk<'s> {
+    services: &'s Arc<Services>,
+    reloader: SharedReloader,
+    listeners: Vec<Listening>,
+    began: Instant,
+    last_reload: Option<String>,
+}
+
+impl Desk<'_> {
+    async fn until_told_to_stop(
+        &mut self,
+        commanders: &mut Commanders<impl Orders>,
+        load_period: Option<Duration>,
+    ) {
+        let mut reports = every(REPORTS);
+        let mut load = load_period.map(every);
+        // One at a time is enough: who asks meanwhile waits for the next.
+        let (reloaded, mut reloads) = mpsc::channel(1);
+        loop {
+            tokio::select! {
+                Order { command, answer } = commanders.next() => {
+                    match command {
+                        Command::Stop => {
+                            tell(answer, Answer::Done);
+                            return;
+                        }
+                        Command::Reload => {
+                            self.reload(answer, reloaded.clone());
+                            continue;
+                        }
+                        Command::Establish(wanted) => self.establish(wanted),
+                        Command::Snapshot => report_load(self.services),
+                        Command::Status => {
+                            tell(answer, Answer::Status(self.status()));
+                            continue;
+                        }
                     }
+                    tell(answer, Answer::Done);
                 }
-                Command::Reload => log.warning("not reloadable yet: restart to apply changed files", []),
-                Command::Snapshot => report_load(services),
-            },
-            _ = reports.tick() => services.write_due_reports(),
-            () = tick(&mut load) => report_load(services),
+                Some(summary) = reloads.recv() => self.last_reload = Some(summary),
+                _ = reports.tick() => self.services.write_due_reports(),
+                () = tick(&mut load) => report_load(self.services),
+            }
         }
+    }
+
+    fn establish(&self, wanted: bool) {
+        if self.services.door.order(wanted) {
+            self.services.log.info("establishing tunnels", [("establish", wanted.into())]);
+        }
+    }
+
+    /// On a thread of its own, since files may be large and disks slow.
+    fn reload(&self, answer: Option<oneshot::Sender<Answer>>, done: mpsc::Sender<String>) {
+        let log = self.services.log.clone();
+        if let Err(error) = log.reopen() {
+            // Lines go where they went.
+            log.error("cannot open the log file anew", [("error", Field::local_error(&error))]);
+        }
+        let (reloader, services) = (self.reloader.clone(), self.services.clone());
+        let reloading = tokio::task::spawn_blocking(move || {
+            reloader.lock().unwrap_or_else(PoisonError::into_inner).reload(&services)
+        });
+        tokio::spawn(async move {
+            let result = reloading.await.unwrap_or_else(|_| {
+                let reason = "reloading failed by a bug, see server_panic in the log".to_owned();
+                Answer::Refused { reason }
+            });
+            // Nobody keeps it once the server stops.
+            let _ = done.send(reload::summary(&result)).await;
+            tell(answer, result);
+        });
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            seconds: self.began.elapsed().as_secs(),
+            accepting: self.services.door.shut().is_none(),
+            tunnels: u64::try_from(self.services.sessions.len()).unwrap_or(u64::MAX),
+            listeners: self.listeners.clone(),
+            last_reload: self.last_reload.clone(),
+        }
+    }
+}
+
+fn tell(who: Option<oneshot::Sender<Answer>>, answer: Answer) {
+    if let Some(who) = who {
+        // They may have hung up.
+        let _ = who.send(answer);
     }
 }
 
@@ -226,73 +344,10 @@ fn report_load(services: &Services) {
     services.log.event("server_load", fields);
 }
 
-/// Where commands come from.
-trait Orders {
-    async fn next(&mut self) -> Command;
-}
-
-/// What a signal asks for.
-enum Command {
-    Stop,
-    Establish(bool),
-    Reload,
-    Snapshot,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    pause: Signal,
-    resume: Signal,
-    reload: Signal,
-    snapshot: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            pause: signal(SignalKind::from_raw(libc::SIGTSTP))?,
-            resume: signal(SignalKind::from_raw(libc::SIGCONT))?,
-            reload: signal(SignalKind::user_defined1())?,
-            snapshot: signal(SignalKind::user_defined2())?,
-        })
-    }
-}
-
-impl Orders for Signals {
-    async fn next(&mut self) -> Command {
-        tokio::select! {
-            _ = self.terminate.recv() => Command::Stop,
-            _ = self.interrupt.recv() => Command::Stop,
-            _ = self.pause.recv() => Command::Establish(false),
-            _ = self.resume.recv() => Command::Establish(true),
-            _ = self.reload.recv() => Command::Reload,
-            _ = self.snapshot.recv() => Command::Snapshot,
-        }
-    }
-}
-
-/// The one command of an embedding program; `None` once it was given.
-struct Until<F>(Option<Pin<Box<F>>>);
-
-impl<F: Future<Output = ()>> Orders for Until<F> {
-    async fn next(&mut self) -> Command {
-        match &mut self.0 {
-            Some(stop) => stop.await,
-            None => std::future::pending().await,
-        }
-        self.0 = None;
-        Command::Stop
-    }
-}
-
-async fn told_to_stop(orders: &mut impl Orders) {
-    while !matches!(orders.next().await, Command::Stop) {}
-}
-
-fn runtime() -> Result<Runtime, RunError> {
-    let built = Builder::new_current_thread().enable_all().build();
+fn runtime(log: &Logger) -> Result<Runtime, RunError> {
+    let log = log.clone();
+    // Of those that wait for the system.
+    let on_start = move || panics::log_those_of_this_thread(&log);
+    let built = Builder::new_current_thread().enable_all().on_thread_start(on_start).build();
     built.map_err(RunError::system("set up waiting for sockets and timers"))
 }

@@ -35,6 +35,7 @@ use crate::live::Live;
 use crate::log::{Aggregated, Level, Logger};
 use crate::memory;
 use crate::open_files::{self, Descriptors};
+use crate::panics::Drill;
 use crate::quic::QuicService;
 use crate::rules::TrafficRules;
 use crate::seed_store::SeedStore;
@@ -72,10 +73,11 @@ pub(crate) struct Services {
     pub(crate) egress: Arc<EgressPolicy>,
     pub(crate) udp_gateway: Option<std::net::SocketAddr>,
     pub(crate) resolver: Arc<Resolver>,
-    pub(crate) rules: Arc<TrafficRules>,
+    pub(crate) rules: Live<TrafficRules>,
     pub(crate) geoip: Live<GeoIp>,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
     pub(crate) figures: Arc<Figures>,
+    pub(crate) drill: Drill,
     pub(crate) log: Logger,
 }
 
@@ -149,10 +151,11 @@ impl Services {
             egress: Arc::new(egress.map_err(ServicesError::OwnAddresses)?),
             udp_gateway: config.egress.udp_gateway,
             resolver: Arc::new(Resolver::new(config.egress.dns_resolver)),
-            rules: Arc::new(config.traffic_rules),
+            rules: Live::new(config.traffic_rules),
             geoip: Live::new(config.geoip),
             own_entries: config.own_entries,
             figures,
+            drill: config.drill,
             log: log.clone(),
         })
     }

@@ -37,6 +37,11 @@ pub(super) fn load(file: &Path, keys: &[Key], strictness: Strictness) -> Result<
     parse(file, &document::read(file)?, keys, strictness)
 }
 
+/// Reads and checks the file that `OSLConfigFilename` names.
+pub(crate) fn load_osl(file: &Path, strictness: Strictness) -> Result<Loaded<()>, ConfigError> {
+    load(file, OSL, strictness)
+}
+
 pub(super) fn parse(
     file: &Path,
     text: &str,

@@ -37,7 +37,7 @@ pub(super) struct Members<'v>(&'v Map<String, Value>);
 /// Reads a file of at most this size; larger ones are not configurations.
 const MAX_FILE: u64 = 64 << 20;
 
-pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
+pub(crate) fn read(file: &Path) -> Result<String, ConfigError> {
     use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
     let failed = |problem| ConfigError {

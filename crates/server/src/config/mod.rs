@@ -2,7 +2,7 @@
 //! once, with its place. Not the tables of settings, which stand beside, and not how settings act.
 
 mod check;
-mod data_files;
+pub(crate) mod data_files;
 mod document;
 mod finding;
 mod json_schema;
@@ -27,15 +27,18 @@ use culvert_transport::tls::TicketSecret;
 
 use crate::geoip::GeoIp;
 use crate::log::{Level, LogTarget, Origin};
+use crate::panics::Drill;
 use crate::rules::TrafficRules;
 pub use check::{FileKind, check};
+pub(crate) use document::read as read_text;
 pub use document::{Loaded, Strictness};
 pub use finding::{ConfigError, Finding, Problem, Severity};
 pub use meek::{MeekConfig, MeekPrivateKey};
 pub use secret::Secret;
+pub use server::{control_socket, load, parse};
 pub(crate) use server::{is_inside_tls, protocol};
-pub use server::{load, parse};
 pub use tactics::Tactics;
+pub(crate) use tactics::load as load_tactics;
 
 /// The name of the main file unless told otherwise.
 pub const DEFAULT_FILE: &str = "psiphond.config";
@@ -77,14 +80,37 @@ pub struct ServerConfig {
     pub sites: BTreeMap<TunnelProtocol, String>,
     pub egress: EgressConfig,
     pub traffic_rules: TrafficRules,
-    /// For reloading `traffic_rules`.
-    pub traffic_rules_file: Option<PathBuf>,
+    /// Which may be read again while the server runs.
+    pub files: DataFiles,
     /// This server as clients see it, by tag.
     pub own_entries: BTreeMap<String, ServerEntry>,
     /// Where addresses are.
     pub geoip: GeoIp,
     /// Where to keep what must survive a restart.
     pub state_directory: PathBuf,
+    /// Where commands may be given to the running server; `None` is in the state directory.
+    pub control_socket: Option<PathBuf>,
+    /// For tests: no file sets it.
+    #[doc(hidden)]
+    pub drill: Drill,
+}
+
+/// The files that a configuration consists of, where they are named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DataFiles {
+    /// `None` for a configuration that was not read from a file.
+    pub main: Option<PathBuf>,
+    pub traffic_rules: Option<PathBuf>,
+    pub osl: Option<PathBuf>,
+    pub tactics: Option<PathBuf>,
+    pub geoip: Vec<PathBuf>,
+}
+
+impl ServerConfig {
+    /// Where the control socket is unless set.
+    pub fn default_control_socket(&self) -> PathBuf {
+        self.state_directory.join(crate::control::DEFAULT_NAME)
+    }
 }
 
 /// What protocols inside TLS need.

@@ -22,11 +22,12 @@ use super::meek::{meek, sites};
 use super::schema::Key;
 use super::server_keys as keys;
 use super::{
-    EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig, SshConfig, Tactics,
-    TlsConfig, data_files, tactics, traffic_rules,
+    DataFiles, EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig,
+    SshConfig, Tactics, TlsConfig, data_files, tactics, traffic_rules,
 };
 use crate::geoip::{self, GeoIp};
 use crate::log::{Level, LogTarget, Origin};
+use crate::panics::Drill;
 use crate::rules::TrafficRules;
 
 /// The mode of a log file unless set. The reference does not create one then.
@@ -44,6 +45,15 @@ pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<S
 /// Reads the main file and those that it names.
 pub fn load(file: &Path, strictness: Strictness) -> Result<Loaded<ServerConfig>, ConfigError> {
     understand(file, &document::read(file)?, strictness, Some(data))
+}
+
+/// Where the server of this configuration takes commands. Of the file only that is understood: the rest may be wrong by now.
+pub fn control_socket(file: &Path) -> Result<PathBuf, ConfigError> {
+    let text = document::read(file)?;
+    let (_, object) = Document::parse(file, &text, keys::ALL)?;
+    let members = Members::new(&object);
+    let set = members.text(&keys::CONTROL_SOCKET).map(PathBuf::from);
+    Ok(set.unwrap_or_else(|| state_directory(file, &members).join(crate::control::DEFAULT_NAME)))
 }
 
 type ReadData = fn(&mut Document<'_>, &Members<'_>, &Path, Strictness) -> Data;
@@ -93,10 +103,12 @@ fn understand(
         tactics,
         egress,
         traffic_rules,
-        traffic_rules_file: members.text(&keys::TRAFFIC_RULES_FILENAME).map(PathBuf::from),
+        files: files(read_data.map(|_| file), &members),
         own_entries,
         geoip,
         state_directory,
+        control_socket: members.text(&keys::CONTROL_SOCKET).map(PathBuf::from),
+        drill: Drill::default(),
     });
     document.finish(config, strictness)
 }
@@ -323,9 +335,7 @@ fn data(
     let rules = adopt(document, rules).unwrap_or_default();
     let tactics = adopt(document, tactics).unwrap_or_default();
     adopt(document, osl);
-    let databases: Vec<_> = members.list(&keys::GEOIP_DATABASE_FILENAMES).filter_map(Value::as_str).collect();
-    let databases: Vec<_> = databases.into_iter().map(PathBuf::from).collect();
-    let geoip = geoip::read(&databases, state_directory).unwrap_or_else(|error| {
+    let geoip = geoip::read(&files(None, members).geoip, state_directory).unwrap_or_else(|error| {
         document.adopt(error.findings);
         GeoIp::default()
     });
@@ -367,6 +377,21 @@ fn own_entries(document: &mut Document<'_>, members: &Members<'_>) -> BTreeMap<S
         }
     }
     entries
+}
+
+fn files(main: Option<&Path>, members: &Members<'_>) -> DataFiles {
+    let named = |key| members.text(key).map(PathBuf::from);
+    DataFiles {
+        main: main.map(Path::to_owned),
+        traffic_rules: named(&keys::TRAFFIC_RULES_FILENAME),
+        osl: named(&keys::OSL_CONFIG_FILENAME),
+        tactics: named(&keys::TACTICS_CONFIG_FILENAME),
+        geoip: members
+            .list(&keys::GEOIP_DATABASE_FILENAMES)
+            .filter_map(Value::as_str)
+            .map(PathBuf::from)
+            .collect(),
+    }
 }
 
 fn state_directory(file: &Path, members: &Members<'_>) -> PathBuf {

@@ -1,5 +1,5 @@
 //! The settings of the server's main file, `psiphond.config`: the one table of them. All names are the reference's
-//! but for `StateDirectory`, `SSHRekeyBytes`, `ProbeHoldSeconds` and `WindowMemoryBytes`.
+//! but for `StateDirectory`, `ControlSocket`, `SSHRekeyBytes`, `ProbeHoldSeconds` and `WindowMemoryBytes`.
 
 use super::schema::{Key, Kind};
 use Kind::{Anything, Flag, Integer, IntegerMap, Text, TextList, TextMap};
@@ -21,6 +21,9 @@ server_keys! {
     OWN_ENCODED_SERVER_ENTRIES = Key::applied("OwnEncodedServerEntries", TextMap).about("This server's own entries in hex, by tag; they also say region, provider and fronts.");
     // Where this program keeps what it learns. Default: `psiphond-state` beside the main file.
     STATE_DIRECTORY = Key::applied("StateDirectory", Text).about("Where this program keeps what it learns. Default: psiphond-state beside this file.");
+
+    // A Unix socket for commands such as reload. Default: control in the state directory.
+    CONTROL_SOCKET = Key::applied("ControlSocket", Text).about("The Unix socket that psiphond reload and status use. Default: control in StateDirectory.");
 
     // Logging.
     LOG_LEVEL = Key::applied("LogLevel", Text).about("What is logged: panic, fatal, error, warn, info or debug.");

@@ -33,7 +33,7 @@ pub struct Tactics {
 }
 
 /// Reads the file that `TacticsConfigFilename` names.
-pub(super) fn load(file: &Path, strictness: Strictness) -> Result<Loaded<Tactics>, ConfigError> {
+pub(crate) fn load(file: &Path, strictness: Strictness) -> Result<Loaded<Tactics>, ConfigError> {
     parse(file, &document::read(file)?, strictness)
 }
 

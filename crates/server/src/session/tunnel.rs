@@ -27,6 +27,7 @@ use crate::forward::{random, tcp, udp_gateway};
 use crate::geoip::Place;
 use crate::hold;
 use crate::log::Level;
+use crate::panics::DrillSpot;
 use crate::services::Services;
 
 /// A client is gone when nothing was read for so long (PROTOCOL.md 3.6).
@@ -81,7 +82,12 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
                 }
                 Step::Ended(stream, _) => break Some(stream),
             },
-            Some(_) = tunnel.tasks.join_next(), if !tunnel.tasks.is_empty() => {}
+            Some(ended) = tunnel.tasks.join_next(), if !tunnel.tasks.is_empty() => {
+                // What it shared with the others may be half changed.
+                if ended.is_err_and(|error| error.is_panic()) {
+                    break None;
+                }
+            }
             () = too_silent(&tunnel.handle) => break None,
             () = registration.stopped() => break None,
             () = stopped(stopping) => break None,
@@ -124,7 +130,7 @@ impl<'s> Tunnel<'s> {
         let offers = |name| payload.client_capabilities.iter().any(|offered| offered == name);
         let reasons = offers(extension::REFUSAL_REASONS);
         let counted = services.figures.tunnel(arrival.protocol, Some(handle.clone()));
-        let flows = Flows::new(services.egress.clone(), services.rules.clone(), counted.tally().clone());
+        let flows = Flows::new(services.egress.clone(), services.rules.get(), counted.tally().clone());
         let early = if offers(extension::FIRST_BYTES) { Early::taken() } else { Early::None };
         Self {
             services,
@@ -159,6 +165,7 @@ impl<'s> Tunnel<'s> {
     }
 
     fn on_request(&mut self, request: IncomingRequest) -> ControlFlow<()> {
+        self.services.drill.at(DrillSpot::Request);
         let padding = keepalive_padding();
         let context = Context {
             now: OffsetDateTime::now_utc(),
@@ -207,7 +214,9 @@ impl<'s> Tunnel<'s> {
             return self.on_udp_gateway(channel, wanted);
         }
         let (flows, alerts, candour) = (self.flows.clone(), self.alerts.clone(), self.candour);
+        let drill = self.services.drill.clone();
         self.tasks.spawn(async move {
+            drill.at(DrillSpot::Flow);
             if let Err((channel, refusal)) = tcp::serve(channel, wanted, &flows).await {
                 if refusal.is_disallowed() {
                     alerts.disallowed_traffic();

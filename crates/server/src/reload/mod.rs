@@ -1,0 +1,158 @@
+//! Reading again, while tunnels are up, the files that may change: all of them or none. Every file is read and understood first, beside
+//! the threads that serve tunnels; only when nothing is wrong with any of them are the values replaced, by exchanging pointers.
+//! Files that are as they were are left alone. The main file is only looked at: what it says takes effect at the next start.
+//! Not how values act: whoever uses one holds a `Live` of it.
+
+mod outline;
+mod part;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use culvert_protocol::json_position::display_path;
+use serde_json::Value;
+
+use crate::config::{ConfigError, Finding, ServerConfig, Strictness, parse, read_text};
+use crate::control::{Answer, FileReport, Reloaded};
+use crate::log::{Field, Logger};
+use crate::services::Services;
+use outline::Outline;
+use part::{Part, Staged, parts};
+
+/// Changes of one file that are told in full.
+const MOST_CHANGES: usize = 20;
+
+/// Knows what was read, so that it can tell what is different.
+pub(crate) struct Reloader {
+    parts: Vec<Part>,
+    main: Option<MainFile>,
+}
+
+/// The main file as the server started with it.
+struct MainFile {
+    path: PathBuf,
+    outline: Outline,
+}
+
+impl Reloader {
+    /// Remembers what the files are like that the server started with.
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let main = config.files.main.clone().map(|path| {
+            let outline = outline_of(&path);
+            MainFile { path, outline }
+        });
+        let mut parts = parts(config);
+        for part in &mut parts {
+            part.remember();
+        }
+        Self { parts, main }
+    }
+
+    /// Reads what has changed and puts it in place. Blocks for as long as reading takes.
+    pub(crate) fn reload(&mut self, services: &Services) -> Answer {
+        let mut reports = Vec::new();
+        let mut staged: Vec<(usize, Staged)> = Vec::new();
+        let mut problems = Vec::new();
+        let mut warnings = Vec::new();
+        let needs_restart = self.look_at_main(&mut problems);
+        for (index, part) in self.parts.iter_mut().enumerate() {
+            match part.stage() {
+                Ok(None) => reports.push(part.unchanged()),
+                Ok(Some(new)) => {
+                    warnings.extend(new.warnings.iter().map(ToString::to_string));
+                    reports.push(FileReport {
+                        kind: part.kind.to_owned(),
+                        files: part.file_names(),
+                        changed: true,
+                        changes: new.changes(&part.known, MOST_CHANGES),
+                        rows: new.rows,
+                    });
+                    staged.push((index, new));
+                }
+                Err(error) => {
+                    report_failure(&services.log, part.kind, &error);
+                    problems.extend(error.findings.iter().map(ToString::to_string));
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Answer::NotReloaded { problems };
+        }
+        for (index, new) in staged {
+            if let Some(part) = self.parts.get_mut(index) {
+                part.commit(new, services);
+            }
+        }
+        for report in &reports {
+            report_success(&services.log, report);
+        }
+        for warning in &warnings {
+            services.log.warning("configuration", [("finding", Field::text(warning.clone()))]);
+        }
+        if !needs_restart.is_empty() {
+            let settings = Field::text(needs_restart.join(", "));
+            services.log.warning("changed settings need a restart", [("settings", settings)]);
+        }
+        Answer::Reloaded(Reloaded { files: reports, needs_restart, warnings })
+    }
+
+    /// The settings of the main file that differ from those that the server runs with. One that would not start is a problem, since
+    /// whoever reloads believes that all is well.
+    fn look_at_main(&self, problems: &mut Vec<String>) -> Vec<String> {
+        let Some(main) = &self.main else { return Vec::new() };
+        let parsed =
+            read_text(&main.path).and_then(|text| parse(&main.path, &text, Strictness::Run).map(drop));
+        if let Err(error) = parsed {
+            problems.extend(error.findings.iter().map(ToString::to_string));
+        }
+        main.outline.changed_members(&outline_of(&main.path))
+    }
+}
+
+/// What a reload is remembered by: one line.
+pub(crate) fn summary(answer: &Answer) -> String {
+    match answer {
+        Answer::Reloaded(reloaded) => {
+            let changed: Vec<_> =
+                reloaded.files.iter().filter(|it| it.changed).map(|it| it.kind.as_str()).collect();
+            if changed.is_empty() {
+                "nothing had changed".to_owned()
+            } else {
+                format!("changed: {}", changed.join(", "))
+            }
+        }
+        Answer::NotReloaded { problems } => {
+            format!("failed, nothing was changed: {}", problems.first().map_or("", String::as_str))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Reads a JSON file as an outline; anything else is nothing.
+fn outline_of(path: &std::path::Path) -> Outline {
+    let text = read_text(path).unwrap_or_default();
+    serde_json::from_str::<Value>(&text).map_or(Outline::Nothing, |value| Outline::of(&value))
+}
+
+/// The reference's lines.
+fn report_success(log: &Logger, report: &FileReport) {
+    let fields: [(&str, Field); 4] = [
+        ("reloader", Field::text(report.kind.clone())),
+        ("reloaded", report.changed.into()),
+        ("changes", Field::text(report.changes.join("; "))),
+        ("rows", report.rows.unwrap_or(0).into()),
+    ];
+    log.info("reload success", fields.into_iter().filter(|(name, _)| report.changed || *name != "changes"));
+}
+
+fn report_failure(log: &Logger, kind: &'static str, error: &ConfigError) {
+    log.error("reload failed", [("reloader", kind.into()), ("error", Field::text(error.to_string()))]);
+}
+
+/// What tells a remark from another, wherever in the file it stands.
+fn key_of(finding: &Finding) -> String {
+    format!("{} {}", display_path(&finding.field), finding.problem)
+}
+
+/// Shared by all who may ask for a reload: one at a time.
+pub(crate) type SharedReloader = Arc<std::sync::Mutex<Reloader>>;

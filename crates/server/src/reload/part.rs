@@ -1,0 +1,213 @@
+//! The files that may change while the server runs: of each kind how it is read and whose value it replaces.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use super::outline::Outline;
+use super::{key_of, outline_of};
+use crate::config::{ConfigError, Finding, Loaded, ServerConfig, Severity, Strictness};
+use crate::config::{data_files, load_tactics, traffic_rules};
+use crate::control::FileReport;
+use crate::geoip;
+use crate::services::Services;
+
+/// One file, or files that make one value.
+pub(super) struct Part {
+    pub(super) kind: &'static str,
+    files: Vec<PathBuf>,
+    form: Form,
+    /// Where copies may be kept.
+    state: PathBuf,
+    read: ReadFiles,
+    pub(super) known: Known,
+}
+
+/// The second is the part's `state`.
+type ReadFiles = fn(&[PathBuf], &Path) -> Result<Staged, ConfigError>;
+
+/// Whether changes can be told from the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Other,
+}
+
+/// What is known of the files in use.
+#[derive(Default)]
+pub(super) struct Known {
+    digests: Vec<Option<Vec<u8>>>,
+    outlines: Vec<Outline>,
+    rows: Option<u64>,
+    /// Remarks on them, which are no news.
+    remarks: BTreeSet<String>,
+}
+
+/// A value that was read and waits until all are.
+pub(super) struct Staged {
+    replace: Box<dyn FnOnce(&Services) + Send>,
+    pub(super) warnings: Vec<Finding>,
+    pub(super) rows: Option<u64>,
+    digests: Vec<Option<Vec<u8>>>,
+    outlines: Vec<Outline>,
+}
+
+/// Every kind of file of this configuration that can be read again, in the order of reports.
+pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
+    let files = &config.files;
+    let mut parts = Parts { state: &config.state_directory, parts: Vec::new() };
+    parts.json("traffic rules", &files.traffic_rules, |files, _| {
+        let load = |file: &Path| traffic_rules::load(file, Strictness::Run);
+        single(files, load, |services, rules| services.rules.replace(rules))
+    });
+    parts.json("server list configuration", &files.osl, |files, _| {
+        single(files, |file| data_files::load_osl(file, Strictness::Run), |_, ()| {})
+    });
+    parts.json("tactics", &files.tactics, |files, _| {
+        single(files, |file| load_tactics(file, Strictness::Run), |_, _| {})
+    });
+    parts.add("GeoIP databases", Form::Other, files.geoip.clone(), |files, copies| {
+        let places = geoip::read(files, copies)?;
+        Ok(Staged::new(places, Vec::new(), |services, places| services.geoip.replace(places)))
+    });
+    parts.parts
+}
+
+struct Parts<'c> {
+    state: &'c Path,
+    parts: Vec<Part>,
+}
+
+impl Parts<'_> {
+    fn json(&mut self, kind: &'static str, file: &Option<PathBuf>, read: ReadFiles) {
+        self.add(kind, Form::Json, file.clone().into_iter().collect(), read);
+    }
+
+    fn add(&mut self, kind: &'static str, form: Form, files: Vec<PathBuf>, read: ReadFiles) {
+        if !files.is_empty() {
+            let state = self.state.to_owned();
+            self.parts.push(Part { kind, files, form, state, read, known: Known::default() });
+        }
+    }
+}
+
+/// A value of one file.
+fn single<T: Send + 'static>(
+    files: &[PathBuf],
+    load: fn(&Path) -> Result<Loaded<T>, ConfigError>,
+    replace: fn(&Services, T),
+) -> Result<Staged, ConfigError> {
+    let file = files.first().map_or(Path::new(""), PathBuf::as_path);
+    let Loaded { value, warnings } = load(file)?;
+    Ok(Staged::new(value, warnings, replace))
+}
+
+impl Staged {
+    fn new<T: Send + 'static>(value: T, warnings: Vec<Finding>, replace: fn(&Services, T)) -> Self {
+        Self {
+            replace: Box::new(move |services| replace(services, value)),
+            warnings,
+            rows: None,
+            digests: Vec::new(),
+            outlines: Vec::new(),
+        }
+    }
+}
+
+impl Part {
+    /// Takes the files as they are now for those in use.
+    pub(super) fn remember(&mut self) {
+        self.known.digests = self.digests();
+        if self.form == Form::Other {
+            return;
+        }
+        self.known.outlines = self.outlines();
+        if let Ok(staged) = (self.read)(&self.files, &self.state) {
+            self.known.rows = staged.rows;
+            self.known.remarks = staged.warnings.iter().map(key_of).collect();
+        }
+    }
+
+    /// Reads the files, if they are not those in use.
+    pub(super) fn stage(&mut self) -> Result<Option<Staged>, ConfigError> {
+        // Before they are read: a change in between is found the next time.
+        let digests = self.digests();
+        if digests == self.known.digests && digests.iter().all(Option::is_some) {
+            return Ok(None);
+        }
+        let mut staged = (self.read)(&self.files, &self.state)?;
+        let news = |finding: &&Finding| !self.known.remarks.contains(&key_of(finding));
+        if staged.warnings.iter().filter(news).any(|it| it.problem.severity() >= Severity::Strict) {
+            // A misspelt setting that has just been written is a mistake; one that the server started with is not.
+            let known = &self.known.remarks;
+            let findings = std::mem::take(&mut staged.warnings);
+            let new =
+                |it: &Finding| it.problem.severity() >= Severity::Strict && !known.contains(&key_of(it));
+            return Err(ConfigError { findings: findings.into_iter().filter(new).collect() });
+        }
+        staged.digests = digests;
+        staged.outlines = self.outlines();
+        Ok(Some(staged))
+    }
+
+    /// Puts the value in place.
+    pub(super) fn commit(&mut self, staged: Staged, services: &Services) {
+        (staged.replace)(services);
+        self.known = Known {
+            digests: staged.digests,
+            outlines: staged.outlines,
+            rows: staged.rows,
+            remarks: staged.warnings.iter().map(key_of).collect(),
+        };
+    }
+
+    pub(super) fn unchanged(&self) -> FileReport {
+        FileReport {
+            kind: self.kind.to_owned(),
+            files: self.file_names(),
+            rows: self.known.rows,
+            ..FileReport::default()
+        }
+    }
+
+    pub(super) fn file_names(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.display().to_string()).collect()
+    }
+
+    fn outlines(&self) -> Vec<Outline> {
+        let files = self.files.iter().filter(|_| self.form == Form::Json);
+        files.map(|file| outline_of(file)).collect()
+    }
+
+    /// `None` for a file that cannot be read, which reading it will explain.
+    fn digests(&self) -> Vec<Option<Vec<u8>>> {
+        self.files.iter().map(|file| digest(file).ok()).collect()
+    }
+}
+
+impl Staged {
+    pub(super) fn changes(&self, known: &Known, most: usize) -> Vec<String> {
+        let pairs = known.outlines.iter().zip(&self.outlines);
+        let mut changes: Vec<_> = pairs.flat_map(|(old, new)| old.changes(new, most)).collect();
+        if let (Some(were), Some(are)) = (known.rows, self.rows)
+            && were != are
+        {
+            changes.push(format!("{were} rows are now {are}"));
+        }
+        changes
+    }
+}
+
+fn digest(file: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(file)?;
+    let (mut context, mut part) = (Context::new(&SHA256), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(context.finish().as_ref().to_vec()),
+            read => context.update(part.get(..read).unwrap_or_default()),
+        }
+    }
+}
