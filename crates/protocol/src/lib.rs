@@ -1,8 +1,9 @@
 //! What both ends agree on, as data: server entries, API messages, the table of tunnel protocols.
 //!
-//! Pure: no I/O, no clock, no randomness of its own. PROTOCOL.md 3.5, 3.6, 4, 5, 6.4.5, 7.1.
+//! Pure: no I/O, no clock, no randomness of its own. PROTOCOL.md 3.5, 3.6, 4, 5, 6.3, 6.4.5, 7.1.
 
 pub mod api;
+pub mod authorization;
 pub mod cbor;
 pub mod duration;
 pub mod go_json;

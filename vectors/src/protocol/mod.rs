@@ -1,6 +1,7 @@
 //! Cases of the `protocol` crate: server entries, packed parameters, API messages and their rules.
 
 mod api;
+mod authorizations;
 mod entries;
 mod packed;
 mod parameters;
@@ -15,6 +16,7 @@ use crate::Runner;
 
 /// The files this area reads, by name without `.json`.
 pub const FILES: &[(&str, Runner)] = &[
+    ("access_control", Runner::PerCase(authorizations::access_control)),
     ("api_message_samples", Runner::PerCase(api::message_sample)),
     ("api_param_specs", Runner::WholeFile(api::param_specs)),
     ("duration_strings", Runner::PerCase(small::duration)),
