@@ -37,7 +37,7 @@ use crate::memory;
 use crate::open_files::{self, Descriptors};
 use crate::panics::Drill;
 use crate::quic::QuicService;
-use crate::rules::TrafficRules;
+use crate::rules::{RuleSet, RulesFile};
 use crate::seed_store::SeedStore;
 use crate::session::auth::Login;
 use crate::session::meek::MeekService;
@@ -73,7 +73,7 @@ pub(crate) struct Services {
     pub(crate) egress: Arc<EgressPolicy>,
     pub(crate) udp_gateway: Option<std::net::SocketAddr>,
     pub(crate) resolver: Arc<Resolver>,
-    pub(crate) rules: Live<TrafficRules>,
+    pub(crate) rules: Live<RuleSet>,
     pub(crate) geoip: Live<GeoIp>,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
     pub(crate) figures: Arc<Figures>,
@@ -117,7 +117,7 @@ impl Services {
         let figures = Figures::new(&protocols);
         let uses_quic = config.listeners.iter().any(|it| it.protocol == TunnelProtocol::QUIC_OSSH);
         let quic = config.obfuscated_ssh_key.as_ref().filter(|_| uses_quic).map(quic_service);
-        let rate = config.traffic_rules.meek_sessions.clone();
+        let rules = RuleSet::compile(&config.traffic_rules, config::provider_of(&config.own_entries));
         let login = Login::new(config.ssh.user, config.ssh.password, log);
         Ok(Self {
             ssh: SshFactory {
@@ -137,7 +137,7 @@ impl Services {
                 parameters: config.tactics.parameters.fragmentor,
                 with_prefix: config.tactics.fragment_with_prefix,
             },
-            meek: config.meek.map(|meek| MeekService::new(meek, rate)).transpose()?,
+            meek: config.meek.map(MeekService::new).transpose()?,
             sites: config.sites,
             handshakes: config.ssh.handshakes,
             slots: HandshakeSlots::new(&config.ssh.handshakes),
@@ -151,7 +151,7 @@ impl Services {
             egress: Arc::new(egress.map_err(ServicesError::OwnAddresses)?),
             udp_gateway: config.egress.udp_gateway,
             resolver: Arc::new(Resolver::new(config.egress.dns_resolver)),
-            rules: Live::new(config.traffic_rules),
+            rules: Live::new(rules),
             geoip: Live::new(config.geoip),
             own_entries: config.own_entries,
             figures,
@@ -179,6 +179,11 @@ impl Services {
     /// Whether keys are renewed so often that somebody wants to see it.
     pub(crate) fn watches_rekeying(&self) -> bool {
         self.ssh.limits.rekey_bytes.is_some()
+    }
+
+    /// Puts other rules in place of those in use, for all clients.
+    pub(crate) fn replace_rules(&self, rules: &RulesFile) {
+        self.rules.replace(RuleSet::compile(rules, config::provider_of(&self.own_entries)));
     }
 
     /// The tag by which reports name this server.

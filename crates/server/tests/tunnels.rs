@@ -10,7 +10,6 @@ mod strangers;
 mod udp_gateway;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use culvert_ssh::direct_tcpip::{DirectTcpip, MAX_FIRST_BYTES};
@@ -172,7 +171,8 @@ async fn before_the_handshake_there_is_little() {
 #[tokio::test]
 async fn refusals_say_why_to_those_who_understand() {
     let server = Server::start("why", |config| {
-        config.traffic_rules.disallow_ports = culvert_server::rules::PortList::new([(25, 25)]);
+        config.traffic_rules.default.disallow_tcp_ports =
+            Some(culvert_server::rules::PortList::new([(25, 25)]));
     })
     .await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -251,8 +251,8 @@ async fn an_open_carries_nothing_for_others() {
 #[tokio::test]
 async fn too_many_first_bytes_are_refused_in_words() {
     let server = Server::start("no-room", |config| {
-        config.traffic_rules.most_dialing = NonZeroUsize::new(1);
-        config.traffic_rules.dial_timeout = Some(Duration::from_secs(60));
+        config.traffic_rules.default.most_dialing = Some(1);
+        config.traffic_rules.default.dial_milliseconds = Some(60_000);
     })
     .await;
     let client = ours().tunnel(&server).await;
@@ -306,8 +306,7 @@ async fn a_session_has_one_tunnel() {
 
 #[tokio::test]
 async fn flows_beyond_the_limit_replace_the_least_used() {
-    let server =
-        Server::start("limit", |config| config.traffic_rules.most_flows = NonZeroUsize::new(2)).await;
+    let server = Server::start("limit", |config| config.traffic_rules.default.most_tcp = Some(2)).await;
     let origin = echo_after_end().await;
     let client = Plan::default().tunnel(&server).await;
     let mut first = client.flow(origin).await.unwrap();
@@ -323,8 +322,8 @@ async fn flows_beyond_the_limit_replace_the_least_used() {
 
 #[tokio::test]
 async fn idle_flows_end() {
-    let idle = Some(Duration::from_millis(50));
-    let server = Server::start("idle", |config| config.traffic_rules.idle_timeout = idle).await;
+    let server =
+        Server::start("idle", |config| config.traffic_rules.default.idle_tcp_milliseconds = Some(50)).await;
     let origin = echo_after_end().await;
     let client = Plan::default().tunnel(&server).await;
     let mut flow = client.flow(origin).await.unwrap();

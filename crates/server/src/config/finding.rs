@@ -71,6 +71,8 @@ pub enum Problem {
     NotASubnet { found: String },
     #[error("{found:?} is not the decimal number of an autonomous system")]
     NotAnAsn { found: String },
+    #[error("{found:?} is not a parameter of handshakes{}", did_you_mean(.near))]
+    UnknownParameter { found: String, near: Option<&'static str> },
     #[error("must be a port from 1 to 65535 or a pair [FIRST, LAST] of such in rising order")]
     NotAPortRange,
     #[error("must be positive when {other} is set")]

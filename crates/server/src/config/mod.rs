@@ -28,7 +28,7 @@ use culvert_transport::tls::TicketSecret;
 use crate::geoip::GeoIp;
 use crate::log::{Level, LogTarget, Origin};
 use crate::panics::Drill;
-use crate::rules::TrafficRules;
+use crate::rules::RulesFile;
 pub use check::{FileKind, check};
 pub(crate) use document::read as read_text;
 pub use document::{Loaded, Strictness};
@@ -79,7 +79,7 @@ pub struct ServerConfig {
     /// Who serves those that are no clients of a protocol, `host:port`.
     pub sites: BTreeMap<TunnelProtocol, String>,
     pub egress: EgressConfig,
-    pub traffic_rules: TrafficRules,
+    pub traffic_rules: RulesFile,
     /// Which may be read again while the server runs.
     pub files: DataFiles,
     /// This server as clients see it, by tag.
@@ -111,6 +111,11 @@ impl ServerConfig {
     pub fn default_control_socket(&self) -> PathBuf {
         self.state_directory.join(crate::control::DEFAULT_NAME)
     }
+}
+
+/// The ID of the hosting provider that a server's own entries name, by which rules may be meant for servers; empty if none does.
+pub(crate) fn provider_of(own_entries: &BTreeMap<String, ServerEntry>) -> &str {
+    own_entries.values().find_map(|entry| entry.text("providerID")).unwrap_or_default()
 }
 
 /// What protocols inside TLS need.

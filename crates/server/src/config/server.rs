@@ -28,7 +28,7 @@ use super::{
 use crate::geoip::{self, GeoIp};
 use crate::log::{Level, LogTarget, Origin};
 use crate::panics::Drill;
-use crate::rules::TrafficRules;
+use crate::rules::RulesFile;
 
 /// The mode of a log file unless set. The reference does not create one then.
 const LOG_FILE_MODE: u32 = 0o600;
@@ -59,7 +59,7 @@ pub fn control_socket(file: &Path) -> Result<PathBuf, ConfigError> {
 type ReadData = fn(&mut Document<'_>, &Members<'_>, &Path, Strictness) -> Data;
 
 /// What the other files hold.
-type Data = (TrafficRules, Tactics, GeoIp);
+type Data = (RulesFile, Tactics, GeoIp);
 
 fn understand(
     file: &Path,

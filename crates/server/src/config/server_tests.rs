@@ -140,7 +140,7 @@ fn files_that_are_named_are_read() {
     let file = folder.path().join("main");
     std::fs::write(&file, GOOD.replacen('{', &names_it, 1)).unwrap();
     let loaded = load(&file, Strictness::Run).unwrap();
-    assert!(loaded.value.traffic_rules.disallow_ports.contains(25));
+    assert!(loaded.value.traffic_rules.default.disallow_tcp_ports.as_ref().unwrap().contains(25));
     assert!(
         loaded.warnings[0].to_string().contains("rules:1:45: DefaultRules.Oops"),
         "{}",

@@ -57,7 +57,7 @@ impl EgressPolicy {
         if !self.permits(address.ip()) {
             return Err(DialRefusal::Bogon);
         }
-        if rules.permits_tcp(address) { Ok(()) } else { Err(DialRefusal::Rules) }
+        if rules.permits_tcp(address, &|_| None) { Ok(()) } else { Err(DialRefusal::Rules) }
     }
 }
 

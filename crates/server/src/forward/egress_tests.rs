@@ -1,6 +1,7 @@
 //! The forms of address by which a client might reach what it should not, and dialling on loopback.
 
 use super::*;
+use crate::rules::Networks;
 
 /// A public address that this host is said to have.
 const OWN: &str = "198.41.0.4";
@@ -153,8 +154,10 @@ fn a_dead_first_address_does_not_hide_a_live_second_one() {
 
 #[test]
 fn rules_apply_to_the_address_that_is_dialled() {
-    let rules =
-        TrafficRules { disallow_subnets: vec!["8.8.8.0/24".parse().unwrap()], ..TrafficRules::default() };
+    let rules = TrafficRules {
+        disallow: Networks::of_subnets(["8.8.8.0/24".parse().unwrap()]),
+        ..TrafficRules::default()
+    };
     let judge = |address: &str| policy().judge(address.parse().unwrap(), &rules);
     assert_eq!(judge("8.8.8.8:53"), Err(DialRefusal::Rules));
     assert_eq!(judge("8.8.4.4:53"), Ok(()));

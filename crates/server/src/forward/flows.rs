@@ -89,7 +89,7 @@ impl Flows {
 
     /// Whether a UDP flow may go to an address.
     pub(crate) fn permits_udp(&self, address: SocketAddr) -> bool {
-        self.egress.permits(address.ip()) && self.rules.permits_udp(address)
+        self.egress.permits(address.ip()) && self.rules.permits_udp(address, &|_| None)
     }
 
     /// Counts a new UDP flow; `open` are open now.

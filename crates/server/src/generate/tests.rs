@@ -69,7 +69,8 @@ fn the_files_have_the_reference_s_members_and_load_without_a_remark() {
 
     let loaded = config::load(&options.files.config, Strictness::Check).unwrap();
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-    assert_eq!(loaded.value.traffic_rules, crate::rules::TrafficRules::default());
+    let rules = crate::rules::RuleSet::compile(&loaded.value.traffic_rules, "");
+    assert_eq!(**rules.default_rules(), crate::rules::TrafficRules::default());
 }
 
 #[test]

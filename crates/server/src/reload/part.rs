@@ -61,7 +61,7 @@ pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
     let mut parts = Parts { state: &config.state_directory, parts: Vec::new() };
     parts.json("traffic rules", &files.traffic_rules, |files, _| {
         let load = |file: &Path| traffic_rules::load(file, Strictness::Run);
-        single(files, load, |services, rules| services.rules.replace(rules))
+        single(files, load, |services, rules| services.replace_rules(&rules))
     });
     parts.json("server list configuration", &files.osl, |files, _| {
         single(files, |file| data_files::load_osl(file, Strictness::Run), |_, ()| {})

@@ -28,6 +28,7 @@ use crate::geoip::Place;
 use crate::hold;
 use crate::log::Level;
 use crate::panics::DrillSpot;
+use crate::rules::ClientFacts;
 use crate::services::Services;
 
 /// A client is gone when nothing was read for so long (PROTOCOL.md 3.6).
@@ -130,14 +131,16 @@ impl<'s> Tunnel<'s> {
         let offers = |name| payload.client_capabilities.iter().any(|offered| offered == name);
         let reasons = offers(extension::REFUSAL_REASONS);
         let counted = services.figures.tunnel(arrival.protocol, Some(handle.clone()));
-        let flows = Flows::new(services.egress.clone(), services.rules.get(), counted.tally().clone());
+        let place = services.geoip.get().look_up(arrival.peer.ip());
+        let rules = services.rules.get().select(&ClientFacts::at(&place, arrival.protocol));
+        let flows = Flows::new(services.egress.clone(), rules, counted.tally().clone());
         let early = if offers(extension::FIRST_BYTES) { Early::taken() } else { Early::None };
         Self {
             services,
             arrival,
             alerts: Arc::new(Alerts::new(listens.then(|| handle.clone()))),
             handle,
-            place: services.geoip.get().look_up(arrival.peer.ip()),
+            place,
             session: payload.session_id,
             candour: if reasons { Candour::Reasons } else { Candour::Opaque },
             early,

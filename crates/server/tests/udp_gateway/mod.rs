@@ -111,9 +111,9 @@ async fn datagrams_go_and_come_back() {
 #[tokio::test]
 async fn rules_hold_and_breaches_end_the_channel() {
     let server = Server::start("udpgw-rules", |config| {
-        config.traffic_rules.udp.disallow_ports = PortList::new([(1, 1023)]);
-        config.traffic_rules.udp.most_flows = std::num::NonZeroUsize::new(2);
-        config.traffic_rules.udp.idle_timeout = Some(Duration::from_millis(300));
+        config.traffic_rules.default.disallow_udp_ports = Some(PortList::new([(1, 1023)]));
+        config.traffic_rules.default.most_udp = Some(2);
+        config.traffic_rules.default.idle_udp_milliseconds = Some(300);
     })
     .await;
     let origin = echo("127.0.0.1:0").await;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MeekService;
 use crate::budget::{Account, Turn};
+use crate::rules::ClientFacts;
 use crate::services::Services;
 use crate::session::{Arrival, Stopping, serve_inside};
 
@@ -66,13 +67,20 @@ impl Visitor<'_> {
             self.record("unsupported meek endpoint");
             return None;
         }
-        let rate = self.meek.rate.as_ref();
-        if rate.is_some_and(|rate| !rate.allows(protocol, self.arrival.peer.ip(), Instant::now())) {
+        if self.comes_too_often(protocol) {
             self.record("too many new meek sessions");
             return None;
         }
         let session = self.begin(cookie, &request, protocol)?;
         Some(Admitted { session, is_new: request.wants_session_id() })
+    }
+
+    fn comes_too_often(&self, protocol: TunnelProtocol) -> bool {
+        let rules = self.services.rules.get();
+        let Some(rate) = rules.meek_rate() else { return false };
+        let place = self.services.geoip.get().look_up(self.arrival.peer.ip());
+        let rate = Some(rate).filter(|rate| rate.covers(&ClientFacts::at(&place, protocol)));
+        rate.is_some_and(|rate| !self.meek.rate.allows(rate, self.arrival.peer.ip(), Instant::now()))
     }
 
     fn record(&self, irregularity: &'static str) {

@@ -22,7 +22,6 @@ use tokio::time::{sleep, timeout};
 use super::{Arrival, Stopping, serve_inside, stopped, tls};
 use crate::config::MeekConfig;
 use crate::hold;
-use crate::rules::SessionRate;
 use crate::services::Services;
 use connection::Connection;
 use demux::Prepended;
@@ -38,13 +37,13 @@ pub(crate) struct MeekService {
     opener: CookieOpener,
     sessions: Sessions,
     config: MeekConfig,
-    rate: Option<RateLimiter>,
+    rate: RateLimiter,
 }
 
 impl MeekService {
-    pub(crate) fn new(config: MeekConfig, rate: Option<SessionRate>) -> Result<Self, BoxError> {
+    pub(crate) fn new(config: MeekConfig) -> Result<Self, BoxError> {
         let opener = CookieOpener::new(config.obfuscated_key.expose(), config.private_key.expose())?;
-        Ok(Self { opener, sessions: Sessions::new(config.limits), config, rate: rate.map(RateLimiter::new) })
+        Ok(Self { opener, sessions: Sessions::new(config.limits), config, rate: RateLimiter::default() })
     }
 }
 

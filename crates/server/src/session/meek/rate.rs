@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-use culvert_protocol::TunnelProtocol;
 use tokio::time::Instant;
 
-use crate::rules::SessionRate;
+use crate::rules::MeekRate;
 
 /// Addresses that are remembered. One that is forgotten may begin a session at once.
 const MOST: usize = 65_536;
@@ -15,22 +14,14 @@ const MOST: usize = 65_536;
 const SHARED_BITS: u32 = 56;
 
 /// When each address may begin its next session.
+#[derive(Default)]
 pub(super) struct RateLimiter {
-    rate: SessionRate,
     next: Mutex<HashMap<IpAddr, Instant>>,
 }
 
 impl RateLimiter {
-    pub(super) fn new(rate: SessionRate) -> Self {
-        Self { rate, next: Mutex::default() }
-    }
-
     /// Whether a session may begin now, which then counts.
-    pub(super) fn allows(&self, protocol: TunnelProtocol, address: IpAddr, now: Instant) -> bool {
-        let protocols = &self.rate.protocols;
-        if !protocols.is_empty() && !protocols.contains(&protocol) {
-            return true;
-        }
+    pub(super) fn allows(&self, rate: &MeekRate, address: IpAddr, now: Instant) -> bool {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if next.len() >= MOST {
             next.retain(|_, next| *next > now);
@@ -42,7 +33,7 @@ impl RateLimiter {
         if *next > now {
             return false;
         }
-        *next = now + self.rate.every;
+        *next = now + rate.every;
         true
     }
 }
@@ -66,17 +57,15 @@ mod tests {
     #[test]
     fn each_address_has_its_own_limit() {
         let every = Duration::from_secs(10);
-        let protocols = vec![TunnelProtocol::UNFRONTED_MEEK_OSSH];
-        let limiter = RateLimiter::new(SessionRate { every, protocols });
+        let rate = MeekRate { every, ..MeekRate::default() };
+        let limiter = RateLimiter::default();
         let now = Instant::now();
         let allows = |address: &str, seconds| {
             let now = now + Duration::from_secs(seconds);
-            limiter.allows(TunnelProtocol::UNFRONTED_MEEK_OSSH, address.parse().unwrap(), now)
+            limiter.allows(&rate, address.parse().unwrap(), now)
         };
         assert!(allows("192.0.2.1", 0) && !allows("192.0.2.1", 9) && allows("192.0.2.2", 9));
         assert!(allows("192.0.2.1", 10));
         assert!(allows("2001:db8::1", 0) && !allows("2001:db8::ff:0:1", 1) && allows("2001:db8:0:100::", 1));
-        let other = TunnelProtocol::FRONTED_MEEK_OSSH;
-        assert!(limiter.allows(other, "192.0.2.1".parse().unwrap(), now));
     }
 }
