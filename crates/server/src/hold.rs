@@ -15,8 +15,10 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Strangers kept waiting at once, 3 KiB each. The oldest makes room for a new one.
-const MOST_HELD: usize = 16_384;
+/// Strangers kept waiting at once; the oldest makes room for a new one. Each takes so much memory at most, and all this share of it.
+const MOST_HELD: usize = 32_768;
+const MEMORY_EACH: u64 = 4096;
+const MEMORY_SHARE: u64 = 16;
 /// Bytes thrown away at a time; on the stack, so that a silent peer costs none.
 pub(crate) const DRAIN: usize = 4096;
 /// How long the peer gets to end its direction after we ended ours.
@@ -43,9 +45,10 @@ pub(crate) struct Ticket {
 }
 
 impl Held {
-    /// As many as there is room for in memory, and among so many open files: clients need files too.
-    pub(crate) fn among(files: usize) -> Arc<Self> {
-        Self::new(MOST_HELD.min(files / 2))
+    /// As many as there is room for among so many open files, and in so much memory: clients need both too.
+    pub(crate) fn among(files: usize, memory: Option<u64>) -> Arc<Self> {
+        let in_memory = memory.and_then(|memory| usize::try_from(memory / MEMORY_SHARE / MEMORY_EACH).ok());
+        Self::new(MOST_HELD.min(files / 2).min(in_memory.unwrap_or(MOST_HELD)))
     }
 
     /// How many there are.

@@ -11,10 +11,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
+use crate::admission::Monitor;
 use crate::config::ServerConfig;
 use crate::control::{self, Answer, ControlSocket, Listening, SocketError, Status};
 use crate::listen::{Accepting, BindError, Bound, bind_all, fields};
 use crate::log::{Aggregated, Field, Level, Logger};
+use crate::memory;
 use crate::open_files;
 use crate::orders::{Command, Commanders, Order, Orders, Signals, Until};
 use crate::panics;
@@ -106,6 +108,8 @@ async fn serve(
 ) -> Result<(), RunError> {
     log.info("startup", [("version", env!("CARGO_PKG_VERSION").into())]);
     let load_period = config.log.load_period;
+    let monitor = Monitor::new(config.load_limits);
+    memory::only_small_pages();
     let bound = bind_all(&config.listeners)?;
     let reloader = Arc::new(Mutex::new(Reloader::new(&config)));
     let (set, default) = (config.control_socket.clone(), config.default_control_socket());
@@ -137,6 +141,7 @@ async fn serve(
     for port in &bound {
         log.info("running", fields(port));
     }
+    tokio::spawn(monitor.watch(services.clone()));
     running();
     let mut commanders = Commanders { orders, asked };
     let listeners = bound.iter().map(listening).collect();
@@ -174,6 +179,8 @@ fn worker(
     let work = move || {
         panics::log_those_of_this_thread(&log);
         runtime.block_on(async {
+            let services = accepting.services.clone();
+            tokio::spawn(async move { services.clocks.tick().await });
             for port in ports {
                 tokio::spawn(port.accept(accepting.clone()));
             }

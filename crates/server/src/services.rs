@@ -22,7 +22,7 @@ use culvert_transport::tls::{PassthroughKey, TlsServer};
 use culvert_transport::{Remote, shadowsocks};
 use tokio::time::Instant;
 
-use crate::admission::{Door, HandshakeSlots, Shut};
+use crate::admission::{Clocks, Door, HandshakeSlots, Host, Shut};
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
 use crate::figures::Figures;
@@ -33,7 +33,7 @@ use crate::geoip::GeoIp;
 use crate::hold::Held;
 use crate::live::Live;
 use crate::log::{Aggregated, Level, Logger};
-use crate::memory;
+use crate::memory::for_windows;
 use crate::open_files::{self, Descriptors};
 use crate::panics::Drill;
 use crate::quic::QuicService;
@@ -64,6 +64,7 @@ pub(crate) struct Services {
     pub(crate) descriptors: Descriptors,
     /// Clients that were turned away, for the log.
     pub(crate) turned_away: Aggregated,
+    pub(crate) clocks: Clocks,
     /// Whether new tunnels are wanted.
     pub(crate) door: Door,
     pub(crate) held: Arc<Held>,
@@ -106,6 +107,7 @@ pub enum ServicesError {
 
 impl Services {
     pub(crate) fn new(config: config::ServerConfig, log: &Logger) -> Result<Self, ServicesError> {
+        let memory = Host::new().memory_limit();
         let egress = EgressPolicy::new(config.egress.allow_bogons, [config.address]);
         let seeds = SeedStore::open(
             &config.state_directory,
@@ -125,7 +127,7 @@ impl Services {
                 host_key: config.ssh.host_key,
                 key: config.obfuscated_ssh_key.map(|key| ObfuscationKey::new(key.expose())),
                 limits: Limits { rekey_bytes: config.ssh.rekey_bytes, ..Limits::default() },
-                windows: MemoryBudget::new(config.ssh.window_memory.unwrap_or_else(memory::for_windows)),
+                windows: MemoryBudget::new(config.ssh.window_memory.unwrap_or_else(|| for_windows(memory))),
                 prefix_specs: Arc::new(config.tactics.prefix_specs),
                 seeds,
                 login: Arc::new(login),
@@ -143,11 +145,12 @@ impl Services {
             slots: HandshakeSlots::new(&config.ssh.handshakes),
             descriptors: Descriptors::among(open_files::most()),
             turned_away: Aggregated::new(log.clone(), Level::Warning, "connections turned away", TURNED_AWAY),
+            clocks: Clocks::new(),
             door: Door::default(),
-            held: Held::among(open_files::most()),
+            held: Held::among(open_files::most(), memory),
             budget: Budget::new(Instant::now()),
             irregular: Irregular::new(log.clone(), figures.clone()),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(config.load_limits.tunnels),
             egress: Arc::new(egress.map_err(ServicesError::OwnAddresses)?),
             udp_gateway: config.egress.udp_gateway,
             resolver: Arc::new(Resolver::new(config.egress.dns_resolver)),

@@ -6,6 +6,7 @@ pub(crate) mod data_files;
 mod document;
 mod finding;
 mod json_schema;
+mod load_limits;
 mod meek;
 pub(crate) mod schema;
 mod secret;
@@ -33,6 +34,7 @@ pub use check::{FileKind, check};
 pub(crate) use document::read as read_text;
 pub use document::{Loaded, Strictness};
 pub use finding::{ConfigError, Finding, Problem, Severity};
+pub use load_limits::LoadLimits;
 pub use meek::{MeekConfig, MeekPrivateKey};
 pub use secret::Secret;
 pub use server::{control_socket, load, parse};
@@ -78,6 +80,7 @@ pub struct ServerConfig {
     pub meek: Option<MeekConfig>,
     /// Who serves those that are no clients of a protocol, `host:port`.
     pub sites: BTreeMap<TunnelProtocol, String>,
+    pub load_limits: LoadLimits,
     pub egress: EgressConfig,
     pub traffic_rules: RulesFile,
     /// Which may be read again while the server runs.

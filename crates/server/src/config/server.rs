@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::document::{self, Document, Loaded, Members, Strictness};
 use super::finding::{ConfigError, Problem};
+use super::load_limits::load_limits;
 use super::meek::{meek, sites};
 use super::schema::Key;
 use super::server_keys as keys;
@@ -78,6 +79,7 @@ fn understand(
     let tls = tls(&mut document, &members, &listeners).filter(|_| uses_tls);
     let uses_meek = listeners.iter().any(|(protocol, _)| is_meek(*protocol));
     let meek = meek(&mut document, &members, &listeners).filter(|_| uses_meek);
+    let load_limits = load_limits(&mut document, &members);
     let egress = egress(&mut document, &members);
     let state_directory = state_directory(file, &members);
     let (traffic_rules, tactics, geoip) = match read_data {
@@ -101,6 +103,7 @@ fn understand(
         sites,
         shadowsocks_key: members.text(&keys::SHADOWSOCKS_KEY).map(Secret::new),
         tactics,
+        load_limits,
         egress,
         traffic_rules,
         files: files(read_data.map(|_| file), &members),

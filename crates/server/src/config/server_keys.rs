@@ -1,8 +1,8 @@
 //! The settings of the server's main file, `psiphond.config`: the one table of them. All names are the reference's
-//! but for `StateDirectory`, `ControlSocket`, `SSHRekeyBytes`, `ProbeHoldSeconds` and `WindowMemoryBytes`.
+//! but for `StateDirectory`, `ControlSocket`, `SSHRekeyBytes`, `ProbeHoldSeconds`, `WindowMemoryBytes` and `LoadLimits`.
 
 use super::schema::{Key, Kind};
-use Kind::{Anything, Flag, Integer, IntegerMap, Text, TextList, TextMap};
+use Kind::{Anything, Flag, Integer, IntegerMap, Object, Text, TextList, TextMap};
 
 /// Declares the constants that have a reader here, and the table of all.
 macro_rules! server_keys {
@@ -11,6 +11,16 @@ macro_rules! server_keys {
         pub(super) const ALL: &[Key] = &[$($constant,)* $($other,)*];
     };
 }
+
+pub(crate) const LOAD_CPU_PERCENT: Key = Key::applied("CPUPercent", Integer)
+    .about("The processors that this process may use are in use so far; 0 is no limit. Default: 0.");
+pub(crate) const LOAD_MEMORY_PERCENT: Key = Key::applied("MemoryPercent", Integer)
+    .about("Memory is in use so far, of the host or a tighter control group; 0 is no limit. Default: 95.");
+pub(crate) const LOAD_MAX_TUNNELS: Key =
+    Key::applied("MaxTunnels", Integer).about("So many tunnels are up. Default: 500000.");
+pub(crate) const LOAD_HANDSHAKE_DELAY: Key = Key::applied("HandshakeDelayMilliseconds", Integer)
+    .about("A step of a handshake waits so long for a processor; 0 is no limit. Default: 0.");
+const LOAD: &[Key] = &[LOAD_CPU_PERCENT, LOAD_MEMORY_PERCENT, LOAD_MAX_TUNNELS, LOAD_HANDSHAKE_DELAY];
 
 server_keys! {
     // Identity and addresses.
@@ -68,6 +78,9 @@ server_keys! {
     PROBE_HOLD_SECONDS = Key::applied("ProbeHoldSeconds", Integer).about("How long somebody without the key is kept waiting at most; 0 is until they leave.");
     // Memory for windows of channels, all tunnels together.
     WINDOW_MEMORY_BYTES = Key::applied("WindowMemoryBytes", Integer).about("Memory for windows of channels, all tunnels together.");
+
+    // When this server takes no more tunnels by itself.
+    LOAD_LIMITS = Key::applied("LoadLimits", Object(LOAD)).about("When no new tunnels are taken, beside the signals for it.");
 
     // Egress.
     ALLOW_BOGONS = Key::applied("AllowBogons", Flag).about("Private and reserved addresses are destinations too. For tests.");

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::*;
+use crate::config::LoadLimits;
 use crate::scratch::Scratch;
 
 const TEMPLATE: &str = r#"{
@@ -229,4 +230,34 @@ fn mistakes_about_meek_are_refused() {
         assert!(error.contains(message), "{error}");
     }
     assert!(meek("UNFRONTED-MEEK-HTTPS-OSSH", unfit).is_ok(), "only tickets need a key of 32 bytes");
+}
+
+/// The template with these limits.
+fn limited(limits: &str) -> Result<LoadLimits, String> {
+    let text = GOOD.replace("\"HostID\"", &format!("\"LoadLimits\": {limits}, \"HostID\""));
+    parse_text(&text, Strictness::Check).map(|loaded| loaded.value.load_limits)
+}
+
+#[test]
+fn limits_on_load_are_read() {
+    let default = LoadLimits::default();
+    assert_eq!(limited("{}"), Ok(default));
+    let all =
+        r#"{"CPUPercent": 90, "MemoryPercent": 0, "MaxTunnels": 10, "HandshakeDelayMilliseconds": 500}"#;
+    let expected = LoadLimits {
+        cpu_percent: Some(90),
+        memory_percent: None,
+        tunnels: 10,
+        handshake_delay: Some(Duration::from_millis(500)),
+    };
+    assert_eq!(limited(all), Ok(expected));
+    assert_eq!(limited(r#"{"MaxTunnels": 0}"#), Ok(default));
+    for (limits, message) in [
+        (r#"{"CPUPercent": 101}"#, "LoadLimits.CPUPercent: 101 is out of range"),
+        (r#"{"MaxTunnel": 5}"#, "did you mean MaxTunnels?"),
+        (r#"{"MemoryPercent": "5"}"#, "LoadLimits.MemoryPercent"),
+    ] {
+        let error = limited(limits).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
 }

@@ -13,8 +13,12 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All live sessions.
-#[derive(Clone, Default)]
-pub(crate) struct Sessions(Arc<Mutex<Live>>);
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    /// Tunnels that may be up.
+    most: usize,
+    live: Arc<Mutex<Live>>,
+}
 
 #[derive(Default)]
 struct Live {
@@ -41,8 +45,13 @@ pub(crate) struct Registration {
 }
 
 impl Sessions {
+    /// None yet, and so many at most.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, live: Arc::default() }
+    }
+
     /// Registers a tunnel after stopping an older one of the same session. `None`: yet another one came meanwhile, or the
-    /// older one does not end; this one must go.
+    /// older one does not end, or there are too many; this one must go.
     pub(crate) async fn register(&self, id: SessionId) -> Option<Registration> {
         let Some(mut ended) = self.stop(&id) else { return self.insert(id, false) };
         // An error is what is waited for: the old tunnel's end.
@@ -53,6 +62,11 @@ impl Sessions {
     /// How many tunnels are up.
     pub(crate) fn len(&self) -> usize {
         self.live(|live| live.tunnels.len())
+    }
+
+    /// Whether there are as many as there may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.most
     }
 
     fn stop(&self, id: &SessionId) -> Option<watch::Receiver<()>> {
@@ -68,7 +82,7 @@ impl Sessions {
 
     fn insert(&self, id: SessionId, took_over: bool) -> Option<Registration> {
         self.live(|live| {
-            if live.tunnels.contains_key(&id) {
+            if live.tunnels.contains_key(&id) || live.tunnels.len() >= self.most {
                 return None;
             }
             let number = live.next;
@@ -87,7 +101,7 @@ impl Sessions {
     }
 
     fn live<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -119,7 +133,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_tunnel_waits_for_the_end_of_the_old() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(2);
         let mut old = sessions.register(id(1)).await.unwrap();
         let _other = sessions.register(id(2)).await.unwrap();
         let again = sessions.clone();
@@ -133,8 +147,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn there_are_no_more_than_there_may_be() {
+        let sessions = Sessions::new(2);
+        let first = sessions.register(id(1)).await;
+        let _second = sessions.register(id(2)).await.unwrap();
+        assert!(first.is_some() && sessions.register(id(3)).await.is_none());
+        drop(first);
+        assert!(sessions.register(id(3)).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_that_does_not_end_is_not_joined() {
-        let sessions = Sessions::default();
+        let sessions = Sessions::new(2);
         let _old = sessions.register(id(1)).await.unwrap();
         assert!(sessions.register(id(1)).await.is_none());
         assert_eq!(sessions.len(), 1);

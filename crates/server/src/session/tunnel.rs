@@ -68,7 +68,8 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     let Ok(payload) = PasswordPayload::parse(&password) else { return };
     drop(password);
     let Some(mut registration) = services.sessions.register(payload.session_id.clone()).await else {
-        services.figures.refused(arrival.protocol, Refusal::Duplicate);
+        let why = if services.sessions.is_full() { Refusal::Full } else { Refusal::Duplicate };
+        services.figures.refused(arrival.protocol, why);
         link.close().await;
         return;
     };

@@ -32,7 +32,8 @@ pub struct SessionLimits {
 impl Default for SessionLimits {
     fn default() -> Self {
         Self {
-            sessions: 200_000,
+            // The reference's.
+            sessions: 1_000_000,
             idle: Duration::from_secs(45),
             turn_around: Duration::from_millis(10),
             kept_least: 64 * 1024,
