@@ -16,7 +16,7 @@ use culvert_ssh::{
 };
 use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
 use culvert_transport::fragmentor::Fragmenting;
-use culvert_transport::resolve::{Resolver, Resolving};
+use culvert_transport::resolve::{Resolver, Resolving, Steered};
 use culvert_transport::tcp::Splitting;
 use culvert_transport::{DialFacts, Network};
 use tokio::io::AsyncWriteExt as _;
@@ -203,6 +203,7 @@ async fn dial_unlimited(
 /// The network as the plan wants what leaves through it to look.
 fn shaped(plan: &DialPlan, credentials: &Credentials, network: &Arc<dyn Network>) -> Arc<dyn Network> {
     let network: Arc<dyn Network> = match (&plan.resolving, &credentials.resolver) {
+        _ if let Some(address) = plan.steering => Arc::new(Steered::new(network.clone(), address)),
         (Some(plan), Some(resolver)) => {
             Arc::new(Resolving::new(network.clone(), resolver.clone(), plan.clone()))
         }

@@ -90,6 +90,7 @@ pub fn prepare<'a>(
         wanted: Wanted::Any,
         server: ServerKind::Predictable,
         earlier: earlier.as_ref(),
+        steering: None,
         headers: &CustomHeaders::default(),
     };
     Ok(Prepared { entry, plan: planner.plan(protocol)? })

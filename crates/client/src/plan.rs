@@ -14,6 +14,7 @@ mod salt_prefix;
 mod stored;
 mod tls;
 mod user_agent;
+mod waits;
 
 pub(crate) use choices::{Aspect, Choices};
 pub(crate) use meek::report as meek_report;
@@ -23,7 +24,7 @@ pub use stored::{BadPlan, Fingerprint, StoredPlan};
 pub(crate) use tls::report as tls_report;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use choices::{Choice, StoredPrefix, StoredSeed, StoredTransform};
@@ -67,6 +68,14 @@ pub(crate) struct DialPlan {
     pub(crate) ssh: SshPlan,
     /// Padding of API messages.
     pub(crate) api_padding_seed: Seed,
+    /// Bytes of a liveness test, and how many.
+    pub(crate) liveness_seed: Seed,
+    /// By which timeouts are longer.
+    pub(crate) latency: f64,
+    /// Where all connections go instead, if the front has said that it is better dialed there.
+    pub(crate) steering: Option<IpAddr>,
+    /// How long the tunnel waits before it is used.
+    pub(crate) hold_off: Option<Duration>,
     /// What is stored of it.
     pub(crate) choices: Choices,
     /// Whether it is a replay.
@@ -156,6 +165,8 @@ pub(crate) struct Planner<'a> {
     /// An earlier plan that may be replayed. Its choices are kept aspect by aspect as the parameters allow, where it is for the
     /// same protocol.
     pub(crate) earlier: Option<&'a Earlier>,
+    /// An address at which the server's front is better dialed, where it has said so.
+    pub(crate) steering: Option<IpAddr>,
     /// What meek requests carry besides their own headers, as the config says.
     pub(crate) headers: &'a CustomHeaders,
 }
@@ -209,7 +220,7 @@ impl Planner<'_> {
 }
 
 impl Draft<'_> {
-    fn plan(self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
+    fn plan(mut self, protocol: TunnelProtocol) -> Result<DialPlan, PlanError> {
         if protocol.uses_inproxy() {
             return Err(PlanError::Unsupported(protocol));
         }
@@ -238,6 +249,7 @@ impl Draft<'_> {
         let obfuscated_ssh = obfuscated.then(|| self.obfuscated_ssh(port, shows)).transpose()?;
         let has_prefix = obfuscated_ssh.as_ref().is_some_and(|ossh| ossh.prefix.is_some());
         let resolving = transport.host_name().map(|name| self.resolving(name));
+        let steering = self.steer(protocol);
         let splitting = self.keep_seed_or(Choice::SPLITTING, || self.seed.derive("splitting"));
         Ok(DialPlan {
             protocol,
@@ -249,6 +261,10 @@ impl Draft<'_> {
             obfuscated_ssh,
             ssh: self.ssh(obfuscated),
             api_padding_seed: self.keep_seed_or(Choice::API_PADDING, || self.seed.derive("api-padding")),
+            liveness_seed: self.keep_seed_or(Choice::LIVENESS, || self.seed.derive("liveness")),
+            latency: self.latency(),
+            steering,
+            hold_off: self.hold_off(protocol),
             origin: self.origin,
             choices: self.into_choices(),
         })

@@ -161,7 +161,8 @@ pub(crate) struct FailedTunnel<'a> {
 impl FailedTunnel<'_> {
     /// Stores a record of it, as often as the parameters want to know.
     pub(crate) fn store(self, store: &Store, config: &Config, prng: &mut Prng) {
-        let probability = config.parameters.statistics.failed_tunnel_probability;
+        let statistics = &config.parameters.statistics;
+        let probability = statistics.failed_tunnel_probability;
         if !probability.happens(prng) {
             return;
         }
@@ -181,7 +182,7 @@ impl FailedTunnel<'_> {
         ] {
             record.set(name, text);
         }
-        store.enqueue_stat(StatKind::FailedTunnel, &record.to_json());
+        store.enqueue_stat(StatKind::FailedTunnel, &record.to_json(), statistics.max_store_records);
     }
 }
 

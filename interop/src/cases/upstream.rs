@@ -4,6 +4,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 
+use serde_json::json;
+
 use super::{Applies, Case, Note, Protocols, case};
 use crate::clock::poll;
 use crate::failure::{Doing, Failure, expect_eq};
@@ -167,7 +169,13 @@ fn carries(setting: &Setting, url: &str) -> Result<Note, Failure> {
 
 fn through(plan: ClientPlan, url: &str) -> ClientPlan {
     // Without it the reference takes no entry of the user's own behind a proxy.
-    plan.with("UpstreamProxyURL", url).with("UpstreamProxyAllowAllServerEntrySources", true)
+    plan.with("UpstreamProxyURL", url)
+        .with("UpstreamProxyAllowAllServerEntrySources", true)
+        // Told at once.
+        .with(
+            "Parameters",
+            json!({"UpstreamProxyErrorMinWaitDuration": "0s", "UpstreamProxyErrorMaxWaitDuration": "0s"}),
+        )
 }
 
 /// What is said of a proxy that makes tunnels impossible.

@@ -9,8 +9,9 @@ use culvert_protocol::api::HandshakeReply;
 use culvert_ssh_tokio::End;
 use culvert_transport::Network;
 use culvert_transport::upstream::UpstreamError;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::search::LEAST_LIFE;
 use super::{Probation, Scene, Server};
 use crate::dial::{self, Connected, DialError};
 use crate::notice::{DiagnosticId, Notice};
@@ -94,9 +95,6 @@ pub(super) struct Attempt {
     pub(super) plan: DialPlan,
     pub(super) place: Place,
     pub(super) limit: Duration,
-    /// By which timeouts are longer.
-    pub(super) latency: f64,
-    pub(super) hold_off: Option<Duration>,
 }
 
 /// The candidate's place in the establishment.
@@ -108,17 +106,45 @@ pub(super) struct Place {
     pub(super) moved: u32,
 }
 
+/// An attempt that is still under way: dropped then, it had to make room for another, or another has won.
+struct Unfinished<'a> {
+    attempt: &'a Attempt,
+    since: Instant,
+}
+
+impl Unfinished<'_> {
+    fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let after = self.since.elapsed();
+        // A younger one says nothing about its server.
+        if after >= LEAST_LIFE {
+            self.attempt.record(&format!("given up unfinished after {} s", after.as_secs()));
+        }
+    }
+}
+
 impl Attempt {
     /// Runs the attempt over `network`.
     pub(super) async fn run(self, network: Arc<dyn Network>) -> Result<Established, EstablishError> {
-        match self.make_tunnel(network).await {
+        let unfinished = Unfinished { attempt: &self, since: Instant::now() };
+        let made = self.make_tunnel(network).await;
+        unfinished.forget();
+        match made {
             Ok((connected, api, handshake)) => {
                 let Self { id, server, plan, scene, .. } = self;
                 let probation = scene.probation(id, &server.entry, &plan);
                 Ok(Established { id, server, plan, connected, api, handshake, probation })
             }
             Err(error) => {
-                self.record(&error);
+                if self.plan.steering.is_some() {
+                    self.scene.lessons.steer_no_more(&self.server.entry, self.plan.protocol);
+                }
+                self.record(&error.to_string());
                 Err(error)
             }
         }
@@ -142,7 +168,9 @@ impl Attempt {
         let handshake = if scene.config.api.enabled {
             let tokens = scene.config.identity.authorizations.iter().map(|token| token.expose().clone());
             let dial = self.dial_params(Some(&connected));
-            Some(api.handshake(entry, dial, tokens.collect()).await?)
+            let reply = api.handshake(entry, dial, tokens.collect()).await?;
+            self.note_steering(&reply);
+            Some(reply)
         } else {
             if !tested {
                 connected.authenticated().await?;
@@ -154,13 +182,13 @@ impl Attempt {
     }
 
     /// Stores what a server will want to know of a failure, if it does.
-    fn record(&self, error: &EstablishError) {
+    fn record(&self, error: &str) {
         let scene = &self.scene;
         let failed = FailedTunnel {
             session_id: scene.credentials.session_id.as_str(),
             tag: &self.server.entry.tag(),
             dial: self.dial_params(None),
-            error: &error.to_string(),
+            error,
         };
         failed.store(&scene.reports, &scene.config, &mut Prng::new(&Seed::from_bytes(random())));
     }
@@ -170,19 +198,27 @@ impl Attempt {
     async fn test_liveness(&self, connected: &mut Connected) -> Result<bool, EstablishError> {
         let is_first = self.tunnels() == 0;
         let test = self.scene.config.parameters.liveness.test_of(self.plan.protocol, is_first);
-        let seed = self.plan.api_padding_seed.derive("liveness");
-        let sizes = LivenessSizes::drawn(&test, &seed);
+        let seed = &self.plan.liveness_seed;
+        let sizes = LivenessSizes::drawn(&test, seed);
         if sizes.is_none() {
             return Ok(false);
         }
         connected.authenticated().await?;
-        let tested = timeout(self.limit, test_liveness(&connected.handle, sizes, &seed)).await;
+        let tested = timeout(self.limit, test_liveness(&connected.handle, sizes, seed)).await;
         tested.map_err(|_| DialError::TimedOut(self.limit))??;
         Ok(true)
     }
 
+    /// Through a front, a server tells at which of the front's addresses it is better dialed.
+    fn note_steering(&self, reply: &HandshakeReply) {
+        if let Ok(address) = reply.steering_ip.parse() {
+            let fronting = &self.scene.config.parameters.fronting;
+            self.scene.lessons.steer(&self.server.entry, self.plan.protocol, address, fronting);
+        }
+    }
+
     async fn hold_off(&self) {
-        if let Some(duration) = self.hold_off {
+        if let Some(duration) = self.plan.hold_off {
             let diagnostic_id = DiagnosticId::from_tag(self.server.entry.tag().as_str());
             self.scene.notices.emit(Notice::HoldOffTunnel { diagnostic_id, duration });
             sleep(duration).await;

@@ -16,14 +16,17 @@ mod servers;
 mod settings;
 mod standing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use culvert_obfuscation::Seed;
-use culvert_protocol::TunnelProtocol;
+use culvert_protocol::parameters::Fronting;
+use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::ServerKind;
 use culvert_transport::Network;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 pub use attempt::EstablishError;
 pub(crate) use attempt::Established;
@@ -31,9 +34,9 @@ pub use host::{Feed, Host, NoFeed};
 pub(crate) use recall::Probation;
 pub(crate) use search::{Deadline, Failure, establish};
 pub use select::SPOKEN;
-pub(crate) use select::is_allowed;
+pub(crate) use select::{is_allowed, is_fronted};
 pub(crate) use servers::{Server, Servers};
-pub(crate) use settings::{Settings, wanted_tunnels};
+pub(crate) use settings::{Settings, provider_is_meant, wanted_tunnels};
 pub(crate) use standing::Experience;
 
 use crate::config::Config;
@@ -91,6 +94,10 @@ struct Learned {
     surprising: BTreeSet<ServerId>,
     /// Servers that cannot be dialed whatever the network does.
     useless: BTreeSet<ServerId>,
+    /// Where fronts of this network are better dialed, by provider and protocol, and until when that holds.
+    steering: BTreeMap<(String, TunnelProtocol), (IpAddr, Instant)>,
+    /// Servers whose last dial on this network went nowhere.
+    stalled: BTreeSet<ServerId>,
 }
 
 impl Lessons {
@@ -98,7 +105,10 @@ impl Lessons {
     pub(crate) fn change_network(&self, worked: impl IntoIterator<Item = TunnelProtocol>) {
         let mut experience = Experience::default();
         worked.into_iter().for_each(|protocol| experience.worked(protocol));
-        self.lock().experience = experience;
+        let mut learned = self.lock();
+        learned.experience = experience;
+        learned.stalled.clear();
+        learned.steering.clear();
     }
 
     /// Of protocols and the path.
@@ -122,6 +132,44 @@ impl Lessons {
         note(&mut self.lock().useless, id);
     }
 
+    /// Whether a server has said nothing, or stopped, since it last served: what worked with it before does not make it first.
+    fn has_stalled(&self, id: ServerId) -> bool {
+        self.lock().stalled.contains(&id)
+    }
+
+    fn note_stalled(&self, id: ServerId) {
+        note(&mut self.lock().stalled, id);
+    }
+
+    fn note_served(&self, id: ServerId) {
+        self.lock().stalled.remove(&id);
+    }
+
+    /// Where a server's front is better dialed.
+    fn steering(&self, entry: &ServerEntry, protocol: TunnelProtocol) -> Option<IpAddr> {
+        let (address, until) = *self.lock().steering.get(&(front_of(entry)?, protocol))?;
+        (until > Instant::now()).then_some(address)
+    }
+
+    /// A front has said where it is better dialed, for as long.
+    fn steer(&self, entry: &ServerEntry, protocol: TunnelProtocol, to: IpAddr, of: &Fronting) {
+        let Some(front) = front_of(entry).filter(|_| is_fronted(protocol)) else { return };
+        let mut learned = self.lock();
+        let now = Instant::now();
+        learned.steering.retain(|_, (_, until)| *until > now);
+        let most = usize::try_from(of.steering_ip_cache_max_entries).unwrap_or(usize::MAX);
+        if learned.steering.len() < most.min(MOST_REMEMBERED) {
+            learned.steering.insert((front, protocol), (to, now + of.steering_ip_cache_ttl));
+        }
+    }
+
+    /// It has not been of use.
+    fn steer_no_more(&self, entry: &ServerEntry, protocol: TunnelProtocol) {
+        if let Some(front) = front_of(entry) {
+            self.lock().steering.remove(&(front, protocol));
+        }
+    }
+
     fn note_surprising(&self, id: ServerId) {
         note(&mut self.lock().surprising, id);
     }
@@ -129,6 +177,10 @@ impl Lessons {
     fn lock(&self) -> MutexGuard<'_, Learned> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn front_of(entry: &ServerEntry) -> Option<String> {
+    entry.text("frontingProviderID").filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
 fn note(ids: &mut BTreeSet<ServerId>, id: ServerId) {

@@ -30,7 +30,9 @@ impl Attempt {
         let quic = quic_look(&plan.transport);
         let tls = tls_report(&plan.transport);
         let source = self.server.source.to_string();
+        let steering = plan.steering.map(|address| address.to_string());
         let texts = [
+            ("steering_ip", steering.as_deref()),
             ("ssh_client_version", Some(plan.ssh.ident.as_str())),
             ("server_entry_source", Some(source.as_str())),
             ("server_entry_region", entry.region()),
@@ -87,7 +89,7 @@ impl Attempt {
             network: Some(DialNetworkDetails {
                 ssh_client_version: Some(plan.ssh.ident.clone()),
                 dial_port_number: port.map(|port| port.to_string()),
-                network_latency_multiplier: Some(self.latency),
+                network_latency_multiplier: Some(self.plan.latency),
                 server_entry_source: Some(self.server.source.to_string()),
                 server_entry_timestamp: Some(self.server.received.clone()),
                 provider_id: entry.text("providerID").map(str::to_owned),

@@ -30,7 +30,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// The pause behind the first round: a server that restarts is found again at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// An attempt that stalls may go on for so long at least.
-const LEAST_LIFE: Duration = Duration::from_secs(5);
+pub(super) const LEAST_LIFE: Duration = Duration::from_secs(5);
 /// The host is asked so often whether there is a network. PROTOCOL.md 8.
 const CONNECTIVITY_POLL: Duration = Duration::from_millis(500);
 /// Attempts that fail for want of a network, one after the other, until nothing more is tried.
@@ -259,10 +259,11 @@ impl Search {
         let seed = self.draw_seed();
         let network = &scene.config.network_id;
         let replays = self.may_replay();
+        let serves = |id: &ServerId| !scene.lessons.has_stalled(*id);
         let known = Known {
-            affinity: scene.servers.affinity(network).filter(|_| scene.in_use.is_empty()),
+            affinity: scene.servers.affinity(network).filter(|id| scene.in_use.is_empty() && serves(id)),
             prioritized: self.prioritized(),
-            proven: if replays { scene.servers.store().replayable(network) } else { Vec::new() },
+            proven: if replays { self.proven() } else { Vec::new() },
             most_moved: scene.settings.most_moved,
             all,
         };
@@ -294,6 +295,13 @@ impl Search {
         let replay = &self.scene.config.parameters.replay;
         replay.candidate_count.allows(1)
             && (self.round == 0 || replay.later_round_move_to_front_probability.happens(&mut self.prng))
+    }
+
+    /// Servers with a plan that worked here, but for those with which it has stopped to.
+    fn proven(&self) -> Vec<ServerId> {
+        let mut proven = self.scene.servers.store().replayable(&self.scene.config.network_id);
+        proven.retain(|id| !self.scene.lessons.has_stalled(*id));
+        proven
     }
 
     fn prioritized(&self) -> Vec<(ServerId, Option<TunnelProtocol>)> {
@@ -352,7 +360,7 @@ impl Search {
         if let Some(earlier) = &earlier {
             protocols.sort_by_key(|protocol| *protocol != earlier.protocol);
         }
-        let planner = Planner {
+        let mut planner = Planner {
             entry: &server.entry,
             parameters: &scene.config.parameters,
             seed,
@@ -360,10 +368,12 @@ impl Search {
             server: scene.lessons.kind(id),
             earlier: earlier.as_ref(),
             headers: &scene.config.meek_headers,
+            steering: None,
         };
         let mut failure = None;
         for (index, protocol) in protocols.iter().enumerate() {
             tried.push(*protocol);
+            planner.steering = scene.lessons.steering(&server.entry, *protocol);
             match planner.plan(*protocol) {
                 Ok(plan) => return Ok(Some((plan, index + 1 < protocols.len()))),
                 Err(error) => {
@@ -392,7 +402,7 @@ impl Search {
         if self.place.first_fronted == 0 && is_fronted(protocol) {
             self.place.first_fronted = self.place.number;
         }
-        let latency = settings.latency(&mut self.prng);
+        let latency = plan.latency;
         let head_start = match standing {
             Standing::Affinity => settings.affinity_grace.scaled(latency),
             Standing::Prioritized(_) | Standing::Proven => HEAD_START,
@@ -402,14 +412,12 @@ impl Search {
         let stagger = self.prng.period(settings.stagger.saturating_sub(jitter), settings.stagger + jitter);
         self.next_start = Instant::now() + head_start.max(stagger);
         let attempt = Attempt {
-            hold_off: settings.hold_off(protocol, &server.entry, &mut self.prng),
             limit: settings.dial_limit.scaled(latency),
             scene: self.scene.clone(),
             id,
             server,
             plan,
             place: self.place,
-            latency,
         };
         let slowest = self.scene.lessons.experience().slowest_round_trip();
         let patience = Patience::new(protocol, slowest, self.round);
@@ -426,12 +434,14 @@ impl Search {
         let (label, error) = match event {
             Event::Ended(label, Ok(established)) => {
                 self.scene.lessons.learn(|experience| experience.worked(label.protocol));
+                self.scene.lessons.note_served(label.id);
                 self.remember(&label);
                 return Ok(Some(established));
             }
             Event::Ended(label, Err(error)) => (label, error),
             Event::Stalled(label) => {
                 self.scene.lessons.learn(|experience| experience.went_nowhere(label.protocol));
+                self.scene.lessons.note_stalled(label.id);
                 self.scene.note_failure(label.id, label.origin, true, &mut self.prng);
                 return Ok(None);
             }
@@ -441,7 +451,7 @@ impl Search {
             }
         };
         self.scene.note_failure(label.id, label.origin, error.blames_plan(), &mut self.prng);
-        if let Some(error) = error.upstream() {
+        if let Some(error) = error.upstream().filter(|_| self.blames_proxy()) {
             self.scene.notices.emit(Notice::UpstreamProxyError { message: FreeText::new(error) });
         }
         self.scene.notices.info(format!("{}: {error}", label.protocol));
@@ -469,6 +479,17 @@ impl Search {
 }
 
 impl Search {
+    /// Whether failures of the user's proxy are told: some of these allow some ports only, and then another server will do. By
+    /// then all would have failed that were tried at a time. PROTOCOL.md 8.
+    fn blames_proxy(&self) -> bool {
+        let of = &self.scene.config.parameters.establish;
+        let tried = usize::try_from(self.place.number).unwrap_or(usize::MAX);
+        let elapsed = self.started.elapsed();
+        elapsed >= of.upstream_proxy_error_max_wait
+            || elapsed >= of.upstream_proxy_error_min_wait
+                && tried >= self.scene.settings.workers.saturating_mul(2)
+    }
+
     /// The next search on this network begins with what won this one.
     fn remember(&self, label: &Label) {
         let (network, servers) = (&self.scene.config.network_id, &self.scene.servers);

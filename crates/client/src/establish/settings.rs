@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use culvert_obfuscation::Prng;
-use culvert_protocol::parameters::{AtMost, HoldOff, Latency, Parameters, ScaledDuration};
-use culvert_protocol::{ServerEntry, TunnelProtocol};
+use culvert_protocol::ServerEntry;
+use culvert_protocol::parameters::{AtMost, Parameters, ScaledDuration};
 
-use super::select::{InitialLimit, Rules, Upstream, is_fronted};
+use super::select::{InitialLimit, Rules, Upstream};
 use crate::config::Config;
 
 /// The settings of one establishment.
@@ -36,14 +36,12 @@ pub(crate) struct Settings {
     /// How many servers may come before those that the shuffle puts first.
     pub(crate) most_moved: Option<usize>,
     pub(crate) rules: Rules,
-    latency: Latency,
-    hold_off: HoldOff,
 }
 
 impl Settings {
     /// What config and parameters say. Lists that hold with a probability hold, or not, for all of the establishment.
     pub(crate) fn new(config: &Config, prng: &mut Prng) -> Self {
-        let Parameters { establish, latency, hold_off, .. } = &config.parameters;
+        let Parameters { establish, latency, .. } = &config.parameters;
         let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let most = config.establish.most_workers.unwrap_or(u32::MAX);
         Self {
@@ -65,51 +63,7 @@ impl Settings {
                 AtMost::Of(most) => Some(size(most)),
             },
             rules: rules(config, prng),
-            latency: latency.clone(),
-            hold_off: hold_off.clone(),
         }
-    }
-
-    /// By how much the timeouts of one dial are longer.
-    pub(crate) fn latency(&self, prng: &mut Prng) -> f64 {
-        self.latency.multiplier.unwrap_or_else(|| self.latency.draw(prng)).max(1.0)
-    }
-
-    /// How long a tunnel of this protocol to this server waits before it is used, so that slower but better ones may win; the
-    /// longest of all rules counts.
-    pub(crate) fn hold_off(
-        &self,
-        protocol: TunnelProtocol,
-        entry: &ServerEntry,
-        prng: &mut Prng,
-    ) -> Option<Duration> {
-        let rules = &self.hold_off;
-        let front = entry.text("frontingProviderID").unwrap_or_default();
-        let is_front_meant = rules.fronting_providers.iter().any(|provider| provider == front);
-        let meant = [
-            (
-                rules.protocol_names.contains(&protocol),
-                rules.protocol_probability,
-                (rules.protocol_min, rules.protocol_max),
-            ),
-            (
-                is_fronted(protocol) && is_front_meant,
-                rules.fronting_probability,
-                (rules.fronting_min, rules.fronting_max),
-            ),
-            (
-                protocol.is_direct() && provider_is_meant(entry, &rules.direct_providers),
-                rules.direct_probability,
-                (rules.direct_min, rules.direct_max),
-            ),
-        ];
-        let mut longest = Duration::ZERO;
-        for (is_meant, probability, (least, most)) in meant {
-            if is_meant && probability.happens(prng) {
-                longest = longest.max(prng.period(least, most));
-            }
-        }
-        Some(longest).filter(|wait| !wait.is_zero())
     }
 }
 
@@ -122,7 +76,7 @@ pub(crate) fn wanted_tunnels(config: &Config) -> usize {
 }
 
 /// True when the entry's provider is listed with its region, or with all; an empty region means all.
-pub(super) fn provider_is_meant(entry: &ServerEntry, listed: &BTreeMap<String, Vec<String>>) -> bool {
+pub(crate) fn provider_is_meant(entry: &ServerEntry, listed: &BTreeMap<String, Vec<String>>) -> bool {
     let regions = listed.get(entry.text("providerID").unwrap_or_default());
     let own = entry.region().unwrap_or_default();
     regions.is_some_and(|regions| regions.iter().any(|region| region.is_empty() || region == own))

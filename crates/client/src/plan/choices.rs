@@ -19,8 +19,11 @@ pub(crate) enum Aspect {
     ApiPadding,
     Fragmentor,
     Fronting,
+    HoldOff,
     HostName,
     HttpTransform,
+    Latency,
+    Liveness,
     MeekPadding,
     ObfuscatedQuic,
     OsshPrefix,
@@ -31,6 +34,7 @@ pub(crate) enum Aspect {
     Resolving,
     ShadowsocksPrefix,
     Ssh,
+    Steering,
     TlsFragments,
     TlsProfile,
     UserAgent,
@@ -64,12 +68,18 @@ choices! {
     FRAGMENTOR = "fragmentor", Fragmentor;
     /// Address and host of a front.
     FRONT = "front", Fronting;
+    /// How long a tunnel waits before it is used, in milliseconds.
+    HOLD_OFF = "hold-off", HoldOff;
     /// The name in a handshake, or that there is none.
     SERVER_NAME = "server-name", HostName;
     /// The name in requests, or that it is the address.
     HOST_NAME = "host-name", HostName;
     /// What is done to the heads of requests.
     HTTP_TRANSFORM = "http-transform", HttpTransform;
+    /// By how much timeouts are longer.
+    LATENCY = "latency", Latency;
+    /// What a liveness test moves.
+    LIVENESS = "liveness", Liveness;
     /// Whether bodies of meek are padded.
     PAYLOAD_PADDING = "payload-padding", MeekPadding;
     /// Padding and looks of QUIC.
@@ -100,6 +110,8 @@ choices! {
     SSH_IDENT = "ssh-ident", Ssh;
     /// Order of algorithms.
     SSH_KEX = "ssh-kex", Ssh;
+    /// The address that a front had named.
+    STEERING = "steering", Steering;
     /// Whether a ClientHello goes in two records.
     HELLO_SPLIT = "hello-split", TlsFragments;
     /// Whose ClientHello.

@@ -2,6 +2,7 @@
 //! earlier plan where there is one and replay allows it, else made anew from the stream of its label, and noted either way.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 
 use culvert_obfuscation::Seed;
 use culvert_protocol::parameters::Parameters;
@@ -23,6 +24,8 @@ pub(super) struct Draft<'a> {
     pub(super) wanted: Wanted,
     pub(super) server: ServerKind,
     pub(super) origin: DialOrigin,
+    /// An address that a front has named.
+    pub(super) named: Option<IpAddr>,
     pub(super) headers: &'a CustomHeaders,
     earlier: Option<&'a Choices>,
     made: RefCell<Choices>,
@@ -39,6 +42,7 @@ impl<'a> Draft<'a> {
             wanted: planner.wanted,
             server: planner.server,
             headers: planner.headers,
+            named: planner.steering,
             earlier: earlier.map(|earlier| &earlier.choices),
             made: RefCell::default(),
         }

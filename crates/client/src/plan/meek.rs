@@ -385,7 +385,8 @@ mod tests {
         let (wanted, server) = (Wanted::Any, ServerKind::Any);
         let headers = &CustomHeaders::new([("X-Own".to_owned(), "1".to_owned())]).unwrap();
         let plan =
-            Planner { entry, parameters, seed, wanted, server, earlier: None, headers }.plan(protocol)?;
+            Planner { entry, parameters, seed, wanted, server, earlier: None, headers, steering: None }
+                .plan(protocol)?;
         let TransportPlan::Meek(plan) = plan.transport else { panic!("no plan of meek") };
         Ok(*plan)
     }

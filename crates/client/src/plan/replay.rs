@@ -121,8 +121,12 @@ pub(super) fn keeps(parameters: &Parameters, aspect: Aspect) -> bool {
         Aspect::ApiPadding => parts.api_request_padding,
         Aspect::Fragmentor => parts.fragmentor,
         Aspect::Fronting => parts.fronting,
+        Aspect::HoldOff => parts.hold_off_tunnel,
         Aspect::HostName => parts.hostname,
         Aspect::HttpTransform => parts.http_transformer,
+        // There is no switch for them.
+        Aspect::Latency | Aspect::Steering => true,
+        Aspect::Liveness => parts.liveness_test,
         Aspect::MeekPadding => parts.meek_payload_padding,
         Aspect::ObfuscatedQuic => parts.obfuscated_quic,
         Aspect::OsshPrefix => parts.ossh_prefix,

@@ -52,7 +52,8 @@ fn plan(protocol: TunnelProtocol, seed: u8, parameters: &Parameters, earlier: Op
     let (wanted, server) = (Wanted::Any, ServerKind::Any);
     let seed = Seed::from_bytes([seed; 32]);
     let headers = &CustomHeaders::default();
-    let planner = Planner { entry: &entry, parameters, seed, wanted, server, earlier, headers };
+    let planner =
+        Planner { entry: &entry, parameters, seed, wanted, server, earlier, headers, steering: None };
     planner.plan(protocol).unwrap_or_else(|error| panic!("{protocol}: {error}"))
 }
 
@@ -124,7 +125,7 @@ type Off = (&'static str, fn(&mut Parameters), TunnelProtocol, &'static [&'stati
 
 #[test]
 fn what_is_not_to_be_replayed_is_chosen_anew_and_nothing_else() {
-    let off: [Off; 8] = [
+    let off: [Off; 9] = [
         ("SSH", |p| p.replay_parts.ssh = false, TunnelProtocol::OSSH, &["ssh-ident", "ssh-kex"]),
         ("prefix", |p| p.replay_parts.ossh_prefix = false, TunnelProtocol::OSSH, &["ossh-prefix"]),
         (
@@ -139,6 +140,7 @@ fn what_is_not_to_be_replayed_is_chosen_anew_and_nothing_else() {
             TunnelProtocol::TLS_OSSH,
             &["tls-profile", "tls-session-id", "tls-ticket"],
         ),
+        ("test", |p| p.replay_parts.liveness_test = false, TunnelProtocol::OSSH, &["liveness"]),
         ("name", |p| p.replay_parts.hostname = false, TunnelProtocol::QUIC_OSSH, &["server-name"]),
         ("front", |p| p.replay_parts.fronting = false, TunnelProtocol::FRONTED_MEEK_OSSH, &["front"]),
         ("agent", |p| p.replay_parts.user_agent = false, TunnelProtocol::FRONTED_MEEK_OSSH, &["user-agent"]),
@@ -165,6 +167,61 @@ fn what_is_not_to_be_replayed_is_chosen_anew_and_nothing_else() {
         let expected: std::collections::BTreeSet<String> = names.iter().map(ToString::to_string).collect();
         assert_eq!(changed, expected, "{what}");
     }
+}
+
+#[test]
+fn a_front_is_dialed_where_it_says_and_that_alone_is_no_replay() {
+    let mut parameters = Parameters::default();
+    let entry = entry();
+    let headers = &CustomHeaders::default();
+    let made = |steering: Option<&str>, earlier: Option<&DialPlan>, parameters: &Parameters| {
+        let earlier = earlier.map(self::earlier);
+        let planner = Planner {
+            entry: &entry,
+            parameters,
+            seed: Seed::from_bytes([5; 32]),
+            wanted: Wanted::Any,
+            server: ServerKind::Any,
+            earlier: earlier.as_ref(),
+            headers,
+            steering: steering.map(|address| address.parse().unwrap()),
+        };
+        planner.plan(TunnelProtocol::FRONTED_MEEK_OSSH).unwrap()
+    };
+    let look = |plan: &DialPlan| (plan.origin, plan.steering.map(|address| address.to_string()));
+    let steered = |origin| (origin, Some("192.0.2.77".to_owned()));
+    let plain = made(None, None, &parameters);
+    assert_eq!(look(&plain), (DialOrigin::Fresh, None));
+    let begun = made(Some("192.0.2.77"), Some(&plain), &parameters);
+    assert_eq!(look(&begun), steered(DialOrigin::Fresh));
+    // The rest is as it was.
+    assert_eq!(json(&begun)["front"], json(&plain)["front"]);
+    let again = made(Some("192.0.2.77"), Some(&begun), &parameters);
+    assert_eq!(look(&again), steered(DialOrigin::Replay));
+    assert_eq!(look(&made(None, Some(&begun), &parameters)), (DialOrigin::Fresh, None));
+    assert_eq!(look(&made(None, Some(&plain), &parameters)), (DialOrigin::Replay, None));
+    // Parameters that want none let go on with what there is.
+    parameters.fronting.steering_ip_probability = Probability::NEVER;
+    assert_eq!(look(&made(Some("192.0.2.77"), Some(&plain), &parameters)), (DialOrigin::Replay, None));
+    assert_eq!(look(&made(Some("192.0.2.77"), Some(&begun), &parameters)), steered(DialOrigin::Replay));
+}
+
+#[test]
+fn waits_are_chosen_with_the_plan_and_repeat() {
+    let mut parameters = Parameters::default();
+    parameters.hold_off.protocol_names = vec![TunnelProtocol::OSSH];
+    parameters.hold_off.protocol_probability = Probability::ALWAYS;
+    parameters.hold_off.protocol_min = std::time::Duration::from_secs(1);
+    parameters.hold_off.protocol_max = std::time::Duration::from_secs(9);
+    let first = plan(TunnelProtocol::OSSH, 1, &parameters, None);
+    let second = plan(TunnelProtocol::OSSH, 2, &parameters, Some(&earlier(&first)));
+    assert!(first.hold_off.is_some());
+    assert_eq!((first.hold_off, first.latency.to_bits()), (second.hold_off, second.latency.to_bits()));
+    assert_eq!(plan(TunnelProtocol::TLS_OSSH, 1, &parameters, None).hold_off, None);
+    // A factor that is not drawn any more is not kept.
+    parameters.latency.multiplier_min = 5.0;
+    parameters.latency.multiplier_max = 6.0;
+    assert!(plan(TunnelProtocol::OSSH, 2, &parameters, Some(&earlier(&first))).latency >= 5.0);
 }
 
 #[test]

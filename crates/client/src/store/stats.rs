@@ -9,8 +9,6 @@ use super::Store;
 use super::engine::Lasting;
 use super::tables::{STATS, next_sequence};
 
-/// Reports that are kept at most; further ones are lost.
-const MOST_STATS: u64 = 200;
 /// A longer report is a mistake.
 const LONGEST_STAT: usize = 64 << 10;
 
@@ -52,15 +50,15 @@ impl Taken {
 }
 
 impl Store {
-    /// Stores a report, a JSON object. A crash may lose it; it is lost when there are too many.
-    pub fn enqueue_stat(&self, kind: StatKind, json: &str) {
+    /// Stores a report, a JSON object, unless there are so many already. A crash may lose it.
+    pub fn enqueue_stat(&self, kind: StatKind, json: &str, most: u32) {
         if json.len() > LONGEST_STAT {
             return;
         }
         self.change(Lasting::Eventually, |transaction| {
             let sequence = next_sequence(transaction)?;
             let mut stats = transaction.open_table(STATS)?;
-            if stats.len()? < MOST_STATS {
+            if stats.len()? < u64::from(most) {
                 stats.insert(sequence, (kind.code(), json))?;
             }
             Ok(())

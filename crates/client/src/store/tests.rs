@@ -251,9 +251,9 @@ fn reports_are_taken_put_back_and_cleared() {
     let opened = root.open();
     let store = &opened.store;
     for number in 0..250 {
-        store.enqueue_stat(StatKind::FailedTunnel, &format!("{{\"n\":{number}}}"));
+        store.enqueue_stat(StatKind::FailedTunnel, &format!("{{\"n\":{number}}}"), 200);
     }
-    store.enqueue_stat(StatKind::FailedTunnel, "not json");
+    store.enqueue_stat(StatKind::FailedTunnel, "not json", 200);
     assert_eq!(store.waiting_stats(), 200);
     let first = store.take_stats(20);
     let texts: Vec<&str> = first.reports.iter().map(|(_, json)| json.as_str()).collect();

@@ -82,7 +82,7 @@ pub(crate) fn write_until_killed(root: &Path) -> ! {
         store.import(list.as_bytes(), &EntrySource::Embedded, |_| ControlFlow::Continue(())).unwrap();
         let ids = store.servers(None);
         let id = ids[usize::try_from(step).unwrap() % ids.len()];
-        store.enqueue_stat(StatKind::FailedTunnel, "{}");
+        store.enqueue_stat(StatKind::FailedTunnel, "{}", 200);
         store.set_plan("NET", id, &step.to_le_bytes().repeat(200));
         store.set_affinity("NET", id);
         store.set_value(VALUE, step.to_string().as_bytes());

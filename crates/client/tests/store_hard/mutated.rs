@@ -69,7 +69,7 @@ fn good_file(root: &Path, servers: u32) -> Vec<u8> {
         for id in store.servers(None).into_iter().take(50) {
             store.set_plan("NET", id, &[7; 700]);
         }
-        store.enqueue_stat(StatKind::FailedTunnel, "{}");
+        store.enqueue_stat(StatKind::FailedTunnel, "{}", 200);
         store.note_success("NET", TunnelProtocol::OSSH);
         store.set_value("x", b"y");
     }
@@ -93,7 +93,7 @@ fn use_all(store: &culvert_client::store::Store, context: &str) {
     }
     let _ = (count, store.affinity("NET"), store.replayable("NET"), store.successes("NET"), store.value("x"));
     store.clear(store.take_stats(1_000));
-    store.enqueue_stat(StatKind::FailedTunnel, "{}");
+    store.enqueue_stat(StatKind::FailedTunnel, "{}", 200);
     if let Some(id) = ids.first() {
         store.set_plan("NET", *id, &[7; 700]);
         store.set_affinity("NET", *id);

@@ -9,6 +9,7 @@ mod happy;
 mod plan;
 mod resolver;
 mod secure;
+mod steered;
 #[cfg(test)]
 mod tests;
 mod udp;
@@ -20,3 +21,4 @@ pub use draw::FrontName;
 pub use happy::Resolving;
 pub use plan::{BadServer, DnsServer, First, Preresolved, QueryTransform, ResolvePlan};
 pub use resolver::{Answered, ResolveError, Resolver};
+pub use steered::Steered;
