@@ -19,6 +19,7 @@ mod memory;
 mod open_files;
 mod orders;
 mod panics;
+mod pulse;
 mod quic;
 mod reload;
 pub mod rules;

@@ -3,8 +3,12 @@
 //!
 //! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` for what only grows, times instead of ages.
 
+mod exposition;
+pub(crate) mod http;
 mod labels;
+mod process;
 mod quality;
+mod readiness;
 mod sampled;
 mod series;
 mod tally;
@@ -28,6 +32,8 @@ pub(crate) use labels::{
     DataFile, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Refusal, ReloadOutcome,
 };
 use quality::Quality;
+use readiness::Life;
+pub(crate) use readiness::Readiness;
 use series::{Count, Pairs, Series};
 use tally::Live;
 pub(crate) use tally::{Tally, Tunnel};
@@ -58,6 +64,7 @@ pub(crate) struct Figures {
     reloaded_at: Gauge<f64, AtomicU64>,
     data_modified: Series<DataFile, Gauge<f64, AtomicU64>>,
     panics: Count,
+    life: Life,
     live: Arc<Live>,
     /// Since the load was last reported.
     since_reported: Mutex<Quality>,
@@ -89,16 +96,19 @@ impl Figures {
             reloaded_at: Gauge::default(),
             data_modified: Series::new(),
             panics: Count::default(),
+            life: Life::default(),
             live: Arc::default(),
             since_reported: Mutex::default(),
         };
         figures.reload_succeeded.set(1);
         figures.reloaded_at.set(seconds(SystemTime::now()));
-        let mut registry = Registry::with_prefix("culvert");
-        figures.register_connections(&mut registry);
-        figures.register_flows(&mut registry);
-        figures.register_state(&mut registry);
-        registry.register_collector(Box::new(sampled::Carriage(figures.live.clone())));
+        let mut registry = Registry::default();
+        let own = registry.sub_registry_with_prefix("culvert");
+        figures.register_connections(own);
+        figures.register_flows(own);
+        figures.register_state(own);
+        own.register_collector(Box::new(sampled::Carriage(figures.live.clone())));
+        registry.register_collector(Box::new(process::ProcessCollector));
         figures.registry = registry;
         Arc::new(figures)
     }
@@ -222,6 +232,21 @@ impl Figures {
         if let Some(gauge) = self.data_modified.of(file) {
             gauge.set(seconds(modified));
         }
+    }
+
+    /// Every port is served.
+    pub(crate) fn serves(&self) {
+        self.life.serves();
+    }
+
+    /// The server was told to stop.
+    pub(crate) fn stops(&self) {
+        self.life.stops();
+    }
+
+    /// Whether new clients are welcome, as far as the server's life goes.
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.life.readiness()
     }
 
     /// Counts a panic.
