@@ -117,7 +117,12 @@ fn generate(options: &Options, actions: &Actions) -> Result<(), Failure> {
 fn run(file: &Path, actions: &Actions) -> Result<(), Failure> {
     let loaded = config::load(file, Strictness::Run)?;
     let config = loaded.value;
-    let log = Logger::open(config.log.target.clone(), config.log.level, config.log.origin.clone())?;
+    let log = Logger::open(
+        config.log.target.clone(),
+        config.log.keeping,
+        config.log.level,
+        config.log.origin.clone(),
+    )?;
     for finding in loaded.warnings {
         log.warning("configuration", [("finding", culvert_server::log::Field::text(finding.to_string()))]);
     }

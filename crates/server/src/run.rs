@@ -14,12 +14,14 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use crate::admission::Monitor;
 use crate::config::ServerConfig;
 use crate::control::{self, Answer, ControlSocket, Listening, SocketError, Status};
+use crate::figures::http::{FiguresPort, Source};
 use crate::listen::{Accepting, BindError, Bound, bind_all, fields};
 use crate::log::{Aggregated, Field, Level, Logger};
 use crate::memory;
 use crate::open_files;
 use crate::orders::{Command, Commanders, Order, Orders, Signals, Until};
 use crate::panics;
+use crate::pulse::{Answering, Pulse};
 use crate::reload::{self, Reloader, SharedReloader};
 use crate::services::{Services, ServicesError};
 
@@ -110,6 +112,12 @@ async fn serve(
     let load_period = config.log.load_period;
     let monitor = Monitor::new(config.load_limits);
     memory::only_small_pages();
+    let figures_port = match config.figures.address {
+        Some(address) => {
+            Some(FiguresPort::bind(address).await.map_err(RunError::system("listen at MetricsAddress"))?)
+        }
+        None => None,
+    };
     let bound = bind_all(&config.listeners)?;
     let reloader = Arc::new(Mutex::new(Reloader::new(&config)));
     let (set, default) = (config.control_socket.clone(), config.default_control_socket());
@@ -124,6 +132,7 @@ async fn serve(
     let (stop, stopping) = watch::channel(false);
     let errors = Aggregated::new(log.clone(), Level::Error, "accept failed", ACCEPT_ERRORS);
     let errors = Arc::new(errors);
+    let mut pulse = Pulse::default();
     let mut workers = Vec::new();
     for number in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
         // Each thread has its own: dropping the last one ends it.
@@ -135,11 +144,17 @@ async fn serve(
         workers.push(worker(
             ports.into_iter().flatten().collect(),
             Accepting { services, errors, stopping, serving },
+            pulse.thread(),
             served,
         )?);
     }
     for port in &bound {
         log.info("running", fields(port));
+    }
+    services.figures.serves();
+    if let Some(port) = figures_port {
+        log.info("serving figures", [("localAddress", Field::listener(port.address))]);
+        tokio::spawn(port.serve(Arc::new(Source::new(services.clone(), pulse))));
     }
     tokio::spawn(monitor.watch(services.clone()));
     running();
@@ -148,6 +163,7 @@ async fn serve(
     let mut desk =
         Desk { services: &services, reloader, listeners, began: Instant::now(), last_reload: None };
     desk.until_told_to_stop(&mut commanders, load_period).await;
+    services.figures.stops();
     log.info("shutdown by system", []);
     stop.send_replace(true);
     tokio::select! {
@@ -171,6 +187,7 @@ async fn serve(
 fn worker(
     ports: Vec<Bound>,
     accepting: Accepting,
+    pulse: Answering,
     mut served: mpsc::Receiver<()>,
 ) -> Result<oneshot::Receiver<()>, RunError> {
     let log = accepting.services.log.clone();
@@ -179,6 +196,7 @@ fn worker(
     let work = move || {
         panics::log_those_of_this_thread(&log);
         runtime.block_on(async {
+            tokio::spawn(pulse.run());
             let services = accepting.services.clone();
             tokio::spawn(async move { services.clocks.tick().await });
             for port in ports {

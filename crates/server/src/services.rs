@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::admission::{Clocks, Door, HandshakeSlots, Host, Shut};
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
-use crate::figures::Figures;
+use crate::figures::{Figures, Readiness};
 use crate::forward::egress::EgressPolicy;
 use crate::forward::resolver::Resolver;
 use crate::fragmentation::Fragmentation;
@@ -182,6 +182,15 @@ impl Services {
     /// Whether keys are renewed so often that somebody wants to see it.
     pub(crate) fn watches_rekeying(&self) -> bool {
         self.ssh.limits.rekey_bytes.is_some()
+    }
+
+    /// Whether new clients are welcome now.
+    pub(crate) fn readiness(&self) -> Readiness {
+        match (self.figures.readiness(), self.door.shut()) {
+            (Readiness::Ready, Some(Shut::Ordered)) => Readiness::Paused,
+            (Readiness::Ready, Some(_)) => Readiness::Overloaded,
+            (readiness, _) => readiness,
+        }
     }
 
     /// Puts other rules in place of those in use, for all clients.

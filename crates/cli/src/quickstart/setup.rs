@@ -86,7 +86,12 @@ impl ServerFiles {
     /// Starts the server from its files.
     pub(super) async fn start(&self) -> Result<LocalServer, StepError> {
         let config = config::load(&self.config(), Strictness::Check)?.value;
-        let log = Logger::open(config.log.target.clone(), config.log.level, config.log.origin.clone())?;
+        let log = Logger::open(
+            config.log.target.clone(),
+            config.log.keeping,
+            config.log.level,
+            config.log.origin.clone(),
+        )?;
         Ok(LocalServer::start(config, log).await?)
     }
 

@@ -152,6 +152,11 @@ impl<'v> Members<'v> {
         self.value(key).and_then(Value::as_bool).unwrap_or(false)
     }
 
+    /// Whether a flag is there and has this value.
+    pub(super) fn flag_set_to(&self, key: &Key, value: bool) -> bool {
+        self.value(key).and_then(Value::as_bool) == Some(value)
+    }
+
     pub(super) fn integer(&self, key: &Key) -> Option<i64> {
         self.value(key)?.as_i64()
     }

@@ -54,6 +54,12 @@ pub enum Problem {
     #[error("{found:?} is not an IP address with a port: use the form 127.0.0.1:7300")]
     NotAnAddressAndPort { found: String },
     #[error(
+        "{found:?} can be reached from other machines: figures are served to this one alone, at 127.0.0.1 or [::1]"
+    )]
+    NotLoopback { found: String },
+    #[error("must be a list of at most {most} countries by their two letters, such as [\"IR\", \"CN\"]")]
+    NotCountries { most: usize },
+    #[error(
         "{found:?} is not a tunnel protocol{}; this build runs {}",
         did_you_mean(.near),
         super::supported_names()

@@ -8,6 +8,7 @@ mod finding;
 mod json_schema;
 mod load_limits;
 mod meek;
+mod operation;
 pub(crate) mod schema;
 mod secret;
 mod server;
@@ -27,7 +28,7 @@ use culvert_ssh::host_key::HostKey;
 use culvert_transport::tls::TicketSecret;
 
 use crate::geoip::GeoIp;
-use crate::log::{Level, LogTarget, Origin};
+use crate::log::{Keeping, Level, LogTarget, Origin};
 use crate::panics::Drill;
 use crate::rules::RulesFile;
 pub use check::{FileKind, check};
@@ -68,6 +69,7 @@ pub struct ServerConfig {
     /// At least one; protocols and ports are unique.
     pub listeners: Vec<Listener>,
     pub log: LogConfig,
+    pub figures: FiguresConfig,
     pub ssh: SshConfig,
     /// The obfuscation keyword; always there when an obfuscated protocol is listened for.
     pub obfuscated_ssh_key: Option<Secret>,
@@ -144,9 +146,25 @@ pub struct Listener {
 pub struct LogConfig {
     pub level: Level,
     pub target: LogTarget,
+    pub keeping: Keeping,
     pub origin: Origin,
     /// How often to report load; `None` is never.
     pub load_period: Option<Duration>,
+}
+
+/// Where figures are asked for, and what of.
+#[derive(Clone, Debug, Default)]
+pub struct FiguresConfig {
+    /// A loopback address for `/metrics`; `None` is nowhere.
+    pub address: Option<SocketAddr>,
+    /// Those whose tunnels are counted by themselves, by two capital letters.
+    pub countries: Vec<String>,
+    /// Dials or look-ups of a tunnel, fewer of which are no rate of failures.
+    pub least_sample: u64,
+    /// Reports of load tell resolvers apart.
+    pub by_resolver: bool,
+    /// Where snapshots go on SIGUSR2.
+    pub snapshots: Option<PathBuf>,
 }
 
 /// The SSH server's identity, its one user, and the limits on handshakes.

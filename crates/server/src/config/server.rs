@@ -24,7 +24,7 @@ use super::schema::Key;
 use super::server_keys as keys;
 use super::{
     DataFiles, EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig,
-    SshConfig, Tactics, TlsConfig, data_files, tactics, traffic_rules,
+    SshConfig, Tactics, TlsConfig, data_files, operation, tactics, traffic_rules,
 };
 use crate::geoip::{self, GeoIp};
 use crate::log::{Level, LogTarget, Origin};
@@ -73,6 +73,7 @@ fn understand(
     let address = address(&mut document, &members);
     let listeners = listeners(&mut document, &members);
     let log = log(&mut document, &members);
+    let figures = operation::figures(&mut document, &members);
     let ssh = ssh(&mut document, &members);
     let uses_tls = listeners.iter().any(|(protocol, _)| is_inside_tls(*protocol));
     let sites = sites(&mut document, &members);
@@ -96,6 +97,7 @@ fn understand(
         address,
         listeners: bound(address),
         log,
+        figures,
         ssh,
         obfuscated_ssh_key: members.text(&keys::OBFUSCATED_SSH_KEY).map(Secret::new),
         tls,
@@ -243,7 +245,8 @@ fn log(document: &mut Document<'_>, members: &Members<'_>) -> LogConfig {
         provider: text(&keys::HOST_PROVIDER),
         build_rev: crate::BUILD_REV,
     };
-    LogConfig { level, target, origin, load_period: (period > 0).then(|| Duration::from_secs(period)) }
+    let load_period = (period > 0).then(|| Duration::from_secs(period));
+    LogConfig { level, target, keeping: operation::keeping(document, members), origin, load_period }
 }
 
 fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> {

@@ -1,5 +1,6 @@
 //! The settings of the server's main file, `psiphond.config`: the one table of them. All names are the reference's
-//! but for `StateDirectory`, `ControlSocket`, `SSHRekeyBytes`, `ProbeHoldSeconds`, `WindowMemoryBytes` and `LoadLimits`.
+//! but for `ControlSocket`, `LoadLimits`, `LogRotateKeep`, `LogRotateMegabytes`, `MetricsAddress`, `MetricsCountries`,
+//! `ProbeHoldSeconds`, `SSHRekeyBytes`, `StateDirectory` and `WindowMemoryBytes`.
 
 use super::schema::{Key, Kind};
 use Kind::{Anything, Flag, Integer, IntegerMap, Object, Text, TextList, TextMap};
@@ -40,7 +41,17 @@ server_keys! {
     LOG_FORMAT = Key::applied("LogFormat", Text).about("json, protobuf or both. Default: json.");
     LOG_FILENAME = Key::applied("LogFilename", Text).about("The file of the log. Default: standard error.");
     LOG_FILE_CREATE_MODE = Key::applied("LogFileCreateMode", Integer).about("The mode, as a decimal number, to create the log with. Default: it is not created.");
+    // A file of its own size, and how many older ones are kept.
+    LOG_ROTATE_MEGABYTES = Key::applied("LogRotateMegabytes", Integer).about("Begin another log file after so many MiB; 0 and the default is never.");
+    LOG_ROTATE_KEEP = Key::applied("LogRotateKeep", Integer).about("How many older log files are kept. Default: 5.");
+    SKIP_PANICKING_LOG_WRITER = Key::applied("SkipPanickingLogWriter", Flag).about("false: stop when the log cannot be written. Default: go on and count what is lost.");
     LOAD_MONITOR_PERIOD_SECONDS = Key::applied("LoadMonitorPeriodSeconds", Integer).about("How often server_load is logged; 0 is never.");
+
+    LOG_DNS_SERVER_LOAD_METRICS = Key::applied("LogDNSServerLoadMetrics", Flag).about("Log the load of each DNS server.");
+    PEAK_FAILURE_RATE_SAMPLE = Key::applied("PeakUpstreamFailureRateMinimumSampleSize", Integer).about("Dials or look-ups of a tunnel, fewer of which are no rate of failures. Default: 10.");
+    PROFILE_DIRECTORY = Key::applied("ProcessProfileOutputDirectory", Text).about("Where a snapshot of this process goes on SIGUSR2.");
+    METRICS_ADDRESS = Key::applied("MetricsAddress", Text).about("Where /metrics, /healthz and /readyz are, such as 127.0.0.1:9464. Default: nowhere.");
+    METRICS_COUNTRIES = Key::applied("MetricsCountries", TextList).about("Countries whose tunnels /metrics counts by themselves, such as [\"IR\", \"CN\"].");
 
     // SSH and obfuscation.
     SSH_PRIVATE_KEY = Key::applied("SSHPrivateKey", Text).about("The RSA host key, in PEM.");
@@ -97,14 +108,10 @@ server_keys! {
     DISCOVERY_VALUE_HMAC_KEY = Key::moot("DiscoveryValueHMACKey", Text).about("The key of the classic strategy for telling clients of servers.");
 ;
     Key::moot("LogFileReopenRetries", Integer).about("How often opening a rotated log is tried, each millisecond. Default: 25.");
-    Key::moot("SkipPanickingLogWriter", Flag).about("Go on when the log cannot be written.");
-    Key::later("LogDNSServerLoadMetrics", Flag).about("Log the load of each DNS server.");
     Key::later("MetricSocketPath", Text).about("The Unix socket for protobuf metrics.");
     Key::later("LogDestinationPrefix", Text).about("Routing prefix of protobuf messages.");
     Key::moot("MetricWriterShutdownDelaySeconds", Integer).about("How long metrics may drain. Default: 10.");
     Key::later("DestinationBytesPeriodSeconds", Integer).about("How often bytes by destination are logged; 0 is never. Default: 300.");
-    Key::later("PeakUpstreamFailureRateMinimumSampleSize", Integer).about("Samples before failure rates are kept. Default: 10.");
-    Key::moot("ProcessProfileOutputDirectory", Text).about("Where profiles go on SIGUSR2.");
     Key::moot("ProcessBlockProfileDurationSeconds", Integer).about("How long blocks are profiled.");
     Key::moot("ProcessCPUProfileDurationSeconds", Integer).about("How long processors are profiled.");
     Key::moot("StopEstablishTunnelsEstablishedClientThreshold", Integer).about("Dump profiles if limiting starts with few clients. Default: 20.");

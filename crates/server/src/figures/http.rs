@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::exposition::Form;
 use super::{Figures, Readiness};
 use crate::pulse::Pulse;
+use crate::services::Services;
 
 /// Connections at once. Scrapers and load balancers are few, and keep theirs.
 const MOST: usize = 32;
@@ -42,10 +43,17 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What requests are answered from.
 pub(crate) struct Source {
-    pub(crate) figures: Arc<Figures>,
-    pub(crate) pulse: Pulse,
+    figures: Arc<Figures>,
+    pulse: Pulse,
     /// Whether new clients are welcome now.
-    pub(crate) readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+impl Source {
+    pub(crate) fn new(services: Arc<Services>, pulse: Pulse) -> Self {
+        let figures = services.figures.clone();
+        Self { figures, pulse, readiness: Box::new(move || services.readiness()) }
+    }
 }
 
 /// A port for figures that is bound.

@@ -14,21 +14,25 @@
 //! ```
 
 mod aggregate;
+mod file;
 mod sink;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio::sync::watch;
 
 pub use aggregate::Aggregated;
-use sink::Sink;
+pub use file::{Keeping, Rotation};
 pub use sink::{Captured, LogError, LogTarget};
+use sink::{Outcome, Sink};
 
 /// How much a line matters. Lines below the configured level are not written; metric events always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +45,8 @@ pub enum Level {
 }
 
 impl Level {
+    const ALL: [Self; 5] = [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Fatal];
+
     /// What the reference accepts as `LogLevel`. Its `panic` and `trace` are the nearest of ours.
     pub const NAMES: &'static [(&'static str, Self)] = &[
         ("trace", Self::Debug),
@@ -143,36 +149,72 @@ pub struct Logger(Arc<Inner>);
 
 struct Inner {
     origin: Origin,
-    level: Level,
+    level: AtomicU8,
     now: fn() -> OffsetDateTime,
     sink: Mutex<Sink>,
+    /// Lines that could not be written.
+    lost: AtomicU64,
+    /// Whether a lost line ends the server.
+    stops_server: bool,
+    broken: watch::Sender<bool>,
 }
 
 impl fmt::Debug for Logger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Logger").field("level", &self.0.level).finish_non_exhaustive()
+        f.debug_struct("Logger").field("level", &self.level()).finish_non_exhaustive()
     }
 }
 
 impl Logger {
     /// Opens the target. A file is created if need be and never followed through a symbolic link.
-    pub fn open(target: LogTarget, level: Level, origin: Origin) -> Result<Self, LogError> {
-        Ok(Self::with_sink(Sink::open(target)?, level, origin))
+    pub fn open(target: LogTarget, keeping: Keeping, level: Level, origin: Origin) -> Result<Self, LogError> {
+        let sink = Sink::open(target, keeping.rotation)?;
+        Ok(Self::with_sink(sink, level, origin, keeping.stops_server))
     }
 
     /// A logger whose lines can be read back, for tests.
     pub fn captured(level: Level, origin: Origin) -> (Self, Captured) {
         let (sink, captured) = Sink::captured();
-        (Self::with_sink(sink, level, origin), captured)
+        (Self::with_sink(sink, level, origin, false), captured)
     }
 
-    fn with_sink(sink: Sink, level: Level, origin: Origin) -> Self {
-        Self(Arc::new(Inner { origin, level, now: OffsetDateTime::now_utc, sink: Mutex::new(sink) }))
+    fn with_sink(sink: Sink, level: Level, origin: Origin, stops_server: bool) -> Self {
+        Self(Arc::new(Inner {
+            origin,
+            level: AtomicU8::new(level as u8),
+            now: OffsetDateTime::now_utc,
+            sink: Mutex::new(sink),
+            lost: AtomicU64::new(0),
+            stops_server,
+            broken: watch::Sender::new(false),
+        }))
+    }
+
+    fn level(&self) -> Level {
+        let number = self.0.level.load(Ordering::Relaxed);
+        Level::ALL.into_iter().find(|level| *level as u8 == number).unwrap_or(Level::Info)
+    }
+
+    /// Changes which lines are written from now on.
+    pub fn set_level(&self, level: Level) {
+        self.0.level.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// Lines that could not be written so far.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the log could not be written and that shall end the server.
+    pub async fn broken(&self) {
+        let mut broken = self.0.broken.subscribe();
+        // The sender is as old as this.
+        let _ = broken.wait_for(|broken| *broken).await;
     }
 
     /// Whether lines of this level are written, to save the work of making one.
     pub fn enabled(&self, level: Level) -> bool {
-        level >= self.0.level
+        level as u8 >= self.0.level.load(Ordering::Relaxed)
     }
 
     #[track_caller]
@@ -226,6 +268,32 @@ impl Logger {
         own: [(&str, Field); N],
         fields: impl IntoIterator<Item = (&'a str, Field)>,
     ) {
+        let Some(line) = self.made(own, fields) else { return };
+        let mut sink = self.0.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        match sink.write(&line) {
+            Outcome::Written => {}
+            Outcome::WrittenAfter(lost) => {
+                let level = ("level", Level::Error.as_str().into());
+                let own = [level, ("msg", "lines of the log were lost".into())];
+                if let Some(line) = self.made(own, [("count", lost.into())]) {
+                    sink.write(&line);
+                }
+            }
+            Outcome::Lost => {
+                self.0.lost.fetch_add(1, Ordering::Relaxed);
+                if self.0.stops_server {
+                    self.0.broken.send_replace(true);
+                }
+            }
+        }
+    }
+
+    /// A line with its end.
+    fn made<'a, const N: usize>(
+        &self,
+        own: [(&str, Field); N],
+        fields: impl IntoIterator<Item = (&'a str, Field)>,
+    ) -> Option<Vec<u8>> {
         let origin = &self.0.origin;
         let mut object: BTreeMap<String, Value> = BTreeMap::new();
         object.insert("timestamp".into(), Value::String(timestamp((self.0.now)())));
@@ -239,9 +307,9 @@ impl Logger {
             let name = if object.contains_key(name) { format!("fields.{name}") } else { name.to_owned() };
             object.insert(name, field.0);
         }
-        let Ok(mut line) = serde_json::to_vec(&object) else { return };
+        let mut line = serde_json::to_vec(&object).ok()?;
         line.push(b'\n');
-        self.0.sink.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
+        Some(line)
     }
 }
 
@@ -292,6 +360,38 @@ mod tests {
         let names: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["ALL", "build_rev", "event_name", "host_id", "provider", "timestamp"]);
         assert_eq!(value["ALL"]["accepted_clients"], 3);
+    }
+
+    #[test]
+    fn the_level_can_change() {
+        let (log, captured) = Logger::captured(Level::Error, origin());
+        log.info("not written", []);
+        log.set_level(Level::Debug);
+        log.debug("written", []);
+        assert_eq!(captured.text().lines().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn lost_lines_are_counted_told_and_may_end_the_server() {
+        let folder = crate::scratch::Scratch::new("log-full");
+        // Takes no byte, like a full disk.
+        let target = LogTarget::File { path: "/dev/full".into(), create_mode: 0o600 };
+        let keeping = Keeping { stops_server: true, ..Keeping::default() };
+        let log = Logger::open(target, keeping, Level::Info, origin()).unwrap();
+        log.info("lost", []);
+        log.info("lost", []);
+        assert_eq!(log.lost(), 2);
+        log.broken().await;
+        let path = folder.path().join("log");
+        let target = LogTarget::File { path: path.clone(), create_mode: 0o600 };
+        *log.0.sink.lock().unwrap() = match (Sink::open(target, None).unwrap(), 2) {
+            (Sink::File { file, .. }, lost) => Sink::File { file, lost },
+            (other, _) => other,
+        };
+        log.info("again", []);
+        let text = std::fs::read_to_string(path).unwrap();
+        let counts: Vec<_> = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
+        assert!(counts.len() == 2 && counts[1]["count"] == 2, "{text}");
     }
 
     #[test]

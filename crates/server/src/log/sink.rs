@@ -1,11 +1,13 @@
-//! Where log lines go: standard error, a file, or memory for tests. A log that cannot be written never stops the
-//! server (the reference's default is to abort); lines are lost then, and standard error says so once.
+//! Where log lines go: standard error, a file, or memory for tests. A log that cannot be written does not stop the server by itself
+//! (the reference's default is to abort): lines are lost then, and standard error says so once.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use super::file::{LogFile, Rotation};
 
 /// Where to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,20 @@ pub struct LogError {
 
 pub(super) enum Sink {
     StandardError,
-    File { file: File, path: PathBuf, create_mode: u32, failing: bool },
+    File {
+        file: Box<LogFile>,
+        /// Since it could be written last.
+        lost: u64,
+    },
     Captured(Captured),
+}
+
+/// What became of a line.
+pub(super) enum Outcome {
+    Written,
+    /// The first after so many that were lost.
+    WrittenAfter(u64),
+    Lost,
 }
 
 /// The lines of a logger for tests.
@@ -45,14 +59,13 @@ impl Captured {
 }
 
 impl Sink {
-    pub(super) fn open(target: LogTarget) -> Result<Self, LogError> {
-        match target {
-            LogTarget::StandardError => Ok(Self::StandardError),
-            LogTarget::File { path, create_mode } => match open_file(&path, create_mode) {
-                Ok(file) => Ok(Self::File { file, path, create_mode, failing: false }),
-                Err(source) => Err(LogError { path, source }),
-            },
-        }
+    pub(super) fn open(target: LogTarget, rotation: Option<Rotation>) -> Result<Self, LogError> {
+        Ok(match target {
+            LogTarget::StandardError => Self::StandardError,
+            LogTarget::File { path, create_mode } => {
+                Self::File { file: Box::new(LogFile::open(path, create_mode, rotation)?), lost: 0 }
+            }
+        })
     }
 
     pub(super) fn captured() -> (Self, Captured) {
@@ -61,82 +74,35 @@ impl Sink {
     }
 
     pub(super) fn reopen(&mut self) -> Result<(), LogError> {
-        if let Self::File { file, path, create_mode, failing } = self {
-            match open_file(path, *create_mode) {
-                Ok(opened) => {
-                    *file = opened;
-                    *failing = false;
-                }
-                Err(source) => return Err(LogError { path: path.clone(), source }),
-            }
+        match self {
+            Self::File { file, .. } => file.reopen(),
+            Self::StandardError | Self::Captured(_) => Ok(()),
         }
-        Ok(())
     }
 
-    pub(super) fn write(&mut self, line: &[u8]) {
+    pub(super) fn write(&mut self, line: &[u8]) -> Outcome {
         match self {
             Self::StandardError => {
                 // Nowhere is left to report this to.
                 let _ = io::stderr().lock().write_all(line);
             }
-            Self::File { file, path, failing, .. } => match file.write_all(line) {
-                Ok(()) => *failing = false,
-                Err(error) if !*failing => {
-                    *failing = true;
-                    let text =
-                        format!("cannot write the log file {}: {error}; lines are lost\n", path.display());
-                    let _ = io::stderr().lock().write_all(text.as_bytes());
+            Self::File { file, lost } => match file.write(line, Instant::now()) {
+                Ok(()) if *lost > 0 => return Outcome::WrittenAfter(std::mem::take(lost)),
+                Ok(()) => {}
+                Err(error) => {
+                    if *lost == 0 {
+                        let path = file.path().display();
+                        let text = format!("cannot write the log file {path}: {error}; lines are lost\n");
+                        let _ = io::stderr().lock().write_all(text.as_bytes());
+                    }
+                    *lost += 1;
+                    return Outcome::Lost;
                 }
-                Err(_) => {}
             },
             Self::Captured(captured) => {
                 captured.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
             }
         }
-    }
-}
-
-fn open_file(path: &PathBuf, create_mode: u32) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(create_mode)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scratch::Scratch;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn files_are_private_appended_to_and_reopened_by_name() {
-        let folder = Scratch::new("log");
-        let path = folder.path().join("psiphond.log");
-        let target = LogTarget::File { path: path.clone(), create_mode: 0o600 };
-        let mut sink = Sink::open(target.clone()).unwrap();
-        sink.write(b"one\n");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::rename(&path, folder.path().join("old")).unwrap();
-        sink.write(b"two\n");
-        sink.reopen().unwrap();
-        sink.write(b"three\n");
-        drop(sink);
-        Sink::open(target).unwrap().write(b"four\n");
-        assert_eq!(std::fs::read_to_string(folder.path().join("old")).unwrap(), "one\ntwo\n");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\nfour\n");
-    }
-
-    #[test]
-    fn links_are_not_followed() {
-        let folder = Scratch::new("log-link");
-        let path = folder.path().join("link");
-        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).unwrap();
-        let error = Sink::open(LogTarget::File { path: path.clone(), create_mode: 0o600 }).err().unwrap();
-        assert_eq!(error.source.raw_os_error(), Some(libc::ELOOP));
-        assert!(error.to_string().contains("link"));
-        assert!(!folder.path().join("elsewhere").exists());
+        Outcome::Written
     }
 }
