@@ -149,6 +149,22 @@ impl Server {
         }
     }
 
+    /// Where it is one of a tunnel.
+    pub(crate) fn generated(&self) -> Outcome<&Generated> {
+        match &self.kind {
+            Kind::Psiphon(generated) => Ok(generated),
+            Kind::Plain(..) => Err("not a tunnel server".into()),
+        }
+    }
+
+    /// The same, to restart it.
+    pub(crate) fn generated_mut(&mut self) -> Outcome<&mut Generated> {
+        match &mut self.kind {
+            Kind::Psiphon(generated) => Ok(generated),
+            Kind::Plain(..) => Err("not a tunnel server".into()),
+        }
+    }
+
     /// Its process.
     pub(crate) fn program(&self) -> &Program {
         match &self.kind {

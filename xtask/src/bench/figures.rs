@@ -27,11 +27,29 @@ pub(crate) enum Row {
     Probe,
     /// What each transport adds: speed, cost, round trips and garbage.
     Transports,
+    /// A tunnel when most servers say nothing.
+    Establish,
+    /// The server that served last, beside many that are dead.
+    Replay,
+    /// A client with very many stored servers.
+    Stored,
+    /// Very many flows through a client.
+    ProxyFlows,
+    /// After the server, or the way to it, is gone.
+    Reconnect,
+    /// Very many idle tunnels.
+    Held,
+    /// Many tunnels that carry a little.
+    Active,
+    /// Small flows beside a bulk client.
+    Fairness,
+    /// A reload with many tunnels.
+    Reload,
 }
 
 impl Row {
     /// All.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Bulk,
         Self::Cipher,
         Self::Far,
@@ -42,6 +60,15 @@ impl Row {
         Self::Client,
         Self::Probe,
         Self::Transports,
+        Self::Establish,
+        Self::Replay,
+        Self::Stored,
+        Self::ProxyFlows,
+        Self::Reconnect,
+        Self::Held,
+        Self::Active,
+        Self::Fairness,
+        Self::Reload,
     ];
 
     /// As `--only` takes it.
@@ -57,6 +84,15 @@ impl Row {
             Self::Client => "client",
             Self::Probe => "probe",
             Self::Transports => "transports",
+            Self::Establish => "establish",
+            Self::Replay => "replay",
+            Self::Stored => "stored",
+            Self::ProxyFlows => "proxy-flows",
+            Self::Reconnect => "reconnect",
+            Self::Held => "held",
+            Self::Active => "active",
+            Self::Fairness => "fairness",
+            Self::Reload => "reload",
         }
     }
 }
@@ -100,6 +136,33 @@ pub(crate) const RESIDENT: Figure = figure(18, "client resident, idle", "MB");
 pub(crate) const BINARY: Figure = figure(19, "client binary, stripped", "MB");
 pub(crate) const PROBE: Figure = figure(20, "one garbage probe in a flood", "ms CPU");
 pub(crate) const HELD_PROBE: Figure = figure(21, "server memory per garbage probe held", "KiB");
+
+pub(crate) const NEAR_MEDIAN: Figure =
+    figure(70, "17 of 20 servers mute, fresh start to tunnel, median", "s");
+pub(crate) const NEAR_WORST: Figure = figure(71, "17 of 20 servers mute, fresh start to tunnel, worst", "s");
+pub(crate) const FAR_MEDIAN: Figure = figure(72, "17 of 20 mute, the live one at 100 ms, median", "s");
+pub(crate) const FAR_WORST: Figure = figure(73, "17 of 20 mute, the live one at 100 ms, worst", "s");
+pub(crate) const REPLAY_ALONE: Figure = figure(74, "next start to tunnel, one server stored", "ms");
+pub(crate) const REPLAY_DEAD: Figure = figure(75, "next start to tunnel, 1,000 dead beside it", "ms");
+pub(crate) const PROXIES: Figure = figure(76, "start to listening proxies", "ms");
+pub(crate) const IMPORT: Figure = figure(77, "import of 100,000 entries", "s");
+pub(crate) const STORED_RESIDENT: Figure =
+    figure(78, "client resident, connected, 100,000 entries stored", "MB");
+pub(crate) const STORED_WAKE_UPS: Figure = figure(79, "client idle, 100,000 stored: wake-ups", "1/s");
+pub(crate) const STORED_CPU: Figure = figure(80, "client idle, 100,000 stored: CPU", "% of a core");
+pub(crate) const FLOWS_P95: Figure = figure(81, "1,000 flows through a client, added latency p95", "ms");
+pub(crate) const FLOWS_MEMORY: Figure = figure(82, "1,000 flows through a client, memory of each", "KiB");
+pub(crate) const RECONNECT: Figure = figure(83, "server gone and back at once: to the next tunnel", "s");
+pub(crate) const BLACKHOLE: Figure = figure(84, "way blocked with a flow waiting: to the next tunnel", "s");
+pub(crate) const HELD: Figure = figure(85, "idle tunnels held", "");
+pub(crate) const HELD_MEMORY: Figure = figure(86, "server memory per idle tunnel, 20,000 held", "KiB");
+pub(crate) const HELD_CPU: Figure = figure(87, "server CPU, 20,000 idle tunnels held", "% of a core");
+pub(crate) const ACTIVE_P95: Figure = figure(88, "2,000 tunnels of 64 kbit/s, added latency p95", "ms");
+pub(crate) const ACTIVE_CPU: Figure = figure(89, "2,000 tunnels of 64 kbit/s, server", "cores");
+pub(crate) const SMALL_ALONE: Figure = figure(90, "200 interactive clients alone, p95", "ms");
+pub(crate) const SMALL_BESIDE: Figure = figure(91, "200 interactive clients beside a bulk client, p95", "ms");
+pub(crate) const RELOAD_STALL: Figure = figure(92, "reload with 5,000 tunnels, longest exchange", "ms");
+pub(crate) const RELOAD_KEPT: Figure = figure(93, "reload with 5,000 tunnels, still up", "");
 
 /// The figure of a direction and a number of streams.
 pub(crate) const BULK: [(super::load::Way, u32, Figure); 4] = [
@@ -214,6 +277,25 @@ const GOALS: &[Goal] = &[
     ours(BINARY, Limit::AtMost(8.0), "reference 32"),
     ours(PROBE, Limit::AtMost(0.1), "reference 1.05"),
     ours(HELD_PROBE, Limit::AtMost(4.0), "reference 36"),
+    ours(NEAR_MEDIAN, Limit::AtMost(0.3), "reference 0.06"),
+    ours(NEAR_WORST, Limit::AtMost(3.0), "reference 27"),
+    ours(FAR_MEDIAN, Limit::AtMost(1.0), ""),
+    ours(FAR_WORST, Limit::AtMost(4.0), ""),
+    ours(REPLAY_DEAD, Limit::Times(1.2, REPLAY_ALONE, Contender::Ours), ""),
+    ours(PROXIES, Limit::AtMost(20.0), "reference 100"),
+    ours(STORED_RESIDENT, Limit::AtMost(16.0), "reference 22 with one"),
+    ours(FLOWS_P95, Limit::AtMost(5.0), ""),
+    ours(FLOWS_MEMORY, Limit::AtMost(40.0), ""),
+    ours(RECONNECT, Limit::AtMost(1.0), ""),
+    ours(BLACKHOLE, Limit::AtMost(20.0), "reference 107, idle"),
+    ours(HELD, Limit::AtLeast(20_000.0), ""),
+    ours(HELD_MEMORY, Limit::AtMost(24.0), "reference 162"),
+    ours(HELD_CPU, Limit::AtMost(1.0), ""),
+    ours(ACTIVE_P95, Limit::AtMost(5.0), ""),
+    ours(ACTIVE_CPU, Limit::AtMost(1.0), ""),
+    ours(SMALL_BESIDE, Limit::Times(2.0, SMALL_ALONE, Contender::Ours), ""),
+    ours(RELOAD_STALL, Limit::AtMost(50.0), ""),
+    ours(RELOAD_KEPT, Limit::AtLeast(5000.0), ""),
 ];
 
 pub(crate) const fn ours(figure: Figure, limit: Limit, before: &'static str) -> Goal {

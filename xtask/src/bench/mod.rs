@@ -45,7 +45,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 /// How long a program may take to be ready.
 pub(crate) const START: Duration = Duration::from_secs(20);
 /// After so long something hangs, and everything is ended.
-const WHOLE: Duration = Duration::from_secs(30 * 60);
+const WHOLE: Duration = Duration::from_secs(60 * 60);
 
 /// The forwarders that the bench starts as processes of their own.
 pub(crate) fn run_forwarder(words: &[&str]) -> Outcome<ExitCode> {

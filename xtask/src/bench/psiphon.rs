@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -107,11 +107,6 @@ impl Generated {
         self.wait_bound()
     }
 
-    /// Where its files are.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     fn wait_bound(&self) -> Outcome<()> {
         match self.protocol.datagrams {
             true => wait_bound(self.address),
@@ -123,8 +118,7 @@ impl Generated {
     pub(crate) fn entry(&self, at: SocketAddr) -> String {
         let mut entry = self.entry.clone();
         entry.insert(self.protocol.port.into(), at.port().into());
-        let text = format!("0 0 0 0 {}", Value::Object(entry));
-        text.bytes().map(|byte| format!("{byte:02x}")).collect()
+        encode(NOWHERE, &entry)
     }
 }
 
@@ -140,6 +134,26 @@ fn run(program: &Path, folder: &Path, surroundings: &str) -> Outcome<Program> {
     Program::start("psiphond run", command.current_dir(folder).arg("run"))
 }
 
+impl Generated {
+    /// Its entry as one of many, with another address and port.
+    pub(crate) fn entry_elsewhere(&self, at: SocketAddr) -> String {
+        let mut entry = self.entry.clone();
+        // It would be the same for all of them.
+        entry.remove("tag");
+        entry.insert("ipAddress".into(), at.ip().to_string().into());
+        entry.insert(self.protocol.port.into(), at.port().into());
+        encode(&at.ip().to_string(), &entry)
+    }
+}
+
+/// The server of nobody.
+const NOWHERE: &str = "0";
+
+fn encode(address: &str, entry: &Map<String, Value>) -> String {
+    let text = format!("{address} 0 0 0 {}", Value::Object(entry.clone()));
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A client with its tunnel up.
 pub(crate) struct Connected {
     /// Running.
@@ -147,7 +161,7 @@ pub(crate) struct Connected {
     /// Its SOCKS proxy.
     pub(crate) socks: SocketAddr,
     /// When it said that the tunnel is usable.
-    pub(crate) since: std::time::SystemTime,
+    pub(crate) since: SystemTime,
     /// The cipher, where it tells.
     pub(crate) cipher: Option<String>,
     /// Where its files are.
@@ -214,6 +228,51 @@ pub(crate) fn connect(program: &Path, entry: &str, protocol: Protocol, dial: Dia
     let told = |line: &str| Some(notice(line, "ConnectedServer")?["SSHCipher"].as_str()?.to_owned());
     let cipher = program.wait_line("cipher", Duration::ZERO, told).ok().map(|(_, cipher)| cipher);
     Ok(Connected { program, socks: SocketAddr::from(([127, 0, 0, 1], port)), since, cipher, folder })
+}
+
+/// A client that chooses among the entries of its store, and how long after its start things were there.
+pub(crate) struct Chosen {
+    /// Running.
+    pub(crate) program: Program,
+    /// Its local proxies listened.
+    pub(crate) proxies: Duration,
+    /// Its tunnel was up.
+    pub(crate) tunnel: Duration,
+}
+
+/// How long a client may look for a server that works.
+const SEARCH: Duration = Duration::from_secs(90);
+
+/// Starts a client with the store that the folder has, to which the entries of `list` are added, and waits for its tunnel.
+pub(crate) fn choose(program: &Path, folder: &Path, list: Option<&Path>) -> Outcome<Chosen> {
+    let config = json!({
+        "PropagationChannelId": "FFFFFFFFFFFFFFFF",
+        "SponsorId": "FFFFFFFFFFFFFFFF",
+        "LocalSocksProxyPort": 0,
+        "LocalHttpProxyPort": 0,
+        "DisableRemoteServerListFetcher": true,
+        "EmitDiagnosticNotices": true,
+        "NetworkID": "WIFI-bench",
+        "DataRootDirectory": folder.to_string_lossy(),
+    });
+    fs::write(folder.join("client.config"), config.to_string())?;
+    let mut command = Command::new(program);
+    command.current_dir(folder).args(["-config", "client.config"]);
+    if let Some(list) = list {
+        command.arg("-serverList").arg(list);
+    }
+    let start = SystemTime::now();
+    let mut program = Program::start("client", &mut command)?;
+    let port = |line: &str| number(line, "ListeningHttpProxyPort", "port");
+    let (proxies, _) = program.wait_line("HTTP port", SEARCH, port)?;
+    let tunnel = wait_tunnels(&mut program, 1, SEARCH)?;
+    Ok(Chosen { program, proxies: proxies.duration_since(start)?, tunnel: tunnel.duration_since(start)? })
+}
+
+/// Waits until the client says anew that it has so many tunnels; when it said so.
+pub(crate) fn wait_tunnels(program: &mut Program, count: u64, limit: Duration) -> Outcome<SystemTime> {
+    let has = |line: &str| (number(line, "Tunnels", "count")? == count).then_some(());
+    Ok(program.next_line("notice of tunnels", limit, has)?.0)
 }
 
 fn notice(line: &str, kind: &str) -> Option<Value> {

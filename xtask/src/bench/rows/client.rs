@@ -16,11 +16,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
     let contenders = bench.present(&[Contender::Ours, Contender::Reference]);
     for contender in &contenders {
-        let program = match (contender, &bench.peers.reference) {
-            (Contender::Reference, Some(pair)) => &pair.client,
-            _ => &bench.peers.ours.client,
-        };
-        let size = stripped(program)?;
+        let size = stripped(bench.client_program(*contender))?;
         bench.results.add(BINARY, *contender, size);
     }
     let servers = bench.servers(&contenders);

@@ -3,12 +3,18 @@
 mod bulk;
 mod cipher;
 mod client;
+mod crowd;
 mod echo;
+mod establish;
 mod far;
+mod flows;
 mod many;
+mod reconnect;
 mod round_trips;
+mod stored;
 mod transports;
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::Outcome;
@@ -46,6 +52,15 @@ impl Bench {
             Row::Client => client::measure(self),
             Row::Probe => many::probes(self),
             Row::Transports => transports::measure(self),
+            Row::Establish => establish::measure(self),
+            Row::Replay => stored::replay(self),
+            Row::Stored => stored::many(self),
+            Row::ProxyFlows => flows::measure(self),
+            Row::Reconnect => reconnect::measure(self),
+            Row::Held => crowd::held(self),
+            Row::Active => crowd::active(self),
+            Row::Fairness => crowd::fairness(self),
+            Row::Reload => crowd::reload(self),
         };
         if let Err(error) = outcome {
             self.results.fail(format!("{}: {error}", row.name()));
@@ -58,6 +73,14 @@ impl Bench {
             contenders.iter().partition(|contender| contender.is_there(&self.peers));
         self.results.absent.extend(absent);
         here
+    }
+
+    /// A contender's client program.
+    fn client_program(&self, contender: Contender) -> &Path {
+        match (contender, &self.peers.reference) {
+            (Contender::Reference | Contender::ReferenceToOurs, Some(pair)) => &pair.client,
+            _ => &self.peers.ours.client,
+        }
     }
 
     /// A contender's server.
