@@ -70,6 +70,10 @@ impl Program {
         let deadline = sys::now() + limit;
         loop {
             let ended = self.child.try_wait()?.is_some();
+            if ended {
+                // The readers may still be at its last lines.
+                thread::sleep(Duration::from_millis(50));
+            }
             {
                 let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
                 for (time, line) in output.lines.iter().skip(self.read) {
