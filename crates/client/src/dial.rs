@@ -18,6 +18,7 @@ use culvert_ssh_tokio::{End, Handle, Incoming, Session, TunnelEnded};
 use culvert_transport::fragmentor::Fragmenting;
 use culvert_transport::resolve::{Resolver, Resolving, Steered};
 use culvert_transport::tcp::Splitting;
+use culvert_transport::throttle::Throttle;
 use culvert_transport::{DialFacts, Network};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinHandle;
@@ -26,7 +27,6 @@ use zeroize::Zeroizing;
 
 use crate::plan::{DialPlan, ObfuscatedSshPlan};
 use crate::randomness::random;
-use crate::throttle::throttled;
 
 /// For the last words of a tunnel.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -170,7 +170,7 @@ async fn dial_unlimited(
     let ossh_padding = config.obfuscation.as_ref().map(|obfuscation| obfuscation.preamble.padding_len);
     let dialed = plan.transport.dial(&shaped(plan, credentials, network)).await?;
     let connection = Connection::client(config, Box::new(FreshKeys)).with_budget(credentials.budget.clone());
-    let stream = throttled(dialed.stream, &credentials.rate_limits);
+    let stream = Throttle::new(dialed.stream, &credentials.rate_limits);
     let (mut session, driver) = culvert_ssh_tokio::run(connection, stream);
     // Dropping the session, as a cancelled attempt does, ends the driver.
     let driver = tokio::spawn(async move {

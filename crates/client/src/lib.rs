@@ -20,7 +20,6 @@ mod randomness;
 mod reports;
 pub mod store;
 mod system;
-mod throttle;
 mod tunnel;
 
 pub use client::{Client, Events};

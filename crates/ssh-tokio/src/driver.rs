@@ -71,6 +71,11 @@ impl<S> Driver<S> {
             farewell: None,
         }
     }
+
+    /// What the connection runs over, to set something about it; `None` once it was given back.
+    pub fn stream_mut(&mut self) -> Option<&mut S> {
+        self.stream.as_mut()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {

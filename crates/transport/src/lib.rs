@@ -16,6 +16,7 @@ pub mod shadowsocks;
 mod stream;
 mod tape;
 pub mod tcp;
+pub mod throttle;
 pub mod tls;
 pub mod upstream;
 

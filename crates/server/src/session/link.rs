@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_protocol::parameters::RateLimits;
 use culvert_ssh::Connection;
 use culvert_ssh_tokio::{Driver, End, Handle, Incoming, Session};
 use culvert_transport::Stream;
+use culvert_transport::throttle::Throttle;
 use tokio::time::timeout;
 
 use crate::hold;
@@ -15,7 +17,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(crate) struct Link {
     session: Session,
-    driver: Driver<Stream>,
+    driver: Driver<Throttle<Stream>>,
 }
 
 /// What happened on a link.
@@ -27,7 +29,7 @@ pub(crate) enum Step {
 
 impl Link {
     /// `received` was read from the stream before, and is for the connection.
-    pub(crate) fn new(connection: Connection, received: Vec<u8>, stream: Stream) -> Self {
+    pub(crate) fn new(connection: Connection, received: Vec<u8>, stream: Throttle<Stream>) -> Self {
         let (session, driver) = culvert_ssh_tokio::run_from(connection, received, stream);
         Self { session, driver }
     }
@@ -36,12 +38,19 @@ impl Link {
         self.session.handle()
     }
 
+    /// Puts limits in place of those there were; they hold when the connection is driven further.
+    pub(crate) fn limit(&mut self, limits: &RateLimits) {
+        if let Some(stream) = self.driver.stream_mut() {
+            stream.set(limits);
+        }
+    }
+
     /// Drives the connection to the next thing that happens. Must not be called after [`Step::Ended`].
     pub(crate) async fn next(&mut self) -> Step {
         tokio::select! {
             biased;
             Some(incoming) = self.session.next() => Step::Incoming(incoming),
-            (stream, end) = &mut self.driver => Step::Ended(stream, end),
+            (stream, end) = &mut self.driver => Step::Ended(stream.into_inner(), end),
         }
     }
 
@@ -56,6 +65,6 @@ impl Link {
     /// stream is gone.
     pub(crate) async fn end(self) -> Option<Stream> {
         self.session.handle().close();
-        timeout(LAST_WORDS, self.driver).await.ok().map(|(stream, _)| stream)
+        timeout(LAST_WORDS, self.driver).await.ok().map(|(stream, _)| stream.into_inner())
     }
 }
