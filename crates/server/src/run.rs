@@ -15,6 +15,8 @@ use crate::admission::Monitor;
 use crate::config::ServerConfig;
 use crate::control::{self, Answer, ControlSocket, Listening, SocketError, Status};
 use crate::figures::http::{FiguresPort, Source};
+use crate::forward::address_changes;
+use crate::forward::egress::EgressPolicy;
 use crate::listen::{Accepting, BindError, Bound, bind_all, fields};
 use crate::log::{Aggregated, Field, Level, Logger};
 use crate::memory;
@@ -126,6 +128,7 @@ async fn serve(
     // After the services, which make the state directory.
     let control = control_socket(set, &default, log)?;
     let control = control.map(|socket| tokio::spawn(control::serve(socket, order, log.clone())));
+    let _ = tokio::spawn(follow_own_addresses(services.clone()));
     for port in &bound {
         log.info("listening", fields(port));
     }
@@ -181,6 +184,13 @@ async fn serve(
     services.write_all_reports();
     errors.write_all();
     Ok(())
+}
+
+/// Never returns.
+async fn follow_own_addresses(services: Arc<Services>) {
+    if let EgressPolicy::PublicOnly(own) = &services.egress.policy {
+        address_changes::follow(own, &services.log).await;
+    }
 }
 
 /// A thread with its own runtime, which accepts from these ports. Sends when all that it served has ended.

@@ -26,8 +26,10 @@ use crate::admission::{Clocks, Door, HandshakeSlots, Host, Shut};
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
 use crate::figures::{Figures, Readiness};
+use crate::forward::blocklist::Blocklist;
 use crate::forward::egress::EgressPolicy;
-use crate::forward::resolver::Resolver;
+use crate::forward::exit::Egress;
+use crate::forward::names::{CacheLimits, Family, Resolver};
 use crate::fragmentation::Fragmentation;
 use crate::geoip::GeoIp;
 use crate::hold::Held;
@@ -47,6 +49,8 @@ use crate::session::tls::{Strangers, TlsService};
 
 /// Clients that were turned away are reported this often at most.
 const TURNED_AWAY: Duration = Duration::from_secs(300);
+/// Lack of files, ports or memory is reported this often at most.
+const EXHAUSTION: Duration = Duration::from_secs(60);
 
 /// The handles. Cheap to share.
 pub(crate) struct Services {
@@ -71,9 +75,9 @@ pub(crate) struct Services {
     pub(crate) budget: Arc<Budget>,
     pub(crate) irregular: Irregular,
     pub(crate) sessions: Sessions,
-    pub(crate) egress: Arc<EgressPolicy>,
+    pub(crate) egress: Arc<Egress>,
+    pub(crate) blocklist: Arc<Live<Blocklist>>,
     pub(crate) udp_gateway: Option<std::net::SocketAddr>,
-    pub(crate) resolver: Arc<Resolver>,
     pub(crate) rules: Live<RuleSet>,
     pub(crate) geoip: Live<GeoIp>,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
@@ -108,7 +112,8 @@ pub enum ServicesError {
 impl Services {
     pub(crate) fn new(config: config::ServerConfig, log: &Logger) -> Result<Self, ServicesError> {
         let memory = Host::new().memory_limit();
-        let egress = EgressPolicy::new(config.egress.allow_bogons, [config.address]);
+        let blocklist = Arc::new(Live::new(config.egress.blocklist.clone()));
+        let egress = Arc::new(egress(&config, &blocklist, log)?);
         let seeds = SeedStore::open(
             &config.state_directory,
             SeedHistoryLimits::default(),
@@ -151,9 +156,9 @@ impl Services {
             budget: Budget::new(Instant::now()),
             irregular: Irregular::new(log.clone(), figures.clone()),
             sessions: Sessions::new(config.load_limits.tunnels),
-            egress: Arc::new(egress.map_err(ServicesError::OwnAddresses)?),
+            egress,
+            blocklist,
             udp_gateway: config.egress.udp_gateway,
-            resolver: Arc::new(Resolver::new(config.egress.dns_resolver)),
             rules: Live::new(rules),
             geoip: Live::new(config.geoip),
             own_entries: config.own_entries,
@@ -208,6 +213,7 @@ impl Services {
         self.ssh.login.failures.write_due();
         self.turned_away.write_due();
         self.irregular.write_older_than(Irregular::INTERVAL);
+        self.egress.exhausted.write_due();
     }
 
     /// Writes all reports that have been gathered.
@@ -215,7 +221,32 @@ impl Services {
         self.ssh.login.failures.write_all();
         self.turned_away.write_all();
         self.irregular.write_older_than(Duration::ZERO);
+        self.egress.exhausted.write_all();
     }
+}
+
+fn egress(
+    config: &config::ServerConfig,
+    blocklist: &Arc<Live<Blocklist>>,
+    log: &Logger,
+) -> Result<Egress, ServicesError> {
+    let parameters = &config.tactics.parameters.services;
+    let entries = config.own_entries.values();
+    let known_as = entries.filter_map(|entry| entry.text("ipAddress")?.parse().ok()).chain([config.address]);
+    let policy = EgressPolicy::new(config.egress.allow_bogons, known_as);
+    let first = if config.egress.prefer_ipv6 { Family::V6 } else { Family::V4 };
+    let exhausted = "port forward dial failed due to unavailable resource";
+    Ok(Egress {
+        policy: policy.map_err(ServicesError::OwnAddresses)?,
+        resolver: Arc::new(Resolver::new(config.egress.dns_resolver, first)),
+        blocklist: blocklist.clone(),
+        blocks: config.egress.blocklist_active,
+        names: CacheLimits {
+            names: usize::try_from(parameters.dns_cache_max_size).unwrap_or(usize::MAX),
+            time: parameters.dns_cache_ttl,
+        },
+        exhausted: Aggregated::new(log.clone(), Level::Error, exhausted, EXHAUSTION),
+    })
 }
 
 /// A name for a certificate that nobody sees but clients, which do not look at it.

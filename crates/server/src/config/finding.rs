@@ -101,6 +101,14 @@ pub enum Problem {
     BadParameter(#[source] culvert_protocol::parameters::Fault),
     #[error("must be a list of one pair of texts, such as [[\"\", \"HTTP/1\\\\.1 200 OK\"]]")]
     NotAPrefixSpec,
+    #[error("has {found} fields where {expected} are needed: destination,source,subject")]
+    WrongFieldCount { found: usize, expected: usize },
+    #[error("{found:?} is neither an IP address nor a host name; list them one by one")]
+    NotADestination { found: String },
+    #[error("holds a quote inside a field: double it and put the whole field in quotes")]
+    BareQuote,
+    #[error("opens a quote that is never closed")]
+    OpenQuote,
     #[error("server entries disagree on their {member}; one server has one")]
     EntriesDisagree { member: &'static str },
     #[error("is understood but has no effect in this build yet")]

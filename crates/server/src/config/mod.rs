@@ -1,6 +1,7 @@
 //! The server's configuration: `psiphond.config` and the files that it names, typed. Every mistake in them is found at
 //! once, with its place. Not the tables of settings, which stand beside, and not how settings act.
 
+pub mod blocklist;
 mod check;
 pub(crate) mod data_files;
 mod document;
@@ -27,6 +28,7 @@ use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_transport::tls::TicketSecret;
 
+use crate::forward::blocklist::Blocklist;
 use crate::geoip::GeoIp;
 use crate::log::{Keeping, Level, LogTarget, Origin};
 use crate::panics::Drill;
@@ -109,6 +111,7 @@ pub struct DataFiles {
     pub osl: Option<PathBuf>,
     pub tactics: Option<PathBuf>,
     pub geoip: Vec<PathBuf>,
+    pub blocklist: Option<PathBuf>,
 }
 
 impl ServerConfig {
@@ -199,6 +202,11 @@ pub struct EgressConfig {
     /// The pseudo destination that means the UDP gateway.
     pub udp_gateway: Option<SocketAddr>,
     pub dns_resolver: Option<IpAddr>,
+    pub blocklist: Blocklist,
+    /// What is listed is refused, not only reported.
+    pub blocklist_active: bool,
+    /// Which of a name's addresses are tried first.
+    pub prefer_ipv6: bool,
 }
 
 /// For messages: `SSH, OSSH`.

@@ -24,8 +24,9 @@ use super::schema::Key;
 use super::server_keys as keys;
 use super::{
     DataFiles, EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig,
-    SshConfig, Tactics, TlsConfig, data_files, operation, tactics, traffic_rules,
+    SshConfig, Tactics, TlsConfig, blocklist, data_files, operation, tactics, traffic_rules,
 };
+use crate::forward::blocklist::Blocklist;
 use crate::geoip::{self, GeoIp};
 use crate::log::{Level, LogTarget, Origin};
 use crate::panics::Drill;
@@ -60,7 +61,7 @@ pub fn control_socket(file: &Path) -> Result<PathBuf, ConfigError> {
 type ReadData = fn(&mut Document<'_>, &Members<'_>, &Path, Strictness) -> Data;
 
 /// What the other files hold.
-type Data = (RulesFile, Tactics, GeoIp);
+type Data = (RulesFile, Tactics, GeoIp, Blocklist);
 
 fn understand(
     file: &Path,
@@ -81,12 +82,13 @@ fn understand(
     let uses_meek = listeners.iter().any(|(protocol, _)| is_meek(*protocol));
     let meek = meek(&mut document, &members, &listeners).filter(|_| uses_meek);
     let load_limits = load_limits(&mut document, &members);
-    let egress = egress(&mut document, &members);
+    let mut egress = egress(&mut document, &members);
     let state_directory = state_directory(file, &members);
-    let (traffic_rules, tactics, geoip) = match read_data {
+    let (traffic_rules, tactics, geoip, blocklist) = match read_data {
         Some(read) => read(&mut document, &members, &state_directory, strictness),
         None => Data::default(),
     };
+    egress.blocklist = blocklist;
     let own_entries = own_entries(&mut document, &members);
     require_keys(&mut document, &members, &listeners);
     let bound = |address: IpAddr| {
@@ -324,7 +326,14 @@ fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
     if let (Some(text), None) = (resolver, dns_resolver) {
         document.find_at(&keys::DNS_RESOLVER_IP_ADDRESS, Problem::NotAnAddress { found: text.to_owned() });
     }
-    EgressConfig { allow_bogons: members.flag(&keys::ALLOW_BOGONS), udp_gateway, dns_resolver }
+    EgressConfig {
+        allow_bogons: members.flag(&keys::ALLOW_BOGONS),
+        udp_gateway,
+        dns_resolver,
+        blocklist: Blocklist::default(),
+        blocklist_active: members.flag(&keys::BLOCKLIST_ACTIVE),
+        prefer_ipv6: members.flag(&keys::PREFER_IPV6_DESTINATIONS),
+    }
 }
 
 fn data(
@@ -345,7 +354,9 @@ fn data(
         document.adopt(error.findings);
         GeoIp::default()
     });
-    (rules, tactics, geoip)
+    let blocklist = file(&keys::BLOCKLIST_FILENAME)
+        .map(|file| blocklist::read(file).map(|value| Loaded { value, warnings: Vec::new() }));
+    (rules, tactics, geoip, adopt(document, blocklist).unwrap_or_default())
 }
 
 /// What a file that was named holds; what was found about it goes to the document.
@@ -397,6 +408,7 @@ fn files(main: Option<&Path>, members: &Members<'_>) -> DataFiles {
             .filter_map(Value::as_str)
             .map(PathBuf::from)
             .collect(),
+        blocklist: named(&keys::BLOCKLIST_FILENAME),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The settings of the server's main file, `psiphond.config`: the one table of them. All names are the reference's
 //! but for `ControlSocket`, `LoadLimits`, `LogRotateKeep`, `LogRotateMegabytes`, `MetricsAddress`, `MetricsCountries`,
-//! `ProbeHoldSeconds`, `SSHRekeyBytes`, `StateDirectory` and `WindowMemoryBytes`.
+//! `PreferIPv6Destinations`, `ProbeHoldSeconds`, `SSHRekeyBytes`, `StateDirectory` and `WindowMemoryBytes`.
 
 use super::schema::{Key, Kind};
 use Kind::{Anything, Flag, Integer, IntegerMap, Object, Text, TextList, TextMap};
@@ -97,6 +97,9 @@ server_keys! {
     ALLOW_BOGONS = Key::applied("AllowBogons", Flag).about("Private and reserved addresses are destinations too. For tests.");
     UDP_INTERCEPT_UDPGW_SERVER_ADDRESS = Key::applied("UDPInterceptUdpgwServerAddress", Text).about("The address and port that mean the UDP gateway, such as 127.0.0.1:7300.");
     DNS_RESOLVER_IP_ADDRESS = Key::applied("DNSResolverIPAddress", Text).about("The resolver to ask where the system has none.");
+    BLOCKLIST_FILENAME = Key::applied("BlocklistFilename", Text).about("The file of suspected destinations, in CSV: destination,source,subject.");
+    BLOCKLIST_ACTIVE = Key::applied("BlocklistActive", Flag).about("Refuse them, not only report them.");
+    PREFER_IPV6_DESTINATIONS = Key::applied("PreferIPv6Destinations", Flag).about("Try IPv6 addresses of names before IPv4 ones.");
 
     // Data files.
     TRAFFIC_RULES_FILENAME = Key::applied("TrafficRulesFilename", Text).about("The file of traffic rules. Default: there are none.");
@@ -129,8 +132,6 @@ server_keys! {
     Key::later("EnableSteeringIPs", Flag).about("Tell clients the addresses that fronts name.");
 
     // Data files and what depends on them.
-    Key::later("BlocklistFilename", Text).about("The file of blocked destinations, in CSV.");
-    Key::later("BlocklistActive", Flag).about("Block them, not only log them.");
     Key::later("ProxyProtocolHeaderMACKeys", TextMap).about("Keys of headers for destinations, in base64 with their identifiers, by sponsor.");
     Key::later("PsinetDatabaseFilename", Text).about("The file of servers and sponsors.");
     Key::later("TacticsRequestPublicKey", Text).about("Instead of the key in the file of tactics.");

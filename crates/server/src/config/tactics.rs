@@ -19,7 +19,12 @@ use super::schema::value_of;
 const PREFIX_SPECS: &str = "ServerOSSHPrefixSpecs";
 
 /// What the names of the parameters begin with that this server reads.
-const READ: [&str; 3] = ["FragmentorDownstream", "MeekPayloadPaddingServer", "OSSHPrefixEnableFragmentor"];
+const READ: [&str; 4] = [
+    "FragmentorDownstream",
+    "MeekPayloadPaddingServer",
+    "OSSHPrefixEnableFragmentor",
+    "ServerDNSResolverCache",
+];
 
 /// What the file says.
 #[derive(Clone, Debug, Default)]

@@ -168,6 +168,7 @@ impl From<DialRefusal> for FlowRefusal {
             DialRefusal::NameNotFound => Self::NameNotFound,
             DialRefusal::Bogon => Self::Bogon,
             DialRefusal::Rules => Self::Rules,
+            DialRefusal::Blocked => Self::Blocked,
             DialRefusal::Unreachable => Self::Unreachable,
             DialRefusal::NetworkUnreachable => Self::NetworkUnreachable,
             DialRefusal::TimedOut => Self::TimedOut,

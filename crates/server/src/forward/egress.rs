@@ -1,30 +1,36 @@
 //! Where flows may leave to, and leaving: the address policy, checked on each address that is dialled rather than on
 //! what a client named, so that no spelling, no alias and no resolver that changes its answers gets round it.
-//! Not relaying. Sources: PROTOCOL.md 3.7; the forms to refuse are those that the reference was measured to let through.
+//! Not relaying, and not names. Sources: PROTOCOL.md 3.7; RFC 8305 section 5; the forms to refuse are those that the
+//! reference was measured to let through.
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::destination::{Destination, DestinationError};
+use super::destination::DestinationError;
+use super::names::NameError;
 use super::own_addresses::OwnAddresses;
 use super::special_purpose;
-use crate::rules::TrafficRules;
+use super::staggered::{Pace, first_of};
+use crate::live::Live;
 
 /// How many of a name's addresses are tried; real names have fewer, hostile ones must not keep us busy.
 const MAX_ANSWERS: usize = 8;
-/// How long one address may hold up the next when the whole dial has no limit.
+/// How long one address may be waited for when there are others and the whole dial has no limit.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
+/// RFC 8305 section 5, with a bound of our own: a hostile name must not make us knock at many doors at a time.
+const PACE: Pace = Pace { delay: Duration::from_millis(250), at_once: 4 };
 
 /// Which addresses this host connects to on behalf of clients.
 #[derive(Clone, Debug)]
 pub enum EgressPolicy {
     /// Public addresses that are not this host's own.
-    PublicOnly(OwnAddresses),
+    PublicOnly(Arc<Live<OwnAddresses>>),
     /// Anything, loopback and private networks too: the `AllowBogons` setting, for tests.
     Anything,
 }
@@ -36,7 +42,8 @@ impl EgressPolicy {
             return Ok(Self::Anything);
         }
         let interfaces = OwnAddresses::of_interfaces()?;
-        Ok(Self::PublicOnly(known_as.into_iter().fold(interfaces, OwnAddresses::with)))
+        let own = known_as.into_iter().fold(interfaces, OwnAddresses::with);
+        Ok(Self::PublicOnly(Arc::new(Live::new(own))))
     }
 
     /// Whether a flow to `address` would stay in public space and end at another host.
@@ -45,6 +52,7 @@ impl EgressPolicy {
             Self::Anything => true,
             Self::PublicOnly(own) => {
                 let (itself, embedded) = special_purpose::ends(address);
+                let own = own.get();
                 special_purpose::is_global(address)
                     && !own.contains(itself)
                     && !embedded.is_some_and(|embedded| own.contains(embedded.into()))
@@ -52,13 +60,38 @@ impl EgressPolicy {
         }
     }
 
-    /// The verdict on one address about to be dialled.
-    pub fn judge(&self, address: SocketAddr, rules: &TrafficRules) -> Result<(), DialRefusal> {
-        if !self.permits(address.ip()) {
-            return Err(DialRefusal::Bogon);
+    /// Whether the system would deliver to itself what is sent to `address`, by whatever route: the last look before a
+    /// dial, which also knows addresses that no interface has, or has had for a moment only.
+    fn leads_home(&self, address: SocketAddr) -> io::Result<bool> {
+        if matches!(self, Self::Anything) {
+            return Ok(false);
         }
-        if rules.permits_tcp(address, &|_| None) { Ok(()) } else { Err(DialRefusal::Rules) }
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let probe = UdpSocket::bind((any, 0))?;
+        // Only chooses a route, nothing is sent. Without one the dial will tell what is wrong.
+        Ok(probe.connect(address).is_ok() && is_own_end(&probe, address))
     }
+
+    /// The same of a connected socket to which nothing was written yet.
+    pub(super) fn ends_here(&self, socket: &UdpSocket, remote: SocketAddr) -> bool {
+        matches!(self, Self::PublicOnly(_)) && is_own_end(socket, remote)
+    }
+}
+
+/// What is sent to an address of this host leaves from that address.
+fn is_own_end(socket: &UdpSocket, remote: SocketAddr) -> bool {
+    socket.local_addr().is_ok_and(|own| own.ip().to_canonical() == remote.ip().to_canonical())
+}
+
+/// Whether a failure is for want of files, ports or memory.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EADDRNOTAVAIL | libc::EAGAIN)
+    )
 }
 
 /// Why a flow was not connected.
@@ -70,6 +103,8 @@ pub enum DialRefusal {
     Bogon,
     #[error("the server's traffic rules do not allow the destination")]
     Rules,
+    #[error("the destination is on the server's blocklist")]
+    Blocked,
     #[error("the destination cannot be reached")]
     Unreachable,
     #[error("the destination's network cannot be reached")]
@@ -90,14 +125,7 @@ impl DialRefusal {
 
     fn from_connect(error: &io::Error) -> Self {
         match error.raw_os_error() {
-            Some(
-                libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOMEM
-                | libc::ENOBUFS
-                | libc::EADDRNOTAVAIL
-                | libc::EAGAIN,
-            ) => Self::ResourceExhausted,
+            _ if is_exhausted(error) => Self::ResourceExhausted,
             Some(libc::ECONNREFUSED) => Self::ConnectionRefused,
             Some(libc::ETIMEDOUT) => Self::TimedOut,
             Some(libc::ENETUNREACH) => Self::NetworkUnreachable,
@@ -116,75 +144,75 @@ impl From<DestinationError> for DialRefusal {
     }
 }
 
-/// Resolves `destination` with the host's resolver and connects to the first of its addresses that is permitted and
-/// answers, IPv4 first. `limit` covers everything; `None` leaves it to the system. Dropping the future gives up.
-pub async fn resolve_and_dial(
-    destination: &Destination,
-    policy: &EgressPolicy,
-    rules: &TrafficRules,
-    limit: Option<Duration>,
-) -> Result<TcpStream, DialRefusal> {
-    let resolve = async |name: &str, port: u16| -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((name, port)).await?.take(4 * MAX_ANSWERS).collect())
-    };
-    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let answers = match destination {
-        Destination::Address(address) => vec![*address],
-        Destination::Name { name, port } => {
-            let found = by(deadline, resolve(name.as_str(), *port)).await.ok_or(DialRefusal::TimedOut)?;
-            found.map_err(|_| DialRefusal::NameNotFound)?
+impl From<NameError> for DialRefusal {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::NotFound => Self::NameNotFound,
+            NameError::NoAnswer => Self::Unreachable,
+            NameError::TimedOut => Self::TimedOut,
+            NameError::ResourceExhausted => Self::ResourceExhausted,
         }
-    };
-    dial(&permitted(answers, policy, rules)?, deadline).await
+    }
 }
 
-/// The answers that may be dialled, in the order of trying. When none may, the verdict on the first.
-fn permitted(
-    mut answers: Vec<SocketAddr>,
-    policy: &EgressPolicy,
-    rules: &TrafficRules,
+/// The answers for a name that may be dialled, in the order of trying: families by turns, beginning with that of the first
+/// answer. RFC 8305 section 4. When none may, the verdict that says most.
+pub(super) fn permitted(
+    answers: impl IntoIterator<Item = SocketAddr>,
+    judge: impl Fn(SocketAddr) -> Result<(), DialRefusal>,
 ) -> Result<Vec<SocketAddr>, DialRefusal> {
-    for answer in &mut answers {
-        answer.set_ip(answer.ip().to_canonical());
-    }
-    answers.sort_by_key(SocketAddr::is_ipv6);
     let mut refusal = DialRefusal::NameNotFound;
-    let mut kept = Vec::new();
+    let (mut first, mut second): (Vec<SocketAddr>, Vec<SocketAddr>) = (Vec::new(), Vec::new());
     for answer in answers {
-        match policy.judge(answer, rules) {
-            Ok(()) => kept.push(answer),
+        let answer = SocketAddr::new(answer.ip().to_canonical(), answer.port());
+        match judge(answer) {
+            Ok(()) if first.first().is_none_or(|other| other.is_ipv6() == answer.is_ipv6()) => {
+                first.push(answer);
+            }
+            Ok(()) => second.push(answer),
             Err(verdict) => refusal = refusal.max(verdict),
+        }
+    }
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut kept = Vec::new();
+    while kept.len() < MAX_ANSWERS {
+        let before = kept.len();
+        kept.extend(first.next());
+        kept.extend(second.next());
+        if kept.len() == before {
+            break;
         }
     }
     kept.truncate(MAX_ANSWERS);
     if kept.is_empty() { Err(refusal) } else { Ok(kept) }
 }
 
-/// Tries one address after the other. What is left of the time is shared evenly, so a silent first address leaves
-/// time for the second. The most telling failure is reported: a refusal says more than silence.
-async fn dial(addresses: &[SocketAddr], deadline: Option<Instant>) -> Result<TcpStream, DialRefusal> {
-    let mut failure = DialRefusal::Unreachable;
-    for (index, address) in addresses.iter().enumerate() {
-        let left = u32::try_from(addresses.len() - index).unwrap_or(1);
-        let now = Instant::now();
-        let until = match deadline {
-            Some(deadline) => Some(now + deadline.saturating_duration_since(now) / left),
-            None => (left > 1).then(|| now + ATTEMPT_LIMIT),
-        };
-        match by(until, TcpStream::connect(address)).await {
-            Some(Ok(stream)) => return Ok(stream),
-            Some(Err(error)) => failure = failure.max(DialRefusal::from_connect(&error)),
-            None => failure = failure.max(DialRefusal::TimedOut),
+/// Connects to the first of these addresses that answers. They are tried one after the other without waiting for each to
+/// fail. The most telling failure is reported: a refusal says more than silence.
+pub(super) async fn dial(
+    policy: &EgressPolicy,
+    addresses: &[SocketAddr],
+    deadline: Option<Instant>,
+) -> Result<TcpStream, DialRefusal> {
+    let is_alone = addresses.len() == 1;
+    let attempt = |address: &SocketAddr| {
+        let (address, policy) = (*address, policy.clone());
+        async move {
+            if policy.leads_home(address).map_err(|error| DialRefusal::from_connect(&error))? {
+                return Err(DialRefusal::Bogon);
+            }
+            let until = deadline.or_else(|| (!is_alone).then(|| Instant::now() + ATTEMPT_LIMIT));
+            let connected = by(until, TcpStream::connect(address)).await.ok_or(DialRefusal::TimedOut)?;
+            connected.map_err(|error| DialRefusal::from_connect(&error))
         }
-        if failure == DialRefusal::ResourceExhausted {
-            break;
-        }
-    }
-    Err(failure)
+    };
+    let attempts = addresses.iter().map(attempt).collect();
+    let dialled = first_of(attempts, PACE).await;
+    dialled.map_err(|failures| failures.into_iter().max().unwrap_or(DialRefusal::Unreachable))
 }
 
 /// The outcome of `work`, or `None` when the deadline passes first.
-async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match deadline {
         Some(deadline) => timeout_at(deadline, work).await.ok(),
         None => Some(work.await),

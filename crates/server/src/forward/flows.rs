@@ -12,7 +12,8 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::destination::Destination;
-use super::egress::{DialRefusal, EgressPolicy, resolve_and_dial};
+use super::egress::DialRefusal;
+use super::exit::Exit;
 use crate::figures::{AddressFamily, DialOutcome, Kind, Present, Tally};
 use crate::rules::TrafficRules;
 
@@ -26,7 +27,7 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Shared by a tunnel and its flows.
 pub(crate) struct Flows {
-    egress: Arc<EgressPolicy>,
+    exit: Exit,
     pub(crate) rules: Arc<TrafficRules>,
     dialing: Semaphore,
     most_dialing: usize,
@@ -75,10 +76,10 @@ pub(crate) struct Place {
 }
 
 impl Flows {
-    pub(crate) fn new(egress: Arc<EgressPolicy>, rules: Arc<TrafficRules>, tally: Arc<Tally>) -> Arc<Self> {
+    pub(crate) fn new(exit: Exit, rules: Arc<TrafficRules>, tally: Arc<Tally>) -> Arc<Self> {
         let most_dialing = rules.most_dialing.map_or(MOST_DIALING, |most| most.get().min(MOST_DIALING));
         Arc::new(Self {
-            egress,
+            exit,
             rules,
             dialing: Semaphore::new(most_dialing),
             most_dialing,
@@ -88,8 +89,12 @@ impl Flows {
     }
 
     /// Whether a UDP flow may go to an address.
-    pub(crate) fn permits_udp(&self, address: SocketAddr) -> bool {
-        self.egress.permits(address.ip()) && self.rules.permits_udp(address, &|_| None)
+    pub(crate) fn judge_udp(&self, address: SocketAddr) -> Result<(), DialRefusal> {
+        self.exit.judge_udp(address, &self.rules)
+    }
+
+    pub(crate) fn exit(&self) -> &Exit {
+        &self.exit
     }
 
     /// Counts a new UDP flow; `open` are open now.
@@ -126,7 +131,7 @@ impl Flows {
         let _turn = turn.ok_or(DialRefusal::ResourceExhausted)?;
         let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
         let (dialing, began) = (self.tally.dialing(), Instant::now());
-        let dialed = resolve_and_dial(destination, &self.egress, &self.rules, left).await;
+        let dialed = self.exit.connect(destination, &self.rules, left).await;
         drop(dialing);
         match &dialed {
             Ok(target) => {
@@ -281,6 +286,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use super::*;
+    use crate::forward::exit::tests as exit;
 
     fn flows(most_flows: usize, most_dialing: usize) -> Arc<Flows> {
         let rules = TrafficRules {
@@ -289,9 +295,7 @@ mod tests {
             dial_timeout: Some(Duration::from_secs(1)),
             ..TrafficRules::default()
         };
-        let figures = crate::figures::Figures::new(&[]);
-        let tally = figures.tunnel(culvert_protocol::TunnelProtocol::OSSH, None).tally().clone();
-        Flows::new(Arc::new(EgressPolicy::Anything), Arc::new(rules), tally)
+        Flows::new(exit::to_anywhere(), Arc::new(rules), exit::tally())
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,13 +1,17 @@
 //! Port forwards: where a client's flow may go and how it gets there.
 
+pub(crate) mod address_changes;
+pub mod blocklist;
 pub mod destination;
 pub(crate) mod early;
 pub mod egress;
+pub(crate) mod exit;
 pub(crate) mod flows;
+pub mod names;
 pub mod own_addresses;
 pub(crate) mod random;
 mod relay;
-pub(crate) mod resolver;
 pub mod special_purpose;
+mod staggered;
 pub(crate) mod tcp;
 pub(crate) mod udp_gateway;

@@ -1,5 +1,5 @@
 //! The addresses of this host, public ones included: a client must not reach services that trust their own machine.
-//! Not the policy that uses them. Source: getifaddrs(3).
+//! Not the policy that uses them, and not learning of changes. Source: getifaddrs(3).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -7,31 +7,41 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A snapshot of the host's addresses. Debug tells only how many there are.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct OwnAddresses(BTreeSet<IpAddr>);
+pub struct OwnAddresses {
+    interfaces: BTreeSet<IpAddr>,
+    known_as: BTreeSet<IpAddr>,
+}
 
 impl std::fmt::Debug for OwnAddresses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "OwnAddresses([{} redacted])", self.0.len())
+        write!(f, "OwnAddresses([{} redacted])", self.interfaces.len() + self.known_as.len())
     }
 }
 
 impl OwnAddresses {
     /// The addresses of all interfaces at this moment.
     pub fn of_interfaces() -> io::Result<Self> {
-        Ok(Self(interfaces()?.into_iter().map(|(_, address)| address.to_canonical()).collect()))
+        let interfaces = interfaces()?.into_iter().map(|(_, address)| address.to_canonical()).collect();
+        Ok(Self { interfaces, known_as: BTreeSet::new() })
+    }
+
+    /// The same at a later moment: interfaces are looked at again.
+    pub fn renewed(&self) -> io::Result<Self> {
+        Ok(Self { known_as: self.known_as.clone(), ..Self::of_interfaces()? })
     }
 
     /// Adds an address that clients know this host by, which no interface need have (behind address translation).
     #[must_use]
     pub fn with(mut self, address: IpAddr) -> Self {
         if !address.is_unspecified() {
-            self.0.insert(address.to_canonical());
+            self.known_as.insert(address.to_canonical());
         }
         self
     }
 
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.contains(&address.to_canonical())
+        let address = address.to_canonical();
+        self.interfaces.contains(&address) || self.known_as.contains(&address)
     }
 }
 

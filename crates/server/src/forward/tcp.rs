@@ -50,7 +50,7 @@ pub(crate) fn refuse(channel: IncomingChannel, refusal: DialRefusal, candour: Ca
 fn reason_text(refusal: DialRefusal) -> Option<&'static str> {
     match refusal {
         DialRefusal::NameNotFound => Some("culvert:name-not-found"),
-        DialRefusal::Bogon | DialRefusal::Rules => Some("culvert:rules"),
+        DialRefusal::Bogon | DialRefusal::Rules | DialRefusal::Blocked => Some("culvert:rules"),
         DialRefusal::Unreachable => Some("culvert:host-unreachable"),
         DialRefusal::NetworkUnreachable => Some("culvert:network-unreachable"),
         DialRefusal::TimedOut => Some("culvert:timed-out"),

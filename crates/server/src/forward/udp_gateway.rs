@@ -1,6 +1,5 @@
 //! The UDP gateway: datagrams of a client, framed in one channel, to sockets of this host and back. One socket for each
-//! connection that the client numbers. What may go where is asked of [`Flows`] and [`Resolver`]; nothing here knows
-//! blocklists.
+//! connection that the client numbers. What may go where is asked of [`Flows`] and their way out.
 //!
 //! No datagram waits in memory here: upstream, what a socket does not take is lost, as datagrams are; downstream, a socket
 //! is read only while the channel is held for writing, so that the system's own bounded buffers are the queue.
@@ -22,20 +21,21 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::exit::Exit;
 use super::flows::Flows;
-use super::resolver::Resolver;
 use crate::figures::{FlowRefusal, Kind, Present};
 
 /// Sockets of one gateway where the rules set no limit.
 const MOST_SOCKETS: usize = 512;
 /// How much of the channel is read at once.
 const PIECE: usize = 16 * 1024;
+/// What the system holds of answers to one socket, beside what it counts as its own; room for the largest datagram.
+const RECEIVE_BUFFER: usize = 64 * 1024;
 const DNS_PORT: u16 = 53;
 
 /// What a gateway asks and tells.
 pub(crate) struct Surroundings {
     pub(crate) flows: Arc<Flows>,
-    pub(crate) resolver: Arc<Resolver>,
     /// Called when the rules forbid a datagram.
     pub(crate) forbidden: Box<dyn Fn() + Send + Sync>,
 }
@@ -141,6 +141,11 @@ impl Gateway {
 
     /// Sends a datagram on, over a new socket if it needs one. There is no way to tell a client of a failure.
     fn forward(&mut self, datagram: &Datagram) {
+        let is_query = datagram.flags.dns() || datagram.remote.port() == DNS_PORT;
+        if is_query && !self.exit().permits_query(&datagram.packet) {
+            self.surroundings.flows.tally().refused(Kind::Udp, FlowRefusal::Blocked);
+            return;
+        }
         let outdated = |open: &Open| datagram.flags.rebind() || open.socket.remote != datagram.remote;
         if let Some(open) = self.sockets.get(&datagram.connection)
             && outdated(open)
@@ -165,25 +170,34 @@ impl Gateway {
 
     /// Where a new socket leads, if it may.
     fn destination(&self, datagram: &Datagram) -> Option<SocketAddr> {
-        let dns = datagram.flags.dns();
-        if (dns || datagram.remote.port() == DNS_PORT) && !is_query(&datagram.packet) {
-            return None;
-        }
-        if dns {
+        if datagram.flags.dns() {
             // Whatever the rules: a client without names is a client without anything.
-            return self.surroundings.resolver.address();
+            return self.exit().resolver().address();
         }
         let remote = SocketAddr::new(datagram.remote.ip().to_canonical(), datagram.remote.port());
-        if !self.surroundings.flows.permits_udp(remote) {
-            self.surroundings.flows.tally().refused(Kind::Udp, FlowRefusal::Rules);
-            (self.surroundings.forbidden)();
-            return None;
+        match self.surroundings.flows.judge_udp(remote) {
+            Ok(()) => Some(remote),
+            Err(refusal) => {
+                self.surroundings.flows.tally().refused(Kind::Udp, refusal.into());
+                if refusal.is_disallowed() {
+                    (self.surroundings.forbidden)();
+                }
+                None
+            }
         }
-        Some(remote)
+    }
+
+    fn exit(&self) -> &Exit {
+        self.surroundings.flows.exit()
     }
 
     fn open(&mut self, datagram: &Datagram, to: SocketAddr) -> io::Result<()> {
-        let udp = connected(to)?;
+        let udp = connected(to).inspect_err(|error| self.exit().udp_failed(error))?;
+        // The resolver may well be here.
+        if !datagram.flags.dns() && self.exit().policy().ends_here(&udp, to) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let udp = UdpSocket::from_std(udp)?;
         let rules = &self.surroundings.flows.rules.udp;
         let most = rules.most_flows.map_or(MOST_SOCKETS, NonZeroUsize::get).min(MOST_SOCKETS);
         let idle = rules.idle_timeout;
@@ -222,23 +236,17 @@ impl Gateway {
     }
 }
 
-fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
+fn connected(to: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let any = match to {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
     let socket = std::net::UdpSocket::bind(any)?;
     socket.set_nonblocking(true)?;
+    // The system's own default would let one client's sockets hold a hundred megabytes.
+    socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.connect(to)?;
-    UdpSocket::from_std(socket)
-}
-
-/// RFC 1035 section 4.1.1: a header that asks one question.
-fn is_query(packet: &[u8]) -> bool {
-    match packet.first_chunk::<12>() {
-        Some([_, _, flags, _, high, low, ..]) => flags & 0x80 == 0 && [*high, *low] == [0, 1],
-        None => false,
-    }
+    Ok(socket)
 }
 
 impl Socket {
@@ -315,24 +323,6 @@ impl Back {
                 return;
             }
             sleep_until(until).await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_queries_are_taken_for_queries() {
-        let query = [0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1];
-        assert!(is_query(&query));
-        let mut answer = query;
-        answer[2] |= 0x80;
-        let mut two = query;
-        two[5] = 2;
-        for packet in [&answer[..], &two, &query[..11], b""] {
-            assert!(!is_query(packet), "{packet:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use super::outline::Outline;
 use super::{key_of, outline_of};
 use crate::config::{ConfigError, Finding, Loaded, ServerConfig, Severity, Strictness};
-use crate::config::{data_files, load_tactics, traffic_rules};
+use crate::config::{blocklist, data_files, load_tactics, traffic_rules};
 use crate::control::FileReport;
 use crate::geoip;
 use crate::services::Services;
@@ -33,6 +33,8 @@ type ReadFiles = fn(&[PathBuf], &Path) -> Result<Staged, ConfigError>;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
+    /// Only their number.
+    Rows,
     Other,
 }
 
@@ -72,6 +74,12 @@ pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
     parts.add("GeoIP databases", Form::Other, files.geoip.clone(), |files, copies| {
         let places = geoip::read(files, copies)?;
         Ok(Staged::new(places, Vec::new(), |services, places| services.geoip.replace(places)))
+    });
+    parts.add("blocklist", Form::Rows, files.blocklist.iter().cloned().collect(), |files, _| {
+        let list = blocklist::read(files.first().map_or(Path::new(""), PathBuf::as_path))?;
+        let rows = u64::try_from(list.len()).ok();
+        let staged = Staged::new(list, Vec::new(), |services, list| services.blocklist.replace(list));
+        Ok(Staged { rows, ..staged })
     });
     parts.parts
 }

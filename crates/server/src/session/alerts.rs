@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use culvert_protocol::api::{Alert, DISALLOWED_TRAFFIC, request_name};
+use culvert_protocol::api::{Alert, DISALLOWED_TRAFFIC, UNSAFE_TRAFFIC, request_name};
 use culvert_ssh_tokio::Handle;
 
 /// Different alerts that one tunnel sends at most.
@@ -25,6 +25,12 @@ impl Alerts {
     /// The client tried what the rules forbid.
     pub(crate) fn disallowed_traffic(&self) {
         self.raise(Alert { reason: DISALLOWED_TRAFFIC.to_owned(), ..Alert::default() });
+    }
+
+    /// The client wanted a destination that is known for `subject`, and was refused it.
+    pub(crate) fn unsafe_traffic(&self, subject: &str) {
+        let (reason, subject) = (UNSAFE_TRAFFIC.to_owned(), subject.to_owned());
+        self.raise(Alert { reason, subject, ..Alert::default() });
     }
 
     fn raise(&self, alert: Alert) {

@@ -4,6 +4,7 @@
 mod alerts;
 pub(crate) mod api;
 pub(crate) mod auth;
+mod blocklist_hits;
 mod link;
 pub(crate) mod meek;
 mod opening;

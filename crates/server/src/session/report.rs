@@ -122,11 +122,11 @@ impl TunnelReport<'_> {
     }
 }
 
-fn add_place(fields: &mut Map<String, Json>, place: &Place) {
+pub(super) fn add_place(fields: &mut Map<String, Json>, place: &Place) {
     fields.extend(place.log_fields("client").map(|(name, value)| (name, value.into())));
 }
 
-fn write(log: &Logger, name: &'static str, fields: Map<String, Json>) {
+pub(super) fn write(log: &Logger, name: &'static str, fields: Map<String, Json>) {
     log.event(name, fields.iter().map(|(name, value)| (name.as_str(), Field::parameter(value.clone()))));
 }
 

@@ -15,12 +15,14 @@ use tokio::time::{Instant, sleep};
 
 use super::alerts::Alerts;
 use super::api::{Answer, Context, MOST_KEEPALIVE_PADDING, Phase};
+use super::blocklist_hits::BlocklistHits;
 use super::link::Step;
 use super::opening::Opened;
 use super::report::{Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
 use crate::figures::{self, Refusal};
 use crate::forward::early::Early;
+use crate::forward::exit::Exit;
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
 use crate::forward::{random, tcp, udp_gateway};
@@ -51,6 +53,7 @@ struct Tunnel<'s> {
     early: Early,
     alerts: Arc<Alerts>,
     flows: Arc<Flows>,
+    hits: BlocklistHits,
     _counted: figures::Tunnel,
     phase: Phase,
     /// A random stream was served before the handshake.
@@ -132,20 +135,26 @@ impl<'s> Tunnel<'s> {
         let offers = |name| payload.client_capabilities.iter().any(|offered| offered == name);
         let reasons = offers(extension::REFUSAL_REASONS);
         let counted = services.figures.tunnel(arrival.protocol, Some(handle.clone()));
-        let place = services.geoip.get().look_up(arrival.peer.ip());
-        let rules = services.rules.get().select(&ClientFacts::at(&place, arrival.protocol));
-        let flows = Flows::new(services.egress.clone(), rules, counted.tally().clone());
         let early = if offers(extension::FIRST_BYTES) { Early::taken() } else { Early::None };
+        let alerts = Arc::new(Alerts::new(listens.then(|| handle.clone())));
+        let place = services.geoip.get().look_up(arrival.peer.ip());
+        let hits =
+            BlocklistHits::new(&services.log, payload.session_id.clone(), place.clone(), alerts.clone());
+        let tally = counted.tally().clone();
+        let exit = Exit::new(services.egress.clone(), Box::new(hits.clone()), tally.clone());
+        let rules = services.rules.get().select(&ClientFacts::at(&place, arrival.protocol));
+        let flows = Flows::new(exit, rules, tally);
         Self {
             services,
             arrival,
-            alerts: Arc::new(Alerts::new(listens.then(|| handle.clone()))),
+            alerts,
             handle,
             place,
             session: payload.session_id,
             candour: if reasons { Candour::Reasons } else { Candour::Opaque },
             early,
             flows,
+            hits,
             _counted: counted,
             phase: Phase::default(),
             tried_out: false,
@@ -181,7 +190,11 @@ impl<'s> Tunnel<'s> {
         };
         let reporter = Reporter { log: &self.services.log, session: &self.session, place: &self.place };
         let mut report = |event| reporter.write(event);
-        match self.phase.answer(&request.name, &request.payload, &context, &mut report) {
+        let answer = self.phase.answer(&request.name, &request.payload, &context, &mut report);
+        if let Some(established) = self.phase.established() {
+            self.hits.identify(&established.handshake.log_fields);
+        }
+        match answer {
             Answer::Reply(reply) => request.reply(Ok(reply)),
             Answer::Refuse => drop(request),
             Answer::RefuseAndClose => {
@@ -238,7 +251,6 @@ impl<'s> Tunnel<'s> {
         let alerts = self.alerts.clone();
         let surroundings = udp_gateway::Surroundings {
             flows: self.flows.clone(),
-            resolver: self.services.resolver.clone(),
             forbidden: Box::new(move || alerts.disallowed_traffic()),
         };
         let task = self.tasks.spawn(async move {

@@ -1,0 +1,174 @@
+//! The way out for the flows of one tunnel: names looked up, addresses judged by the policy, the blocklist and the rules, and
+//! dialled. Every TCP dial and every UDP socket of a client asks here. Not how many flows there may be. Source: PROTOCOL.md 3.7.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::blocklist::{Blocklist, Tag};
+use super::destination::{Destination, HostName};
+use super::egress::{DialRefusal, EgressPolicy, by, dial, permitted};
+use super::names::question::question_name;
+use super::names::{CacheLimits, Names, Resolver};
+use crate::figures::Tally;
+use crate::live::Live;
+use crate::log::Aggregated;
+use crate::rules::TrafficRules;
+
+/// Hits of one tunnel that are reported; the one after is a warning (PROTOCOL.md 3.7).
+const MOST_HITS: u64 = 1024;
+
+/// What the ways out of all tunnels have in common.
+pub(crate) struct Egress {
+    pub(crate) policy: EgressPolicy,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) blocklist: Arc<Live<Blocklist>>,
+    /// What is listed is refused, not only reported.
+    pub(crate) blocks: bool,
+    pub(crate) names: CacheLimits,
+    /// Dials that failed for want of files, ports or memory.
+    pub(crate) exhausted: Aggregated,
+}
+
+/// What was found on the blocklist.
+#[derive(Clone, Copy)]
+pub(crate) enum Listed<'h> {
+    Address(IpAddr),
+    Name(&'h str),
+}
+
+/// Told of hits.
+pub(crate) trait HitObserver: Send + Sync {
+    /// One tag of a destination that a client wants.
+    fn hit(&self, listed: Listed<'_>, tag: &Tag);
+    /// No more will be reported of this tunnel.
+    fn hits_exceeded(&self);
+    /// The client is refused a destination for this tag.
+    fn blocked(&self, tag: &Tag);
+}
+
+/// One tunnel's way out.
+pub(crate) struct Exit {
+    shared: Arc<Egress>,
+    names: Names,
+    observer: Box<dyn HitObserver>,
+    tally: Arc<Tally>,
+    hits: AtomicU64,
+}
+
+impl Exit {
+    pub(crate) fn new(shared: Arc<Egress>, observer: Box<dyn HitObserver>, tally: Arc<Tally>) -> Self {
+        let names = Names::new(shared.resolver.clone(), shared.names);
+        Self { shared, names, observer, tally, hits: AtomicU64::new(0) }
+    }
+
+    /// Connects to the first address of a destination that is permitted and answers. `limit` covers everything; `None`
+    /// leaves it to the system. Dropping the future gives up.
+    pub(crate) async fn connect(
+        &self,
+        destination: &Destination,
+        rules: &TrafficRules,
+        limit: Option<Duration>,
+    ) -> Result<TcpStream, DialRefusal> {
+        let connected = self.try_connect(destination, rules, limit).await;
+        if let Err(DialRefusal::ResourceExhausted) = connected {
+            self.shared.exhausted.record("tcp");
+        }
+        connected
+    }
+
+    async fn try_connect(
+        &self,
+        destination: &Destination,
+        rules: &TrafficRules,
+        limit: Option<Duration>,
+    ) -> Result<TcpStream, DialRefusal> {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let judge =
+            |address: SocketAddr| self.judge(address, |address| rules.permits_tcp(address, &|_| None));
+        let addresses = match destination {
+            Destination::Address(address) => permitted([*address], judge)?,
+            Destination::Name { name, port } => {
+                let found = self.look_up(name, deadline).await?;
+                permitted(found.iter().map(|address| SocketAddr::new(*address, *port)), judge)?
+            }
+        };
+        dial(&self.shared.policy, &addresses, deadline).await
+    }
+
+    async fn look_up(
+        &self,
+        name: &HostName,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<[IpAddr]>, DialRefusal> {
+        self.check_name(name.as_str())?;
+        let found = by(deadline, self.names.look_up(name, &self.tally)).await.ok_or(DialRefusal::TimedOut)?;
+        Ok(found?)
+    }
+
+    /// Whether a UDP flow may go to an address.
+    pub(crate) fn judge_udp(&self, address: SocketAddr, rules: &TrafficRules) -> Result<(), DialRefusal> {
+        self.judge(address, |address| rules.permits_udp(address, &|_| None))
+    }
+
+    /// Whether a datagram for a name server is a query for a name that may be asked for.
+    pub(crate) fn permits_query(&self, packet: &[u8]) -> bool {
+        let Ok(name) = question_name(packet) else { return false };
+        let is_local = name == "local" || name.ends_with(".local");
+        !is_local && self.check_name(&name).is_ok()
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.shared.resolver
+    }
+
+    pub(crate) fn policy(&self) -> &EgressPolicy {
+        &self.shared.policy
+    }
+
+    /// A socket could not be had.
+    pub(crate) fn udp_failed(&self, error: &std::io::Error) {
+        if super::egress::is_exhausted(error) {
+            self.shared.exhausted.record("udp");
+        }
+    }
+
+    /// The verdict on one address about to be dialled.
+    fn judge(&self, address: SocketAddr, rules: impl Fn(SocketAddr) -> bool) -> Result<(), DialRefusal> {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        if !self.shared.policy.permits(address.ip()) {
+            return Err(DialRefusal::Bogon);
+        }
+        let list = self.shared.blocklist.get();
+        self.check(Listed::Address(address.ip()), list.of_address(address.ip()))?;
+        if rules(address) { Ok(()) } else { Err(DialRefusal::Rules) }
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), DialRefusal> {
+        let list = self.shared.blocklist.get();
+        self.check(Listed::Name(name), list.of_name(name))
+    }
+
+    /// Reports what is listed, whether or not it is refused.
+    fn check(&self, listed: Listed<'_>, tags: &[Tag]) -> Result<(), DialRefusal> {
+        for tag in tags {
+            match self.hits.fetch_add(1, Ordering::Relaxed) {
+                before if before < MOST_HITS => self.observer.hit(listed, tag),
+                MOST_HITS => self.observer.hits_exceeded(),
+                _ => {}
+            }
+            if self.shared.blocks {
+                self.observer.blocked(tag);
+            }
+        }
+        if self.shared.blocks && !tags.is_empty() { Err(DialRefusal::Blocked) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+#[path = "exit_tests.rs"]
+pub(super) mod tests;
