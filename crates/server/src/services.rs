@@ -10,6 +10,7 @@ use culvert_obfuscation::{
     BuiltinPrefix, GeneratedPrefix, Keyword, ObfuscatorSeed, PrefixName, PrefixSpec, Prng, ReplayMode,
     SEED_LEN, Seed, SeedHistoryLimits, ServerPreamble, ServerSeedLabel,
 };
+use culvert_protocol::parameters::RateLimits;
 use culvert_protocol::{Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_ssh::kex::FreshKeys;
@@ -39,8 +40,9 @@ use crate::memory::for_windows;
 use crate::open_files::{self, Descriptors};
 use crate::panics::Drill;
 use crate::quic::QuicService;
-use crate::rules::{RuleSet, RulesFile};
+use crate::rules::{ClientFacts, RuleSet, RulesFile, Stage};
 use crate::seed_store::SeedStore;
+use crate::session::Arrival;
 use crate::session::auth::Login;
 use crate::session::meek::MeekService;
 use crate::session::registry::Sessions;
@@ -196,6 +198,16 @@ impl Services {
             (Readiness::Ready, Some(_)) => Readiness::Overloaded,
             (readiness, _) => readiness,
         }
+    }
+
+    /// How fast a connection may be until its client's handshake is answered.
+    pub(crate) fn limits_before_handshake(&self, arrival: Arrival) -> RateLimits {
+        let rules = self.rules.get();
+        if !rules.limits_establishment() {
+            return RateLimits::default();
+        }
+        let place = self.geoip.get().look_up(arrival.peer.ip());
+        rules.select(&ClientFacts::at(&place, arrival.protocol)).rates.at(Stage::Establishing)
     }
 
     /// Puts other rules in place of those in use, for all clients.

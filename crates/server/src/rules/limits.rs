@@ -180,6 +180,10 @@ impl Networks {
 }
 
 impl Rates {
+    pub(super) fn limits_establishment(&self) -> bool {
+        self.establishment_read > 0 || self.establishment_write > 0
+    }
+
     /// The limits of a tunnel.
     pub fn at(&self, stage: Stage) -> RateLimits {
         let mut limits = self.limits;

@@ -16,6 +16,7 @@ pub struct RuleSet {
     filtered: Box<[Filtered]>,
     index: Index,
     meek: Option<MeekRate>,
+    limits_establishment: bool,
 }
 
 /// The rules of some clients.
@@ -39,7 +40,10 @@ impl RuleSet {
         };
         let filtered: Box<[Filtered]> = here.map(compiled).collect();
         let index = Index::new(filtered.iter().map(|filtered| &filtered.filter));
-        Self { default, filtered, index, meek: file.meek.clone() }
+        let limits = |rules: &Arc<TrafficRules>| rules.rates.limits_establishment();
+        let limits_establishment =
+            limits(&default) || filtered.iter().any(|filtered| limits(&filtered.rules));
+        Self { default, filtered, index, meek: file.meek.clone(), limits_establishment }
     }
 
     /// The rules for a client.
@@ -52,6 +56,11 @@ impl RuleSet {
     /// The rules for clients that no filter fits.
     pub fn default_rules(&self) -> &Arc<TrafficRules> {
         &self.default
+    }
+
+    /// Whether there are rates for anybody before the handshake.
+    pub fn limits_establishment(&self) -> bool {
+        self.limits_establishment
     }
 
     /// How often addresses may begin sessions of meek; `None` is as often as they like.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use culvert_obfuscation::ServerPreamble;
 use culvert_protocol::{BaseProtocol, TunnelProtocol};
+use culvert_transport::throttle::Throttle;
 use culvert_transport::{Remote, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -145,7 +146,8 @@ async fn serve_client(start: Start, arrival: Arrival, services: &Services, stopp
             return;
         }
     };
-    let link = Link::new(connection, received, stream);
+    let link =
+        Link::new(connection, received, Throttle::new(stream, &services.limits_before_handshake(arrival)));
     let opened = opening::open(link, arrival, slot, services, stopping);
     if let Some(opened) = opened.await {
         tunnel::run(opened, arrival, services, stopping).await;
