@@ -11,6 +11,7 @@ use culvert_transport::Network;
 use culvert_transport::upstream::UpstreamError;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::pool::Claims;
 use super::search::LEAST_LIFE;
 use super::{Probation, Scene, Server};
 use crate::dial::{self, Connected, DialError};
@@ -95,6 +96,8 @@ pub(super) struct Attempt {
     pub(super) plan: DialPlan,
     pub(super) place: Place,
     pub(super) limit: Duration,
+    /// Ends other attempts to the same server: it keeps one tunnel of a session, the one that logged in last.
+    pub(super) claims: Claims,
 }
 
 /// The candidate's place in the establishment.
@@ -158,6 +161,7 @@ impl Attempt {
         let entry = &self.server.entry;
         scene.notices.emit(Notice::ConnectingServer(self.details(None)));
         let mut connected = dial::dial(&self.plan, entry, &scene.credentials, &network, self.limit).await?;
+        self.claims.claim();
         self.hold_off().await;
         scene.notices.emit(Notice::ConnectedServer(self.details(Some(&connected))));
         // Servers take note of handshakes: those that dial slower than another should make none.

@@ -20,8 +20,28 @@ pub(crate) struct Pool<L, T> {
     least_life: Duration,
     tasks: JoinSet<T>,
     running: BTreeMap<task::Id, Running<L>>,
-    stalls: mpsc::UnboundedSender<task::Id>,
-    stalled: mpsc::UnboundedReceiver<task::Id>,
+    /// Whether only one of two may go on to the end.
+    rivals: fn(&L, &L) -> bool,
+    news: mpsc::UnboundedSender<News>,
+    told: mpsc::UnboundedReceiver<News>,
+}
+
+/// What an attempt has to say while it runs.
+enum News {
+    Stalled(task::Id),
+    Claimed(task::Id),
+}
+
+/// By which an attempt ends its rivals.
+#[derive(Clone)]
+pub(crate) struct Claims(mpsc::UnboundedSender<News>);
+
+impl Claims {
+    /// Says that the attempt whose task this is goes on to the end. Must be called in it.
+    pub(crate) fn claim(&self) {
+        // Nobody listens when the pool is gone, and this task with it.
+        let _ = self.0.send(News::Claimed(task::id()));
+    }
 }
 
 struct Running<L> {
@@ -43,12 +63,17 @@ pub(crate) enum Event<L, T> {
 }
 
 impl<L: Clone, T: Send + 'static> Pool<L, T> {
-    /// Room for so many attempts, one at least.
-    pub(crate) fn new(places: usize, least_life: Duration) -> Self {
-        // One message for each attempt, of which there are few.
-        let (stalls, stalled) = mpsc::unbounded_channel();
+    /// Room for so many attempts, one at least. Of those that are `rivals` the first to claim the end is left.
+    pub(crate) fn new(places: usize, least_life: Duration, rivals: fn(&L, &L) -> bool) -> Self {
+        // Two messages for each attempt, of which there are few.
+        let (news, told) = mpsc::unbounded_channel();
         let places = places.max(1);
-        Self { places, least_life, tasks: JoinSet::new(), running: BTreeMap::new(), stalls, stalled }
+        Self { places, least_life, tasks: JoinSet::new(), running: BTreeMap::new(), rivals, news, told }
+    }
+
+    /// For attempts, to end their rivals with.
+    pub(crate) fn claims(&self) -> Claims {
+        Claims(self.news.clone())
     }
 
     /// Patience for those that stall, from now on.
@@ -90,7 +115,7 @@ impl<L: Clone, T: Send + 'static> Pool<L, T> {
         {
             oldest.abort.abort();
         }
-        let sender = self.stalls.clone();
+        let sender = self.news.clone();
         let abort = self.tasks.spawn(async move {
             let mut attempt = pin!(attempt);
             tokio::select! {
@@ -99,7 +124,7 @@ impl<L: Clone, T: Send + 'static> Pool<L, T> {
                 () = stalls => {}
             }
             // Nobody listens when the pool is gone, and this task with it.
-            let _ = sender.send(task::id());
+            let _ = sender.send(News::Stalled(task::id()));
             attempt.await
         });
         let started = Instant::now();
@@ -120,13 +145,28 @@ impl<L: Clone, T: Send + 'static> Pool<L, T> {
                         Err(_) => Event::Broke(running.label),
                     };
                 }
-                Some(id) = self.stalled.recv() => {
-                    let Some(running) = self.running.get_mut(&id) else { continue };
-                    running.has_place = false;
-                    return Event::Stalled(running.label.clone());
+                Some(news) = self.told.recv() => match news {
+                    News::Claimed(id) => self.end_rivals(id),
+                    News::Stalled(id) => {
+                        let Some(running) = self.running.get_mut(&id) else { continue };
+                        running.has_place = false;
+                        return Event::Stalled(running.label.clone());
+                    }
                 }
             }
         }
+    }
+
+    fn end_rivals(&mut self, of: task::Id) {
+        let Some(label) = self.running.get(&of).map(|running| running.label.clone()) else { return };
+        let rivals = self.rivals;
+        self.running.retain(|id, other| {
+            let stays = *id == of || !rivals(&label, &other.label);
+            if !stays {
+                other.abort.abort();
+            }
+            stays
+        });
     }
 
     fn held(&self) -> usize {
@@ -158,7 +198,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_stalls_gives_its_place_away_and_can_still_win() {
-        let mut pool = Pool::new(1, LIFE);
+        let mut pool = Pool::new(1, LIFE, |_, _| false);
         let started = Instant::now();
         pool.start(
             1,
@@ -180,7 +220,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn room_for_what_stalls_is_bounded_and_the_oldest_makes_room() {
-        let mut pool = Pool::new(2, LIFE);
+        let mut pool = Pool::new(2, LIFE, |_, _| false);
         let started = Instant::now();
         for number in 0..6 {
             start_mute(&mut pool, number);
@@ -197,9 +237,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_costs_one_attempt() {
-        let mut pool: Pool<u32, u32> = Pool::new(2, LIFE);
+        let mut pool: Pool<u32, u32> = Pool::new(2, LIFE, |_, _| false);
         pool.start(1, async { std::panic::resume_unwind(Box::new(())) }, pending());
         assert!(matches!(pool.next().await, Event::Broke(1)));
         assert!(pool.is_waiting());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_claims_the_end_is_left_of_its_rivals() {
+        let mut pool = Pool::new(3, LIFE, |one: &u32, other| one % 10 == other % 10);
+        let claims = pool.claims();
+        start_mute(&mut pool, 11);
+        start_mute(&mut pool, 2);
+        let claiming = async move {
+            claims.claim();
+            sleep(LIFE).await;
+            21
+        };
+        pool.start(21, claiming, pending());
+        assert!(matches!(pool.next().await, Event::Stalled(2)));
+        assert_eq!(pool.labels().copied().collect::<Vec<_>>(), [2, 21]);
+        assert!(matches!(pool.next().await, Event::Ended(21, 21)));
     }
 }

@@ -129,7 +129,7 @@ impl Search {
     fn new(scene: Arc<Scene>) -> Self {
         let now = Instant::now();
         Self {
-            pool: Pool::new(scene.settings.workers, LEAST_LIFE),
+            pool: Pool::new(scene.settings.workers, LEAST_LIFE, |one, other| one.id == other.id),
             prng: Prng::derived(&scene.seed, "search"),
             started: now,
             round: 0,
@@ -418,6 +418,7 @@ impl Search {
             server,
             plan,
             place: self.place,
+            claims: self.pool.claims(),
         };
         let slowest = self.scene.lessons.experience().slowest_round_trip();
         let patience = Patience::new(protocol, slowest, self.round);
