@@ -19,6 +19,7 @@ mod memory;
 mod open_files;
 mod orders;
 mod panics;
+pub mod psinet;
 mod pulse;
 mod quic;
 mod reload;

@@ -10,6 +10,7 @@ use culvert_obfuscation::{
     BuiltinPrefix, GeneratedPrefix, Keyword, ObfuscatorSeed, PrefixName, PrefixSpec, Prng, ReplayMode,
     SEED_LEN, Seed, SeedHistoryLimits, ServerPreamble, ServerSeedLabel,
 };
+use culvert_protocol::authorization::VerificationKeyRing;
 use culvert_protocol::parameters::RateLimits;
 use culvert_protocol::{Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
@@ -39,6 +40,7 @@ use crate::log::{Aggregated, Level, Logger};
 use crate::memory::for_windows;
 use crate::open_files::{self, Descriptors};
 use crate::panics::Drill;
+use crate::psinet::Psinet;
 use crate::quic::QuicService;
 use crate::rules::{ClientFacts, RuleSet, RulesFile, Stage};
 use crate::seed_store::SeedStore;
@@ -82,6 +84,8 @@ pub(crate) struct Services {
     pub(crate) udp_gateway: Option<std::net::SocketAddr>,
     pub(crate) rules: Live<RuleSet>,
     pub(crate) geoip: Live<GeoIp>,
+    pub(crate) psinet: Live<Psinet>,
+    pub(crate) authorization_keys: VerificationKeyRing,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) drill: Drill,
@@ -163,6 +167,8 @@ impl Services {
             udp_gateway: config.egress.udp_gateway,
             rules: Live::new(rules),
             geoip: Live::new(config.geoip),
+            psinet: Live::new(config.psinet),
+            authorization_keys: config.authorization_keys,
             own_entries: config.own_entries,
             figures,
             drill: config.drill,

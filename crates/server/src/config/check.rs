@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::finding::{ConfigError, Finding};
 use super::schema::{self, Key};
-use super::{Strictness, data_files, server_keys, tactics, traffic_rules};
+use super::{Strictness, data_files, psinet, server_keys, tactics, traffic_rules};
 
 /// The kinds of file that a server is configured by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +15,11 @@ pub enum FileKind {
     TrafficRules,
     Osl,
     Tactics,
+    Psinet,
 }
 
 impl FileKind {
-    const ALL: [Self; 4] = [Self::Main, Self::TrafficRules, Self::Osl, Self::Tactics];
+    const ALL: [Self; 5] = [Self::Main, Self::TrafficRules, Self::Osl, Self::Tactics, Self::Psinet];
 
     /// The kind that has the most of the object's members, if any has one. Of equals, the first.
     pub fn guess(object: &Map<String, Value>) -> Option<Self> {
@@ -34,6 +35,7 @@ impl FileKind {
             Self::TrafficRules => "traffic rules",
             Self::Osl => "server list configuration",
             Self::Tactics => "tactics configuration",
+            Self::Psinet => "psinet database",
         }
     }
 
@@ -43,6 +45,7 @@ impl FileKind {
             Self::TrafficRules => traffic_rules::FILE,
             Self::Osl => data_files::OSL,
             Self::Tactics => data_files::TACTICS,
+            Self::Psinet => psinet::FILE,
         }
     }
 }
@@ -55,6 +58,7 @@ pub fn check(file: &Path, kind: FileKind) -> Result<Vec<Finding>, ConfigError> {
         FileKind::Main => super::load(file, strict).map(|loaded| loaded.warnings),
         FileKind::TrafficRules => traffic_rules::load(file, strict).map(|loaded| loaded.warnings),
         FileKind::Tactics => tactics::load(file, strict).map(|loaded| loaded.warnings),
+        FileKind::Psinet => psinet::load(file, strict).map(|loaded| loaded.warnings),
         FileKind::Osl => data_files::load(file, kind.keys(), strict).map(|loaded| loaded.warnings),
     }
 }
@@ -70,6 +74,7 @@ mod tests {
             (r#"{"DefaultRules": {}, "FilteredRules": null}"#, Some(FileKind::TrafficRules)),
             (r#"{"Schemes": null}"#, Some(FileKind::Osl)),
             (r#"{"RequestPublicKey": "", "DefaultTactics": {}}"#, Some(FileKind::Tactics)),
+            (r#"{"sponsors": {}, "client_versions": {}}"#, Some(FileKind::Psinet)),
             (r#"{"PropagationChannelId": ""}"#, None),
             ("{}", None),
         ] {

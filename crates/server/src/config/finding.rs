@@ -111,6 +111,18 @@ pub enum Problem {
     OpenQuote,
     #[error("server entries disagree on their {member}; one server has one")]
     EntriesDisagree { member: &'static str },
+    #[error("{0}")]
+    BadKeyRing(#[source] culvert_protocol::authorization::AuthorizationError),
+    #[error("{found:?} is not a regular expression that clients understand")]
+    NotARegex { found: String },
+    #[error("the last version must be a whole number in text, such as \"42\"")]
+    NotAVersion,
+    #[error("must be in rising order: the last version is offered, and an earlier one is newer")]
+    NotTheNewest,
+    #[error("must be two times such as 2030-01-02T03:04:05Z, the first and the last")]
+    NotADateRange,
+    #[error("has the address of the server at [{first}]: each needs its own")]
+    SameAddress { first: usize },
     #[error("is understood but has no effect in this build yet")]
     NoEffectYet,
 }
@@ -119,7 +131,9 @@ impl Problem {
     pub fn severity(&self) -> Severity {
         match self {
             Self::NoEffectYet => Severity::Note,
-            Self::UnknownKey { .. } | Self::Duplicate { .. } => Severity::Strict,
+            Self::UnknownKey { .. } | Self::Duplicate { .. } | Self::NotTheNewest => Severity::Strict,
+            // The reference passes them on, and its clients count nothing then.
+            Self::NotARegex { .. } | Self::NotAVersion => Severity::Strict,
             _ => Severity::Error,
         }
     }

@@ -74,6 +74,9 @@ fn value(kind: Kind) -> Value {
         }
         Kind::Object(keys) => object(keys),
         Kind::ObjectList(keys) => json!({"type": ["array", "null"], "items": object(keys)}),
+        Kind::ObjectMap(keys) => map(object(keys)),
+        Kind::ObjectListMap(keys) => map(json!({"type": "array", "items": object(keys)})),
+        Kind::FlagMap => map(json!({"type": "boolean"})),
         Kind::Anything => json!({}),
     }
 }

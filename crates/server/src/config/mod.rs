@@ -10,6 +10,7 @@ mod json_schema;
 mod load_limits;
 mod meek;
 mod operation;
+pub mod psinet;
 pub(crate) mod schema;
 mod secret;
 mod server;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_protocol::authorization::VerificationKeyRing;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_transport::tls::TicketSecret;
@@ -32,6 +34,7 @@ use crate::forward::blocklist::Blocklist;
 use crate::geoip::GeoIp;
 use crate::log::{Keeping, Level, LogTarget, Origin};
 use crate::panics::Drill;
+use crate::psinet::Psinet;
 use crate::rules::RulesFile;
 pub use check::{FileKind, check};
 pub(crate) use document::read as read_text;
@@ -93,6 +96,10 @@ pub struct ServerConfig {
     pub own_entries: BTreeMap<String, ServerEntry>,
     /// Where addresses are.
     pub geoip: GeoIp,
+    /// What clients are offered.
+    pub psinet: Psinet,
+    /// What authorizations are verified with.
+    pub authorization_keys: VerificationKeyRing,
     /// Where to keep what must survive a restart.
     pub state_directory: PathBuf,
     /// Where commands may be given to the running server; `None` is in the state directory.
@@ -112,6 +119,7 @@ pub struct DataFiles {
     pub tactics: Option<PathBuf>,
     pub geoip: Vec<PathBuf>,
     pub blocklist: Option<PathBuf>,
+    pub psinet: Option<PathBuf>,
 }
 
 impl ServerConfig {

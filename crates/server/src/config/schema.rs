@@ -37,10 +37,13 @@ pub(crate) enum Kind {
     TextMap,
     TextListMap,
     IntegerMap,
+    FlagMap,
     /// Ports and pairs of ports.
     PortList,
     Object(&'static [Key]),
     ObjectList(&'static [Key]),
+    ObjectMap(&'static [Key]),
+    ObjectListMap(&'static [Key]),
     /// Checked by whoever will use it.
     Anything,
 }
@@ -135,8 +138,9 @@ fn check_value(document: &mut Document<'_>, path: &mut Vec<Step>, value: &Value,
         Kind::TextMap => member(value, Value::is_string),
         Kind::TextListMap => member(value, is_text_list),
         Kind::IntegerMap => member(value, is_integer),
+        Kind::FlagMap => member(value, Value::is_boolean),
         Kind::PortList | Kind::ObjectList(_) => value.is_array(),
-        Kind::Object(_) => value.is_object(),
+        Kind::Object(_) | Kind::ObjectMap(_) | Kind::ObjectListMap(_) => value.is_object(),
         Kind::Anything => true,
     };
     if !fits {
@@ -152,7 +156,22 @@ fn check_value(document: &mut Document<'_>, path: &mut Vec<Step>, value: &Value,
                 path.pop();
             }
         }
+        (Kind::ObjectMap(keys), Value::Object(object)) => {
+            check_members(document, path, object, Kind::Object(keys));
+        }
+        (Kind::ObjectListMap(keys), Value::Object(object)) => {
+            check_members(document, path, object, Kind::ObjectList(keys));
+        }
         _ => {}
+    }
+}
+
+/// Members with names of their own, all of one kind.
+fn check_members(document: &mut Document<'_>, path: &mut Vec<Step>, object: &Map<String, Value>, kind: Kind) {
+    for (name, value) in object {
+        path.push(Step::Key(name.clone()));
+        check_value(document, path, value, kind);
+        path.pop();
     }
 }
 
@@ -190,9 +209,12 @@ impl Kind {
             Self::TextMap => "an object whose values are strings",
             Self::TextListMap => "an object whose values are lists of strings",
             Self::IntegerMap => "an object whose values are whole numbers",
+            Self::FlagMap => "an object whose values are true or false",
             Self::PortList => "a list of ports and [FIRST, LAST] pairs",
             Self::Object(_) => "an object",
             Self::ObjectList(_) => "a list of objects",
+            Self::ObjectMap(_) => "an object whose values are objects",
+            Self::ObjectListMap(_) => "an object whose values are lists of objects",
             Self::Anything => "any value",
         }
     }

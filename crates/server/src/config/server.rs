@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_obfuscation::server_identification;
+use culvert_protocol::authorization::VerificationKeyRing;
 use culvert_protocol::json_position::{Step, near_name};
 use culvert_protocol::{BaseProtocol, Feature, MeekKind, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
@@ -24,12 +25,13 @@ use super::schema::Key;
 use super::server_keys as keys;
 use super::{
     DataFiles, EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig,
-    SshConfig, Tactics, TlsConfig, blocklist, data_files, operation, tactics, traffic_rules,
+    SshConfig, Tactics, TlsConfig, blocklist, data_files, operation, psinet, tactics, traffic_rules,
 };
 use crate::forward::blocklist::Blocklist;
 use crate::geoip::{self, GeoIp};
 use crate::log::{Level, LogTarget, Origin};
 use crate::panics::Drill;
+use crate::psinet::Psinet;
 use crate::rules::RulesFile;
 
 /// The mode of a log file unless set. The reference does not create one then.
@@ -61,7 +63,7 @@ pub fn control_socket(file: &Path) -> Result<PathBuf, ConfigError> {
 type ReadData = fn(&mut Document<'_>, &Members<'_>, &Path, Strictness) -> Data;
 
 /// What the other files hold.
-type Data = (RulesFile, Tactics, GeoIp, Blocklist);
+type Data = (RulesFile, Tactics, GeoIp, Blocklist, Psinet);
 
 fn understand(
     file: &Path,
@@ -84,12 +86,13 @@ fn understand(
     let load_limits = load_limits(&mut document, &members);
     let mut egress = egress(&mut document, &members);
     let state_directory = state_directory(file, &members);
-    let (traffic_rules, tactics, geoip, blocklist) = match read_data {
+    let (traffic_rules, tactics, geoip, blocklist, psinet) = match read_data {
         Some(read) => read(&mut document, &members, &state_directory, strictness),
         None => Data::default(),
     };
     egress.blocklist = blocklist;
     let own_entries = own_entries(&mut document, &members);
+    let authorization_keys = authorization_keys(&mut document, &members);
     require_keys(&mut document, &members, &listeners);
     let bound = |address: IpAddr| {
         let at = |(protocol, port)| Listener { protocol, address: SocketAddr::new(address, port) };
@@ -113,6 +116,8 @@ fn understand(
         files: files(read_data.map(|_| file), &members),
         own_entries,
         geoip,
+        psinet,
+        authorization_keys,
         state_directory,
         control_socket: members.text(&keys::CONTROL_SOCKET).map(PathBuf::from),
         drill: Drill::default(),
@@ -356,7 +361,9 @@ fn data(
     });
     let blocklist = file(&keys::BLOCKLIST_FILENAME)
         .map(|file| blocklist::read(file).map(|value| Loaded { value, warnings: Vec::new() }));
-    (rules, tactics, geoip, adopt(document, blocklist).unwrap_or_default())
+    let blocklist = adopt(document, blocklist).unwrap_or_default();
+    let psinet = file(&keys::PSINET_DATABASE_FILENAME).map(|file| psinet::load(file, strictness));
+    (rules, tactics, geoip, blocklist, adopt(document, psinet).unwrap_or_default())
 }
 
 /// What a file that was named holds; what was found about it goes to the document.
@@ -371,6 +378,15 @@ fn adopt<T>(document: &mut Document<'_>, file: Option<Result<Loaded<T>, ConfigEr
             None
         }
     }
+}
+
+fn authorization_keys(document: &mut Document<'_>, members: &Members<'_>) -> VerificationKeyRing {
+    let key = &keys::ACCESS_CONTROL_VERIFICATION_KEY_RING;
+    let ring = members.value(key).map(|ring| VerificationKeyRing::from_json(&ring.to_string()));
+    ring.unwrap_or_else(|| Ok(VerificationKeyRing::default())).unwrap_or_else(|error| {
+        document.find_at(key, Problem::BadKeyRing(error));
+        VerificationKeyRing::default()
+    })
 }
 
 fn own_entries(document: &mut Document<'_>, members: &Members<'_>) -> BTreeMap<String, ServerEntry> {
@@ -403,6 +419,7 @@ fn files(main: Option<&Path>, members: &Members<'_>) -> DataFiles {
         traffic_rules: named(&keys::TRAFFIC_RULES_FILENAME),
         osl: named(&keys::OSL_CONFIG_FILENAME),
         tactics: named(&keys::TACTICS_CONFIG_FILENAME),
+        psinet: named(&keys::PSINET_DATABASE_FILENAME),
         geoip: members
             .list(&keys::GEOIP_DATABASE_FILENAMES)
             .filter_map(Value::as_str)

@@ -58,6 +58,7 @@ server_keys! {
     SSH_SERVER_VERSION = Key::applied("SSHServerVersion", Text).about("How SSH identifies itself. Default: derived from the key.");
     SSH_USER_NAME = Key::applied("SSHUserName", Text).about("The user that clients log in as.");
     SSH_PASSWORD = Key::applied("SSHPassword", Text).about("The password that goes with it.");
+    ACCESS_CONTROL_VERIFICATION_KEY_RING = Key::applied("AccessControlVerificationKeyRing", Anything).about("The public keys of those who issue authorizations: an object with Keys.");
     SSH_BEGIN_HANDSHAKE_TIMEOUT = Key::applied("SSHBeginHandshakeTimeoutMilliseconds", Integer).about("How long a client waits for its turn to shake hands. Default: 1000.");
     SSH_HANDSHAKE_TIMEOUT = Key::applied("SSHHandshakeTimeoutMilliseconds", Integer).about("How long shaking hands may take. Default: 30000.");
     MAX_CONCURRENT_SSH_HANDSHAKES = Key::applied("MaxConcurrentSSHHandshakes", Integer).about("How many may do so at a time; 0 is any.");
@@ -104,6 +105,7 @@ server_keys! {
     // Data files.
     TRAFFIC_RULES_FILENAME = Key::applied("TrafficRulesFilename", Text).about("The file of traffic rules. Default: there are none.");
     OSL_CONFIG_FILENAME = Key::applied("OSLConfigFilename", Text).about("The file of obfuscated server lists.");
+    PSINET_DATABASE_FILENAME = Key::applied("PsinetDatabaseFilename", Text).about("The file of sponsors, home pages, versions and servers.");
     GEOIP_DATABASE_FILENAMES = Key::applied("GeoIPDatabaseFilenames", TextList).about("Files of MaxMind that say where addresses are.");
     TACTICS_CONFIG_FILENAME = Key::applied("TacticsConfigFilename", Text).about("The file of tactics.");
 
@@ -119,7 +121,6 @@ server_keys! {
     Key::moot("ProcessCPUProfileDurationSeconds", Integer).about("How long processors are profiled.");
     Key::moot("StopEstablishTunnelsEstablishedClientThreshold", Integer).about("Dump profiles if limiting starts with few clients. Default: 20.");
     Key::moot("PeriodicGarbageCollectionSeconds", Integer).about("Forced memory release, 0 = off. Default: 120.");
-    Key::later("AccessControlVerificationKeyRing", Anything).about("Keys for authorizations.");
 
     // Keys of protocols that this build does not run do no harm and need no note: generated files may hold them.
     Key::later("EnableGQUIC", Flag).about("Serve old versions of QUIC, which probes know.");
@@ -133,7 +134,6 @@ server_keys! {
 
     // Data files and what depends on them.
     Key::later("ProxyProtocolHeaderMACKeys", TextMap).about("Keys of headers for destinations, in base64 with their identifiers, by sponsor.");
-    Key::later("PsinetDatabaseFilename", Text).about("The file of servers and sponsors.");
     Key::later("TacticsRequestPublicKey", Text).about("Instead of the key in the file of tactics.");
     Key::later("TacticsRequestPrivateKey", Text).about("Instead of the key in the file of tactics.");
     Key::later("TacticsRequestObfuscatedKey", Text).about("Instead of the key in the file of tactics.");

@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use super::outline::Outline;
 use super::{key_of, outline_of};
 use crate::config::{ConfigError, Finding, Loaded, ServerConfig, Severity, Strictness};
-use crate::config::{blocklist, data_files, load_tactics, traffic_rules};
+use crate::config::{blocklist, data_files, load_tactics, psinet, traffic_rules};
 use crate::control::FileReport;
 use crate::geoip;
 use crate::services::Services;
@@ -70,6 +70,10 @@ pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
     });
     parts.json("tactics", &files.tactics, |files, _| {
         single(files, |file| load_tactics(file, Strictness::Run), |_, _| {})
+    });
+    parts.json("psinet database", &files.psinet, |files, _| {
+        let load = |file: &Path| psinet::load(file, Strictness::Run);
+        single(files, load, |services, psinet| services.psinet.replace(psinet))
     });
     parts.add("GeoIP databases", Form::Other, files.geoip.clone(), |files, copies| {
         let places = geoip::read(files, copies)?;

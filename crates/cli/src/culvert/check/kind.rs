@@ -21,6 +21,7 @@ const KINDS: &[(&str, Kind, &str)] = &[
     ("traffic-rules", Kind::Server(FileKind::TrafficRules), "traffic"),
     ("osl", Kind::Server(FileKind::Osl), "osl"),
     ("tactics", Kind::Server(FileKind::Tactics), "tactics"),
+    ("psinet", Kind::Server(FileKind::Psinet), "psinet"),
     ("server", Kind::Server(FileKind::Main), "psiphond"),
     ("entries", Kind::Entries, "entr"),
 ];
