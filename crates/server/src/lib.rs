@@ -4,6 +4,7 @@ mod admission;
 mod budget;
 pub mod config;
 pub mod control;
+mod desk;
 #[expect(dead_code, reason = "what is counted by parts that come")]
 mod figures;
 pub mod forward;
@@ -28,8 +29,10 @@ mod run;
 #[cfg(test)]
 mod scratch;
 pub mod seed_store;
+mod service_manager;
 mod services;
 mod session;
+mod workers;
 
 pub use listen::BindError;
 #[doc(hidden)]

@@ -2,35 +2,33 @@
 //! order. A tunnel lives on one thread: that measured faster than moving it between threads.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::sync::{mpsc, watch};
 
 use crate::admission::Monitor;
 use crate::config::ServerConfig;
-use crate::control::{self, Answer, ControlSocket, Listening, SocketError, Status};
+use crate::control::{self, ControlSocket, Listening, SocketError};
+use crate::desk::Desk;
 use crate::figures::http::{FiguresPort, Source};
 use crate::forward::address_changes;
 use crate::forward::egress::EgressPolicy;
-use crate::listen::{Accepting, BindError, Bound, bind_all, fields};
+use crate::listen::{BindError, Bound, bind_all, fields};
 use crate::log::{Aggregated, Field, Level, Logger};
 use crate::memory;
 use crate::open_files;
-use crate::orders::{Command, Commanders, Order, Orders, Signals, Until};
+use crate::orders::{Commanders, Orders, Signals, Until};
 use crate::panics;
-use crate::pulse::{Answering, Pulse};
-use crate::reload::{self, Reloader, SharedReloader};
+use crate::pulse::Pulse;
+use crate::reload::Reloader;
+use crate::service_manager::ServiceManager;
 use crate::services::{Services, ServicesError};
+use crate::workers::Workers;
 
-/// How long tunnels get to end.
-const STOP: Duration = Duration::from_millis(4500);
-/// How often reports that were gathered are looked at.
-const REPORTS: Duration = Duration::from_secs(60);
 /// Errors of accepting are reported this often at most.
 const ACCEPT_ERRORS: Duration = Duration::from_secs(60);
 
@@ -46,6 +44,16 @@ pub enum RunError {
     /// Where commands are taken.
     #[error(transparent)]
     Control(#[from] SocketError),
+    /// The port for figures.
+    #[error("cannot serve figures at {address}: {source}; choose another MetricsAddress")]
+    FiguresPort {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// The disk, or what rotates the log.
+    #[error("the log cannot be written, and SkipPanickingLogWriter is false")]
+    LogLost,
     /// The host.
     #[error("cannot {action}: {source}")]
     System {
@@ -60,13 +68,13 @@ impl RunError {
     pub fn is_permission(&self) -> bool {
         let source = match self {
             Self::Bind(error) => &error.source,
-            Self::System { source, .. } => source,
-            Self::Services(_) | Self::Control(_) => return false,
+            Self::System { source, .. } | Self::FiguresPort { source, .. } => source,
+            Self::Services(_) | Self::Control(_) | Self::LogLost => return false,
         };
         source.kind() == io::ErrorKind::PermissionDenied
     }
 
-    fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { action, source }
     }
 }
@@ -80,7 +88,7 @@ pub fn run(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
     on_this_thread(log, async {
         // Before the ports, so that a signal that comes early is obeyed too.
         let signals = Signals::new().map_err(RunError::system("wait for signals"))?;
-        serve(config, log, signals, || {}).await
+        serve(config, log, signals, ServiceManager::OfThisProcess, || {}).await
     })
 }
 
@@ -92,7 +100,7 @@ pub fn run_until(
     running: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    on_this_thread(log, serve(config, log, Until(Some(Box::pin(stop))), running))
+    on_this_thread(log, serve(config, log, Until(Some(Box::pin(stop))), ServiceManager::None, running))
 }
 
 fn on_this_thread(log: &Logger, serving: impl Future<Output = Result<(), RunError>>) -> Result<(), RunError> {
@@ -108,18 +116,14 @@ async fn serve(
     config: ServerConfig,
     log: &Logger,
     orders: impl Orders,
+    manager: ServiceManager,
     running: impl FnOnce(),
 ) -> Result<(), RunError> {
     log.info("startup", [("version", env!("CARGO_PKG_VERSION").into())]);
     let load_period = config.log.load_period;
     let monitor = Monitor::new(config.load_limits);
     memory::only_small_pages();
-    let figures_port = match config.figures.address {
-        Some(address) => {
-            Some(FiguresPort::bind(address).await.map_err(RunError::system("listen at MetricsAddress"))?)
-        }
-        None => None,
-    };
+    let figures_port = figures_port(config.figures.address).await?;
     let bound = bind_all(&config.listeners)?;
     let reloader = Arc::new(Mutex::new(Reloader::new(&config)));
     let (set, default) = (config.control_socket.clone(), config.default_control_socket());
@@ -135,42 +139,25 @@ async fn serve(
     let (stop, stopping) = watch::channel(false);
     let errors = Aggregated::new(log.clone(), Level::Error, "accept failed", ACCEPT_ERRORS);
     let errors = Arc::new(errors);
-    let mut pulse = Pulse::default();
-    let mut workers = Vec::new();
-    for number in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
-        // Each thread has its own: dropping the last one ends it.
-        let (serving, served) = mpsc::channel(1);
-        let (services, errors) = (services.clone(), errors.clone());
-        let stopping = stopping.clone();
-        let ports: io::Result<Vec<_>> = bound.iter().map(|port| port.share(number)).collect();
-        let ports = ports.map_err(RunError::system("share a port between threads"))?;
-        workers.push(worker(
-            ports.into_iter().flatten().collect(),
-            Accepting { services, errors, stopping, serving },
-            pulse.thread(),
-            served,
-        )?);
-    }
+    let workers = Workers::start(&bound, &services, &errors, &stopping)?;
     for port in &bound {
         log.info("running", fields(port));
     }
     services.figures.serves();
-    if let Some(port) = figures_port {
-        log.info("serving figures", [("localAddress", Field::listener(port.address))]);
-        tokio::spawn(port.serve(Arc::new(Source::new(services.clone(), pulse))));
-    }
+    serve_figures(figures_port, &services, workers.pulse());
+    tokio::spawn(manager.watch(workers.pulse().clone()));
     tokio::spawn(monitor.watch(services.clone()));
     running();
     let mut commanders = Commanders { orders, asked };
     let listeners = bound.iter().map(listening).collect();
-    let mut desk =
-        Desk { services: &services, reloader, listeners, began: Instant::now(), last_reload: None };
-    desk.until_told_to_stop(&mut commanders, load_period).await;
+    let mut desk = Desk::new(&services, reloader, listeners, manager);
+    let ended = desk.until_told_to_stop(&mut commanders, load_period).await;
     services.figures.stops();
+    manager.stopping();
     log.info("shutdown by system", []);
     stop.send_replace(true);
     tokio::select! {
-        () = all_ended(workers, log) => {}
+        () = workers.ended(log) => {}
         () = commanders.told_to_stop() => log.warning("stopping at once", []),
     }
     if let Some(control) = control {
@@ -183,7 +170,7 @@ async fn serve(
     }
     services.write_all_reports();
     errors.write_all();
-    Ok(())
+    ended
 }
 
 /// Never returns.
@@ -193,48 +180,16 @@ async fn follow_own_addresses(services: Arc<Services>) {
     }
 }
 
-/// A thread with its own runtime, which accepts from these ports. Sends when all that it served has ended.
-fn worker(
-    ports: Vec<Bound>,
-    accepting: Accepting,
-    pulse: Answering,
-    mut served: mpsc::Receiver<()>,
-) -> Result<oneshot::Receiver<()>, RunError> {
-    let log = accepting.services.log.clone();
-    let runtime = runtime(&log)?;
-    let (ended, end) = oneshot::channel();
-    let work = move || {
-        panics::log_those_of_this_thread(&log);
-        runtime.block_on(async {
-            tokio::spawn(pulse.run());
-            let services = accepting.services.clone();
-            tokio::spawn(async move { services.clocks.tick().await });
-            for port in ports {
-                tokio::spawn(port.accept(accepting.clone()));
-            }
-            drop(accepting);
-            // Ready when the last sender is gone: nothing is ever sent.
-            let _ = served.recv().await;
-        });
-        runtime.shutdown_background();
-        // Whoever waited may have lost patience.
-        let _ = ended.send(());
-    };
-    let spawned = thread::Builder::new().name("tunnels".into()).spawn(work);
-    spawned.map_err(RunError::system("start a thread"))?;
-    Ok(end)
+async fn figures_port(address: Option<SocketAddr>) -> Result<Option<FiguresPort>, RunError> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = FiguresPort::bind(address).await;
+    bound.map(Some).map_err(|source| RunError::FiguresPort { address, source })
 }
 
-async fn all_ended(workers: Vec<oneshot::Receiver<()>>, log: &Logger) {
-    let ended = async {
-        for worker in workers {
-            // An error is a thread that ended otherwise.
-            let _ = worker.await;
-        }
-    };
-    if timeout(STOP, ended).await.is_err() {
-        log.warning("some tunnels did not end in time", []);
-    }
+fn serve_figures(port: Option<FiguresPort>, services: &Arc<Services>, pulse: &Pulse) {
+    let Some(port) = port else { return };
+    services.log.info("serving figures", [("localAddress", Field::listener(port.address))]);
+    tokio::spawn(port.serve(Arc::new(Source::new(services.clone(), pulse.clone()))));
 }
 
 /// One that somebody has set must be there. Without the other a server is of as much use as before.
@@ -258,128 +213,8 @@ fn listening(port: &Bound) -> Listening {
     Listening { protocol: port.protocol.name().to_owned(), address: port.address.to_string() }
 }
 
-/// Where orders are carried out.
-struct Desk<'s> {
-    services: &'s Arc<Services>,
-    reloader: SharedReloader,
-    listeners: Vec<Listening>,
-    began: Instant,
-    last_reload: Option<String>,
-}
-
-impl Desk<'_> {
-    async fn until_told_to_stop(
-        &mut self,
-        commanders: &mut Commanders<impl Orders>,
-        load_period: Option<Duration>,
-    ) {
-        let mut reports = every(REPORTS);
-        let mut load = load_period.map(every);
-        // One at a time is enough: who asks meanwhile waits for the next.
-        let (reloaded, mut reloads) = mpsc::channel(1);
-        loop {
-            tokio::select! {
-                Order { command, answer } = commanders.next() => {
-                    match command {
-                        Command::Stop => {
-                            tell(answer, Answer::Done);
-                            return;
-                        }
-                        Command::Reload => {
-                            self.reload(answer, reloaded.clone());
-                            continue;
-                        }
-                        Command::Establish(wanted) => self.establish(wanted),
-                        Command::Snapshot => report_load(self.services),
-                        Command::Status => {
-                            tell(answer, Answer::Status(self.status()));
-                            continue;
-                        }
-                    }
-                    tell(answer, Answer::Done);
-                }
-                Some(summary) = reloads.recv() => self.last_reload = Some(summary),
-                _ = reports.tick() => self.services.write_due_reports(),
-                () = tick(&mut load) => report_load(self.services),
-            }
-        }
-    }
-
-    fn establish(&self, wanted: bool) {
-        if self.services.door.order(wanted) {
-            self.services.log.info("establishing tunnels", [("establish", wanted.into())]);
-        }
-    }
-
-    /// On a thread of its own, since files may be large and disks slow.
-    fn reload(&self, answer: Option<oneshot::Sender<Answer>>, done: mpsc::Sender<String>) {
-        let log = self.services.log.clone();
-        if let Err(error) = log.reopen() {
-            // Lines go where they went.
-            log.error("cannot open the log file anew", [("error", Field::local_error(&error))]);
-        }
-        let (reloader, services) = (self.reloader.clone(), self.services.clone());
-        let reloading = tokio::task::spawn_blocking(move || {
-            reloader.lock().unwrap_or_else(PoisonError::into_inner).reload(&services)
-        });
-        tokio::spawn(async move {
-            let result = reloading.await.unwrap_or_else(|_| {
-                let reason = "reloading failed by a bug, see server_panic in the log".to_owned();
-                Answer::Refused { reason }
-            });
-            // Nobody keeps it once the server stops.
-            let _ = done.send(reload::summary(&result)).await;
-            tell(answer, result);
-        });
-    }
-
-    fn status(&self) -> Status {
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            seconds: self.began.elapsed().as_secs(),
-            accepting: self.services.door.shut().is_none(),
-            tunnels: u64::try_from(self.services.sessions.len()).unwrap_or(u64::MAX),
-            listeners: self.listeners.clone(),
-            last_reload: self.last_reload.clone(),
-        }
-    }
-}
-
-fn tell(who: Option<oneshot::Sender<Answer>>, answer: Answer) {
-    if let Some(who) = who {
-        // They may have hung up.
-        let _ = who.send(answer);
-    }
-}
-
-/// Ticks after each period, not at once.
-fn every(period: Duration) -> Interval {
-    let mut ticks = interval_at(Instant::now() + period, period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-async fn tick(ticks: &mut Option<Interval>) {
-    match ticks {
-        Some(ticks) => drop(ticks.tick().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// How many tunnels there are. What else the reference reports is not counted yet.
-fn report_load(services: &Services) {
-    let all = Field::object([("established_clients", services.sessions.len().into())]);
-    let fields = [
-        ("ALL", all),
-        ("establish_tunnels", services.door.shut().is_none().into()),
-        ("establish_tunnels_limited_count", services.door.take_refused_lately().into()),
-        ("server_entry_tag", Field::text(services.own_tag())),
-    ];
-    services.log.event("server_load", fields);
-}
-
-fn runtime(log: &Logger) -> Result<Runtime, RunError> {
+/// For one thread.
+pub(crate) fn runtime(log: &Logger) -> Result<Runtime, RunError> {
     let log = log.clone();
     // Of those that wait for the system.
     let on_start = move || panics::log_those_of_this_thread(&log);

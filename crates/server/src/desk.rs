@@ -1,0 +1,167 @@
+//! Where orders are carried out while the server runs, and where reports are written from time to time.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::control::{Answer, Listening, Status};
+use crate::figures::ReloadOutcome;
+use crate::log::Field;
+use crate::orders::{Command, Commanders, Order, Orders};
+use crate::reload::{self, SharedReloader};
+use crate::run::RunError;
+use crate::service_manager::ServiceManager;
+use crate::services::Services;
+
+/// How often reports that were gathered are looked at.
+const REPORTS: Duration = Duration::from_secs(60);
+
+/// Who carries them out.
+pub(crate) struct Desk<'s> {
+    services: &'s Arc<Services>,
+    reloader: SharedReloader,
+    listeners: Vec<Listening>,
+    began: Instant,
+    last_reload: Option<String>,
+    manager: ServiceManager,
+}
+
+impl<'s> Desk<'s> {
+    pub(crate) fn new(
+        services: &'s Arc<Services>,
+        reloader: SharedReloader,
+        listeners: Vec<Listening>,
+        manager: ServiceManager,
+    ) -> Self {
+        Self { services, reloader, listeners, began: Instant::now(), last_reload: None, manager }
+    }
+
+    /// Carries out commands and writes reports until the server shall stop; an error is why that is not in order.
+    pub(crate) async fn until_told_to_stop(
+        &mut self,
+        commanders: &mut Commanders<impl Orders>,
+        load_period: Option<Duration>,
+    ) -> Result<(), RunError> {
+        self.manager.ready(&self.summary());
+        let mut reports = every(REPORTS);
+        let mut load = load_period.map(every);
+        // One at a time is enough: who asks meanwhile waits for the next.
+        let (reloaded, mut reloads) = mpsc::channel(1);
+        loop {
+            tokio::select! {
+                Order { command, answer } = commanders.next() => {
+                    match command {
+                        Command::Stop => {
+                            tell(answer, Answer::Done);
+                            return Ok(());
+                        }
+                        Command::Reload => {
+                            self.reload(answer, reloaded.clone());
+                            continue;
+                        }
+                        Command::Establish(wanted) => self.establish(wanted),
+                        Command::Snapshot => report_load(self.services),
+                        Command::Status => {
+                            tell(answer, Answer::Status(self.status()));
+                            continue;
+                        }
+                    }
+                    tell(answer, Answer::Done);
+                }
+                Some(summary) = reloads.recv() => self.last_reload = Some(summary),
+                () = self.services.log.broken() => return Err(RunError::LogLost),
+                _ = reports.tick() => {
+                    self.services.write_due_reports();
+                    self.manager.status(&self.summary());
+                }
+                () = tick(&mut load) => report_load(self.services),
+            }
+        }
+    }
+
+    fn establish(&self, wanted: bool) {
+        if self.services.door.order(wanted) {
+            self.services.log.info("establishing tunnels", [("establish", wanted.into())]);
+            self.manager.status(&self.summary());
+        }
+    }
+
+    /// On a thread of its own, since files may be large and disks slow.
+    fn reload(&self, answer: Option<oneshot::Sender<Answer>>, done: mpsc::Sender<String>) {
+        let log = self.services.log.clone();
+        if let Err(error) = log.reopen() {
+            // Lines go where they went.
+            log.error("cannot open the log file anew", [("error", Field::local_error(&error))]);
+        }
+        let (manager, ready, figures) = (self.manager, self.summary(), self.services.figures.clone());
+        manager.reloading();
+        let (reloader, services) = (self.reloader.clone(), self.services.clone());
+        let reloading = tokio::task::spawn_blocking(move || {
+            reloader.lock().unwrap_or_else(PoisonError::into_inner).reload(&services)
+        });
+        tokio::spawn(async move {
+            let result = reloading.await.unwrap_or_else(|_| {
+                let reason = "reloading failed by a bug, see server_panic in the log".to_owned();
+                Answer::Refused { reason }
+            });
+            let applied = matches!(result, Answer::Reloaded(_));
+            figures.reloaded(if applied { ReloadOutcome::Applied } else { ReloadOutcome::Refused });
+            manager.ready(&ready);
+            // Nobody keeps it once the server stops.
+            let _ = done.send(reload::summary(&result)).await;
+            tell(answer, result);
+        });
+    }
+
+    /// For the service manager and whoever asks it.
+    fn summary(&self) -> String {
+        format!("{}, {} tunnels", self.services.readiness().text(), self.services.sessions.len())
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            seconds: self.began.elapsed().as_secs(),
+            accepting: self.services.door.shut().is_none(),
+            tunnels: u64::try_from(self.services.sessions.len()).unwrap_or(u64::MAX),
+            listeners: self.listeners.clone(),
+            last_reload: self.last_reload.clone(),
+        }
+    }
+}
+
+fn tell(who: Option<oneshot::Sender<Answer>>, answer: Answer) {
+    if let Some(who) = who {
+        // They may have hung up.
+        let _ = who.send(answer);
+    }
+}
+
+/// Ticks after each period, not at once.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// How many tunnels there are. What else the reference reports is not counted yet.
+fn report_load(services: &Services) {
+    let all = Field::object([("established_clients", services.sessions.len().into())]);
+    let fields = [
+        ("ALL", all),
+        ("establish_tunnels", services.door.shut().is_none().into()),
+        ("establish_tunnels_limited_count", services.door.take_refused_lately().into()),
+        ("server_entry_tag", Field::text(services.own_tag())),
+    ];
+    services.log.event("server_load", fields);
+}
