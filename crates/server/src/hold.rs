@@ -13,12 +13,30 @@ use std::time::Duration;
 use culvert_transport::Stream;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Strangers kept waiting at once; the oldest makes room for a new one. Each takes so much memory at most, and all this share of it.
-const MOST_HELD: usize = 32_768;
-const MEMORY_EACH: u64 = 4096;
+/// What strangers of one kind may take together.
+pub(crate) struct Bounds {
+    /// How many there may be, however large the machine.
+    most: usize,
+    /// They may have one in so many of all open files, each counted by how many it has.
+    files: usize,
+    /// What each takes of memory at most, of which they may have a sixteenth.
+    memory: u64,
+}
+
+/// Those who are kept waiting in silence.
+pub(crate) const SILENT: Bounds = Bounds { most: 32_768, files: 2, memory: 4096 };
+/// Those who are shown a site: each has a second connection, and buffers both ways.
+pub(crate) const AT_SITE: Bounds = Bounds { most: 4096, files: 8, memory: 24 * 1024 };
 const MEMORY_SHARE: u64 = 16;
+
+/// What all strangers together may have us read and throw away, in bytes of a second: more than a few who talk need, and nothing that is felt.
+const DISCARDED: u64 = 8 << 20;
+/// As much as that may be at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// How much is thrown away before it is counted.
+const PORTION: usize = 64 * 1024;
 /// Bytes thrown away at a time; on the stack, so that a silent peer costs none.
 pub(crate) const DRAIN: usize = 4096;
 /// How long the peer gets to end its direction after we ended ours.
@@ -27,6 +45,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Everyone who is being kept waiting, oldest first.
 pub(crate) struct Held {
     most: usize,
+    pace: Pace,
     waiting: Mutex<Waiting>,
 }
 
@@ -46,9 +65,9 @@ pub(crate) struct Ticket {
 
 impl Held {
     /// As many as there is room for among so many open files, and in so much memory: clients need both too.
-    pub(crate) fn among(files: usize, memory: Option<u64>) -> Arc<Self> {
-        let in_memory = memory.and_then(|memory| usize::try_from(memory / MEMORY_SHARE / MEMORY_EACH).ok());
-        Self::new(MOST_HELD.min(files / 2).min(in_memory.unwrap_or(MOST_HELD)))
+    pub(crate) fn among(files: usize, memory: Option<u64>, bounds: &Bounds) -> Arc<Self> {
+        let in_memory = memory.and_then(|memory| usize::try_from(memory / MEMORY_SHARE / bounds.memory).ok());
+        Self::new(bounds.most.min(files / bounds.files).min(in_memory.unwrap_or(bounds.most)))
     }
 
     /// How many there are.
@@ -63,7 +82,7 @@ impl Held {
     }
 
     fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: most.max(1), waiting: Mutex::default() })
+        Arc::new(Self { most: most.max(1), pace: Pace::new(), waiting: Mutex::default() })
     }
 
     /// Takes a place; the one who waits longest loses theirs when there are too many.
@@ -94,12 +113,56 @@ impl Drop for Ticket {
     }
 }
 
+/// How fast is thrown away what strangers send. Beyond it they wait as for any busy server.
+struct Pace(Mutex<Instant>);
+
+impl Pace {
+    fn new() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    /// Counts bytes; what to wait before more are read.
+    fn take(&self, bytes: usize, now: Instant) -> Duration {
+        let takes = Duration::from_micros(bytes as u64 * 1_000_000 / DISCARDED);
+        let mut paid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the epoch of the clock nothing was taken either.
+        let earliest = now.checked_sub(AT_ONCE).unwrap_or(*paid);
+        *paid = (*paid).max(earliest) + takes;
+        paid.saturating_duration_since(now)
+    }
+}
+
 /// Reads and throws away until the peer ends its direction, but not ending before `not_before`, or until `leave` is
 /// ready; then closes in an orderly way.
-pub(crate) async fn drain(mut stream: Stream, not_before: Instant, leave: impl Future<Output = ()>) {
+pub(crate) async fn drain(
+    mut stream: Stream,
+    held: &Held,
+    not_before: Instant,
+    leave: impl Future<Output = ()>,
+) {
     tokio::select! {
-        _ = discard(&mut stream) => sleep_until(not_before).await,
+        () = discard_slowly(&mut stream, &held.pace) => sleep_until(not_before).await,
         () = leave => close(stream).await,
+    }
+}
+
+async fn discard_slowly(stream: &mut Stream, pace: &Pace) {
+    let mut tries = 2;
+    loop {
+        let discarded = poll_fn(|cx| poll_discard(stream, PORTION, cx)).await;
+        match discarded {
+            Ok(Discarded::All) => return,
+            Ok(Discarded::Portion) => {
+                let wait = pace.take(PORTION, Instant::now());
+                if !wait.is_zero() {
+                    // Apart, so that those who say little have no room for it in their tasks.
+                    Box::pin(sleep(wait)).await;
+                }
+            }
+            // A transport that cannot make sense of its bytes says so once, and throws away what follows.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && tries > 1 => tries -= 1,
+            Err(_) => return,
+        }
     }
 }
 
@@ -130,22 +193,34 @@ pub(crate) async fn receive<T>(
 }
 
 async fn discard(stream: &mut Stream) -> io::Result<()> {
-    match poll_fn(|cx| poll_discard(stream, cx)).await {
-        // A transport that cannot make sense of its bytes says so once, and throws away what follows.
+    match poll_fn(|cx| poll_discard(stream, usize::MAX, cx)).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            poll_fn(|cx| poll_discard(stream, cx)).await
+            poll_fn(|cx| poll_discard(stream, usize::MAX, cx)).await.map(drop)
         }
-        result => result,
+        result => result.map(drop),
     }
 }
 
-fn poll_discard(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let mut space = [0; DRAIN];
+/// What was thrown away.
+enum Discarded {
+    /// Everything: the peer has ended its direction.
+    All,
+    /// As much as was asked for.
+    Portion,
+}
+
+fn poll_discard(stream: &mut Stream, portion: usize, cx: &mut Context<'_>) -> Poll<io::Result<Discarded>> {
+    let (mut space, mut left) = ([0; DRAIN], portion);
     loop {
         let mut buffer = ReadBuf::new(&mut space);
         match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(Discarded::All)),
+            Poll::Ready(Ok(())) => {
+                left = left.saturating_sub(buffer.filled().len());
+                if left == 0 {
+                    return Poll::Ready(Ok(Discarded::Portion));
+                }
+            }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         }
@@ -163,7 +238,9 @@ mod tests {
     #[tokio::test]
     async fn everything_is_read_and_nothing_answered() {
         let (ours, mut theirs) = duplex(64);
-        let draining = tokio::spawn(drain(Box::new(ours), Instant::now(), pending()));
+        let held = Held::new(1);
+        let draining =
+            tokio::spawn(async move { drain(Box::new(ours), &held, Instant::now(), pending()).await });
         theirs.write_all(&[7; 100_000]).await.unwrap();
         assert!(!draining.is_finished());
         theirs.shutdown().await.unwrap();
@@ -176,14 +253,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_must_leave_sees_an_orderly_end() {
         let (ours, mut theirs) = duplex(64);
-        let draining =
-            tokio::spawn(drain(Box::new(ours), Instant::now(), tokio::time::sleep(Duration::from_secs(60))));
+        let held = Held::new(1);
+        let draining = tokio::spawn(async move {
+            drain(Box::new(ours), &held, Instant::now(), sleep(Duration::from_secs(60))).await;
+        });
         theirs.write_all(&[7; 1000]).await.unwrap();
         let mut answer = [0];
         assert_eq!(theirs.read(&mut answer).await.unwrap(), 0);
         theirs.write_all(&[7; 1000]).await.unwrap();
         drop(theirs);
         draining.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_read_at_a_pace_and_little_at_once() {
+        let held = Held::new(1);
+        let began = Instant::now();
+        let mut floods = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (ours, mut theirs) = duplex(1 << 16);
+            let held = held.clone();
+            floods.spawn(async move {
+                let sending = async {
+                    theirs.write_all(&vec![7; 5 << 20]).await.unwrap();
+                    theirs.shutdown().await.unwrap();
+                };
+                tokio::join!(drain(Box::new(ours), &held, Instant::now(), pending()), sending);
+            });
+        }
+        tokio::task::yield_now().await;
+        let (ours, mut theirs) = duplex(1 << 16);
+        theirs.write_all(&[7; 60_000]).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        drain(Box::new(ours), &held, Instant::now(), pending()).await;
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        while floods.join_next().await.is_some() {}
+        let took = began.elapsed();
+        assert!((Duration::from_secs(3)..Duration::from_secs(6)).contains(&took), "40 MB took {took:?}");
     }
 
     #[tokio::test]

@@ -34,7 +34,7 @@ use crate::forward::exit::Egress;
 use crate::forward::names::{CacheLimits, Family, Resolver};
 use crate::fragmentation::Fragmentation;
 use crate::geoip::GeoIp;
-use crate::hold::Held;
+use crate::hold::{self, Held};
 use crate::live::Live;
 use crate::log::{Aggregated, Level, Logger};
 use crate::memory::for_windows;
@@ -75,7 +75,9 @@ pub(crate) struct Services {
     pub(crate) clocks: Clocks,
     /// Whether new tunnels are wanted.
     pub(crate) door: Door,
+    /// Strangers who are kept waiting, and those who are shown a site.
     pub(crate) held: Arc<Held>,
+    pub(crate) at_site: Arc<Held>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) irregular: Irregular,
     pub(crate) sessions: Sessions,
@@ -158,7 +160,8 @@ impl Services {
             turned_away: Aggregated::new(log.clone(), Level::Warning, "connections turned away", TURNED_AWAY),
             clocks: Clocks::new(),
             door: Door::default(),
-            held: Held::among(open_files::most(), memory),
+            held: Held::among(open_files::most(), memory, &hold::SILENT),
+            at_site: Held::among(open_files::most(), memory, &hold::AT_SITE),
             budget: Budget::new(Instant::now()),
             irregular: Irregular::new(log.clone(), figures.clone()),
             sessions: Sessions::new(config.load_limits.tunnels),

@@ -110,7 +110,7 @@ async fn fail(stream: Stream, end: &End, failed: Failed, services: &Services, st
         (true, true) => {
             let mut ticket = services.held.enter();
             let leave = must_leave(&mut ticket, failed.deadline, stopping);
-            hold::drain(stream, Instant::now(), leave).await;
+            hold::drain(stream, &services.held, Instant::now(), leave).await;
         }
         (true, false) => hold::close(stream).await,
         (false, _) => {}

@@ -43,6 +43,12 @@ pub(super) async fn introduce(
     if let Some(irregularity) = irregularity {
         services.irregular.record(arrival.protocol, arrival.port, irregularity);
     }
-    hold::drain(stream, Instant::now() + NOT_BEFORE, must_leave(&mut ticket, deadline, stopping)).await;
+    hold::drain(
+        stream,
+        &services.held,
+        Instant::now() + NOT_BEFORE,
+        must_leave(&mut ticket, deadline, stopping),
+    )
+    .await;
     None
 }

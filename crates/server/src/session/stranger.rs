@@ -67,7 +67,8 @@ pub(super) async fn introduce(
             if let Some(irregularity) = failure.irregularity() {
                 services.irregular.record(arrival.protocol, arrival.port, irregularity);
             }
-            hold::drain(stream, not_before, must_leave(&mut ticket, deadline, stopping)).await;
+            hold::drain(stream, &services.held, not_before, must_leave(&mut ticket, deadline, stopping))
+                .await;
             None
         }
     }

@@ -20,6 +20,8 @@ use crate::services::Services;
 const EARLY: Duration = Duration::from_millis(100);
 /// The handshake behind a proof, where the configuration sets no limit.
 const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Where no proof is asked for, a ClientHello may take so long, and the handshake behind it, as with web servers that mind who is slow.
+const WITHOUT_PROOF: Duration = Duration::from_secs(10);
 const PIECE: usize = 16 * 1024;
 
 /// What TLS-OSSH needs.
@@ -70,10 +72,19 @@ pub(super) async fn introduce(
     stopping: &mut Stopping,
 ) -> Option<Stream> {
     let mut judge = Judge { reader: HelloReader::default(), tls, services, arrival };
+    let needs_proof = !matches!(tls.strangers, Strangers::Inside);
+    let mut limit = services.handshakes.duration.unwrap_or(HANDSHAKE);
+    let mut ticket = match tls.strangers {
+        Strangers::Silence | Strangers::Inside => services.held.enter(),
+        Strangers::Site { .. } => services.at_site.enter(),
+    };
     let verdict = match &tls.strangers {
         Strangers::Silence | Strangers::Inside => {
-            let mut ticket = services.held.enter();
-            let deadline = services.handshakes.probe_hold.map(|limit| arrival.at + limit);
+            let hold = match needs_proof {
+                true => services.handshakes.probe_hold,
+                false => Some(WITHOUT_PROOF),
+            };
+            let deadline = hold.map(|limit| arrival.at + limit);
             let verdict = tokio::select! {
                 verdict = judge.listen(&mut stream) => verdict,
                 () = must_leave(&mut ticket, deadline, stopping) => {
@@ -84,20 +95,22 @@ pub(super) async fn introduce(
             if !matches!(verdict, Verdict::Client) {
                 judge.record(&verdict);
                 drop(judge);
-                if matches!(tls.strangers, Strangers::Inside) {
+                if !needs_proof {
                     // Not TLS, which web servers end.
                     hold::close(stream).await;
                     return None;
                 }
                 // Whoever has ended meanwhile sees our end as late as all others.
                 let not_before = Instant::now() + NOT_BEFORE;
-                hold::drain(stream, not_before, must_leave(&mut ticket, deadline, stopping)).await;
+                hold::drain(stream, &services.held, not_before, must_leave(&mut ticket, deadline, stopping))
+                    .await;
                 return None;
             }
             verdict
         }
         Strangers::Site { address, .. } => tokio::select! {
             verdict = judge.beside_site(&mut stream, address) => verdict,
+            () = ticket.evicted() => return None,
             () = stopped(stopping) => return None,
         },
     };
@@ -109,9 +122,14 @@ pub(super) async fn introduce(
         }
         Verdict::Client => {
             let stream = services.fragmentation.of_carrier(stream, arrival.protocol);
-            let limit = services.handshakes.duration.unwrap_or(HANDSHAKE);
-            let accepting = tls.server.accept(judge.reader, stream);
-            timeout(limit, accepting).await.ok()?.ok().map(|connected| connected.stream)
+            if !needs_proof {
+                limit = limit.min(WITHOUT_PROOF);
+            }
+            let accepting = timeout(limit, tls.server.accept(judge.reader, stream));
+            tokio::select! {
+                accepted = accepting => accepted.ok()?.ok().map(|connected| connected.stream),
+                () = ticket.evicted(), if !needs_proof => None,
+            }
         }
         // Served by the site, to the end.
         Verdict::Stranger(_) | Verdict::Ended => None,

@@ -22,8 +22,9 @@ use crate::session::{Arrival, Stopping};
 
 /// How long the site is not asked for a peer whose request is not complete. A client's is there by then.
 const EARLY: Duration = Duration::from_millis(100);
-/// How long a request may take to come where there is no site, and how long the next one: a common server's limits.
-const HEAD: Duration = Duration::from_secs(60);
+/// How long the head of a request may take to come where there is no site, and how long until the next one begins.
+const HEAD: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(75);
 /// Room for a request at first.
 const PIECE: usize = 4096;
 
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     searched: usize,
     /// The site, and how much of `received` it has seen.
     origin: Option<(TcpStream, usize)>,
+    /// A request was a client's.
+    is_client: bool,
 }
 
 /// What came.
@@ -66,13 +69,13 @@ impl Connection {
         services: Arc<Services>,
         stopping: Stopping,
     ) -> Self {
-        Self { stream, arrival, services, stopping, received, searched: 0, origin: None }
+        Self { stream, arrival, services, stopping, received, searched: 0, origin: None, is_client: false }
     }
 
     pub(super) async fn serve(mut self, site: Option<String>) {
         let services = self.services.clone();
         let Some(meek) = &services.meek else { return };
-        let mut ticket = services.held.enter();
+        let mut ticket = if site.is_some() { services.at_site.enter() } else { services.held.enter() };
         let mut stopping = self.stopping.clone();
         let deadline = services.handshakes.probe_hold.map(|limit| self.arrival.at + limit);
         let first = tokio::select! {
@@ -121,6 +124,7 @@ impl Connection {
         };
         let (Some(admitted), Some(len)) = (admitted, head.body) else { return Ok(Served::Stranger) };
         self.origin = None;
+        self.is_client = true;
         self.serve_client(meek, head, len, admitted).await?;
         Ok(Served::Done)
     }
@@ -163,6 +167,7 @@ impl Connection {
     async fn head(&mut self, meek: &MeekService, site: Option<&str>) -> io::Result<Came> {
         let began = Instant::now();
         let early = began + EARLY;
+        let mut late = began + if self.is_client { PAUSE } else { HEAD };
         loop {
             match head_of(&self.received, self.searched, &meek.config.rules) {
                 Ok(Some(head)) => return Ok(Came::Head(head)),
@@ -174,11 +179,14 @@ impl Connection {
             self.received.reserve(PIECE);
             let waits_for_site = self.origin.is_none() && site.is_some();
             tokio::select! {
-                read = self.stream.read_buf(&mut self.received) => if read? == 0 {
-                    // The site may have something to say to half a request.
-                    let is_half = site.is_some() && !self.received.is_empty();
-                    return Ok(if is_half { Came::Other } else { Came::End });
-                },
+                read = self.stream.read_buf(&mut self.received) => {
+                    if read? == 0 {
+                        // The site may have something to say to half a request.
+                        let is_half = site.is_some() && !self.received.is_empty();
+                        return Ok(if is_half { Came::Other } else { Came::End });
+                    }
+                    late = late.min(Instant::now() + HEAD);
+                }
                 answered = answer_of(&mut self.origin) => {
                     answered?;
                     return Ok(Came::Other);
@@ -188,7 +196,7 @@ impl Connection {
                     origin.set_nodelay(true)?;
                     self.origin = Some((origin, 0));
                 }
-                () = sleep_until(began + HEAD), if site.is_none() => return Ok(Came::Late),
+                () = sleep_until(late), if site.is_none() => return Ok(Came::Late),
             }
         }
     }

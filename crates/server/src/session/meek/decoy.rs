@@ -10,8 +10,9 @@ use culvert_transport::meek::server::date;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// How long a request may take, and the pause between two.
-const HEAD: Duration = Duration::from_secs(60);
+/// How long the head of a request may take, and everything else; and the pause between two.
+const HEAD: Duration = Duration::from_secs(10);
+const BODY_TIME: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(75);
 /// The longest head.
 const MOST: usize = 8192;
@@ -36,19 +37,28 @@ pub(super) fn refuses(received: &[u8]) -> bool {
 
 /// Answers until the peer has enough.
 pub(super) async fn serve(mut stream: Stream, mut received: BytesMut) -> io::Result<()> {
-    let mut limit = HEAD;
-    for _ in 0..REQUESTS {
-        let Ok(request) = timeout(limit, request(&mut stream, &mut received)).await else { break };
-        let Some(request) = request? else { break };
-        let answer = request.answer(SystemTime::now());
-        timeout(HEAD, stream.write_all(answer.as_bytes())).await??;
-        if request.closes || !timeout(HEAD, skip(&mut stream, &mut received, request.body)).await?? {
+    for number in 0..REQUESTS {
+        let begins = begins(&mut stream, &mut received);
+        let Ok(begun) = timeout(if number == 0 { HEAD } else { PAUSE }, begins).await else { break };
+        if !begun? {
             break;
         }
-        limit = PAUSE;
+        let Ok(request) = timeout(HEAD, request(&mut stream, &mut received)).await else { break };
+        let Some(request) = request? else { break };
+        let answer = request.answer(SystemTime::now());
+        timeout(BODY_TIME, stream.write_all(answer.as_bytes())).await??;
+        if request.closes || !timeout(BODY_TIME, skip(&mut stream, &mut received, request.body)).await?? {
+            break;
+        }
     }
     crate::hold::close(stream).await;
     Ok(())
+}
+
+/// Waits for the first byte of a request; false at the peer's end.
+async fn begins(stream: &mut Stream, received: &mut BytesMut) -> io::Result<bool> {
+    received.reserve(1024);
+    Ok(!received.is_empty() || stream.read_buf(received).await? > 0)
 }
 
 /// Reads a body and forgets it; false if it is too long for that.

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::admit::{Admitted, Visitor};
@@ -33,18 +34,29 @@ use crate::session::{Arrival, Stopping};
 const SMALL: usize = 2048;
 /// Requests that one connection may have at a time.
 const STREAMS: u32 = 250;
+/// How long the head of a request may take to come, by HTTP/1.1.
+const HEAD: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, stopping: Stopping) {
+    let mut ticket = services.held.enter();
+    let (known, mut knows) = watch::channel(false);
     let service = service_fn(move |request| {
-        let (services, stopping) = (services.clone(), stopping.clone());
-        async move { Ok::<_, Infallible>(answer(request, arrival, &services, &stopping).await) }
+        let (services, stopping, known) = (services.clone(), stopping.clone(), known.clone());
+        async move { Ok::<_, Infallible>(answer(request, arrival, &services, &stopping, &known).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // An error is the connection's end.
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    tokio::select! {
+        _ = &mut serving => return,
+        () = ticket.evicted() => return,
+        _ = knows.wait_for(|known| *known) => {}
+    }
+    drop(ticket);
+    let _ = serving.await;
 }
 
 type Answer = Response<Reply>;
@@ -54,11 +66,14 @@ async fn answer(
     arrival: Arrival,
     services: &Arc<Services>,
     stopping: &Stopping,
+    known: &watch::Sender<bool>,
 ) -> Answer {
     let Some(meek) = &services.meek else { return stranger(&request) };
     let (head, peer) = read_head(request.headers(), meek, arrival.peer);
     let visitor = Visitor { meek, services, arrival: Arrival { peer, ..arrival }, stopping };
     let Some(admitted) = visitor.admit(&head).await else { return stranger(&request) };
+    // It is no stranger that would have to make room.
+    known.send_replace(true);
     let limited = Limited::new(request.into_body(), MAX_BODY);
     let body = match timeout(meek.config.fronted_patience, limited.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
