@@ -3,8 +3,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::SocketAddrV4;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ pub(super) enum Verdict {
     Mute,
     /// The same, and the sender gets a reset.
     Reset,
+    /// It passes, and before any other answer the sender gets one to a question for addresses, with this one.
+    Lie(Ipv4Addr),
 }
 
 /// Judges packets; `number` is how many of this flow and way with payload came before.
@@ -74,13 +76,19 @@ impl Default for Rules {
 
 /// The box.
 #[derive(Clone)]
-pub(super) struct Middlebox(Arc<Mutex<State>>);
+pub(super) struct Middlebox {
+    state: Arc<Mutex<State>>,
+    /// To the server.
+    up: Arc<Queue>,
+}
 
 struct State {
     rules: Rules,
     flows: BTreeMap<[SocketAddrV4; 2], Flow>,
     seed: u64,
     seen: [u64; 2],
+    /// Where packets go that are for an address of a further device of the client.
+    beside: Vec<(Ipv4Addr, Arc<Queue>)>,
 }
 
 /// A flow, by its client and its server.
@@ -113,10 +121,16 @@ struct Waiting {
 impl Middlebox {
     /// Joins two devices. `seed` decides which packets are lost.
     pub(super) fn between(client: [File; 2], server: [File; 2], seed: u64) -> Self {
-        let state = State { rules: Rules::default(), flows: BTreeMap::new(), seed: seed | 1, seen: [0; 2] };
-        let this = Self(Arc::new(Mutex::new(state)));
+        let state = State {
+            rules: Rules::default(),
+            flows: BTreeMap::new(),
+            seed: seed | 1,
+            seen: [0; 2],
+            beside: Vec::new(),
+        };
+        let this = Self { state: Arc::new(Mutex::new(state)), up: Arc::default() };
         let (queues, [from_client, to_client], [from_server, to_server]) =
-            ([Arc::<Queue>::default(), Arc::<Queue>::default()], client, server);
+            ([this.up.clone(), Arc::<Queue>::default()], client, server);
         let [up, down] = &queues;
         for (way, device) in [(Way::Up, from_client), (Way::Down, from_server)] {
             let (this, queues) = (this.clone(), queues.clone());
@@ -127,6 +141,15 @@ impl Middlebox {
             thread::spawn(move || queue.give(device));
         }
         this
+    }
+
+    /// Another device of the client, which has this address.
+    pub(super) fn join(&self, [from, to]: [File; 2], address: Ipv4Addr) {
+        let down = Arc::<Queue>::default();
+        self.lock().beside.push((address, down.clone()));
+        let (this, queues) = (self.clone(), [self.up.clone(), down.clone()]);
+        thread::spawn(move || this.take(Way::Up, from, &queues));
+        thread::spawn(move || down.give(to));
     }
 
     /// Changes the rules.
@@ -146,7 +169,7 @@ impl Middlebox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, way: Way, mut device: File, queues: &[Arc<Queue>; 2]) {
@@ -156,8 +179,18 @@ impl Middlebox {
         // Ends with the device.
         while let Ok(length) = device.read(&mut buffer) {
             let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
-            let (verdict, delay) = self.lock().judge(way, bytes);
+            let (verdict, delay, beside) = {
+                let mut state = self.lock();
+                let (verdict, delay) = state.judge(way, bytes);
+                (verdict, delay, state.beside(way, bytes))
+            };
+            let onwards = beside.as_ref().unwrap_or(onwards);
             match verdict {
+                Verdict::Lie(address) => {
+                    let lie = Packet::parse(bytes).and_then(|packet| packet.lie(address));
+                    lie.into_iter().for_each(|lie| back.put(lie, delay / 2));
+                    onwards.put(bytes.to_vec(), delay);
+                }
                 Verdict::Pass => onwards.put(bytes.to_vec(), delay),
                 Verdict::Reset => {
                     // From nearby: it is the box that sends it.
@@ -174,6 +207,13 @@ impl Middlebox {
 }
 
 impl State {
+    /// The queue for a packet to a further device of the client.
+    fn beside(&self, way: Way, bytes: &[u8]) -> Option<Arc<Queue>> {
+        let packet = Packet::parse(bytes).filter(|_| way == Way::Down)?;
+        let (_, queue) = self.beside.iter().find(|(address, _)| address == packet.to.ip())?;
+        Some(queue.clone())
+    }
+
     fn judge(&mut self, way: Way, bytes: &[u8]) -> (Verdict, Duration) {
         let delay = self.rules.delay;
         let side = usize::from(way == Way::Down);
@@ -241,8 +281,9 @@ impl Queue {
                 Some(_) => {
                     let Some(Reverse(next)) = waiting.heap.pop() else { continue };
                     drop(waiting);
-                    // What the other side does not take is lost; where it is gone, all is over.
-                    if device.write_all(&next.bytes).is_err() && device.write(&[]).is_err() {
+                    // What the other side does not take, or cannot while it is down, is lost; where it is gone, all is over.
+                    let gone = |error: io::Error| error.raw_os_error() != Some(libc::EIO);
+                    if device.write_all(&next.bytes).is_err() && device.write(&[]).is_err_and(gone) {
                         return;
                     }
                     waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,6 +20,7 @@ pub(super) struct Namespace {
 
 /// The name of the device inside.
 const DEVICE: &str = "outside";
+const OTHER_DEVICE: &str = "beyond";
 
 impl Namespace {
     /// A new one, with only the loopback interface and a device without addresses.
@@ -27,7 +28,7 @@ impl Namespace {
         let (jobs, received) = channel::<Job>();
         let (report, made) = channel();
         let begin = move || {
-            let device = enter().and_then(|()| tun());
+            let device = enter().and_then(|()| tun(DEVICE));
             let is_made = device.is_ok();
             // The other end waits for it.
             let _ = report.send(device);
@@ -74,6 +75,16 @@ impl Namespace {
         self.ip(&format!("route replace default dev {DEVICE} src {address}"))
     }
 
+    /// Joins another network, by another device, and leaves the one that it was in. The outer end of the new one comes back.
+    pub(super) fn change_device(&self, address: &str) -> Result<[File; 2], Failure> {
+        let device = self.run(|| tun(OTHER_DEVICE))?.doing("make another device")?;
+        self.ip(&format!("link set {OTHER_DEVICE} mtu 1500 up"))?;
+        self.ip(&format!("address add {address}/32 dev {OTHER_DEVICE}"))?;
+        self.ip(&format!("route replace default dev {OTHER_DEVICE} src {address}"))?;
+        self.ip(&format!("link set {DEVICE} down"))?;
+        Ok([device.try_clone().doing("hold a device twice")?, device])
+    }
+
     /// One more address, which is nothing's way to anywhere.
     pub(super) fn address_beside(&self, address: Ipv4Addr) -> Result<(), Failure> {
         self.ip(&format!("address add {address}/32 dev {DEVICE}"))
@@ -94,6 +105,7 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         // Whoever reads from the device learns of its end by that.
         let _ = self.ip(&format!("link delete {DEVICE}"));
+        let _ = self.ip(&format!("link delete {OTHER_DEVICE}"));
     }
 }
 
@@ -112,7 +124,7 @@ fn enter() -> io::Result<()> {
 }
 
 /// A new device in the namespace of the calling thread.
-fn tun() -> io::Result<File> {
+fn tun(name: &str) -> io::Result<File> {
     /// Of linux/if_tun.h: packets as they are, without a header.
     const TUNSETIFF: libc::Ioctl = 0x4004_54CA;
     const IFF_TUN_NO_PI: i16 = 0x0001 | 0x1000;
@@ -124,7 +136,7 @@ fn tun() -> io::Result<File> {
     }
     let device = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
     let mut request = Request { name: [0; 16], flags: IFF_TUN_NO_PI, rest: [0; 22] };
-    for (place, byte) in request.name.iter_mut().zip(DEVICE.bytes()) {
+    for (place, byte) in request.name.iter_mut().zip(name.bytes()) {
         *place = byte;
     }
     #[expect(unsafe_code, reason = "a device is made by a control call, which std does not have")]

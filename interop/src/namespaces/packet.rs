@@ -86,6 +86,25 @@ impl<'p> Packet<'p> {
         Some(packet)
     }
 
+    /// What seems to be the answer to a question for addresses, with this one. RFC 1035 section 4.
+    pub(super) fn lie(&self, address: Ipv4Addr) -> Option<Vec<u8>> {
+        let message = answer(self.payload, address)?;
+        let length = u16::try_from(8 + message.len()).ok()?;
+        let mut segment = [self.to.port().to_be_bytes(), self.from.port().to_be_bytes()].concat();
+        segment.extend(length.to_be_bytes());
+        // RFC 768: no checksum.
+        segment.extend([0, 0]);
+        segment.extend(message);
+        let mut packet = vec![0x45, 0];
+        packet.extend((20 + length).to_be_bytes());
+        packet.extend([0, 0, 0x40, 0, 64, UDP, 0, 0]);
+        packet.extend([self.to.ip().octets(), self.from.ip().octets()].concat());
+        let check = checksum(&packet);
+        packet.get_mut(10..12)?.copy_from_slice(&check.to_be_bytes());
+        packet.extend(segment);
+        Some(packet)
+    }
+
     /// The name in a ClientHello that begins here, where it is in the first packet. RFC 6066 section 3.
     pub(super) fn server_name(&self) -> Option<&'p [u8]> {
         let hello = self.payload.strip_prefix(&[22, 3])?;
@@ -102,6 +121,25 @@ impl<'p> Packet<'p> {
         let length = hello.get(at + 7..at + 9).map(|two| usize::from(two[0]) << 8 | usize::from(two[1]))?;
         hello.get(at + 9..at + 9 + length)
     }
+}
+
+/// Answers a question for an IPv4 address with this one, and any other with nothing. RFC 1035 section 4.
+pub(super) fn answer(question: &[u8], address: Ipv4Addr) -> Option<Vec<u8>> {
+    /// Of the header, before the name.
+    const HEADER: usize = 12;
+    let name = question.get(HEADER..)?.iter().position(|byte| *byte == 0)? + 1;
+    let asked = question.get(HEADER..HEADER + name + 4)?;
+    let is_v4 = asked.get(name..)? == [0, 1, 0, 1];
+    let mut message = question.get(..2)?.to_vec();
+    // An answer, recursion wanted and available; one question, and one answer to it.
+    message.extend([0x81, 0x80, 0, 1, 0, u8::from(is_v4), 0, 0, 0, 0]);
+    message.extend(asked);
+    if is_v4 {
+        // The name above, its address, for a minute.
+        message.extend([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        message.extend(address.octets());
+    }
+    Some(message)
 }
 
 /// RFC 1071.

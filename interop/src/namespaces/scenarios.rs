@@ -1,5 +1,8 @@
 //! What happens in the namespaces, and what must come of it.
 
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -39,6 +42,11 @@ const TUNNEL: Duration = Duration::from_secs(150);
 const PROVES: Duration = Duration::from_millis(1500);
 /// Half of the round trip that figures are for.
 const HALF: Duration = Duration::from_millis(50);
+const FRONTED: (&str, u16) = ("FRONTED-MEEK-OSSH", 443);
+/// What some censors answer.
+const NOWHERE: Ipv4Addr = Ipv4Addr::new(10, 10, 34, 36);
+/// And others.
+const MUTE: Ipv4Addr = Ipv4Addr::new(45, 0, 8, 1);
 const MEEK: [&str; 3] =
     ["UNFRONTED-MEEK-OSSH", "UNFRONTED-MEEK-HTTPS-OSSH", "UNFRONTED-MEEK-SESSION-TICKET-OSSH"];
 
@@ -58,6 +66,13 @@ pub(super) fn all(is_long: bool) -> Vec<Scenario> {
         scenario("reset_on_server_name", reset_on_server_name),
         scenario("blackhole_with_a_flow_waiting", blackhole_with_a_flow_waiting),
         scenario("another_address", another_address),
+        scenario("another_device", another_device),
+        scenario("names_answered_with_what_is_nowhere", |programs, journal| {
+            lies(programs, journal, NOWHERE, &[FRONTED])
+        }),
+        scenario("names_answered_with_another_server", |programs, journal| {
+            lies(programs, journal, MUTE, &[FRONTED, ("OSSH", 5001)])
+        }),
         Scenario {
             name: "twenty_servers_of_which_17_mute".to_owned(),
             left_out: None,
@@ -187,6 +202,63 @@ fn another_address(programs: &Programs, journal: &Journal) -> Outcome {
     }
     client.stop()?;
     if world.server_runs() { Ok(()) } else { Err(Failure::mismatch("psiphond", "running", "ended")) }
+}
+
+/// The client's device goes down, and another is the way out.
+fn another_device(programs: &Programs, journal: &Journal) -> Outcome {
+    let world = World::new(programs, journal, &Ports(vec![("OSSH", 5001), ("TLS-OSSH", 5003)]), 1)?;
+    world.middlebox.change(|rules| rules.delay = HALF);
+    let home = Home::new()?;
+    let mut client = world.client(&home, json!({}))?;
+    client.tunnel(TUNNEL)?;
+    world.page(&client)?;
+    world.change_device()?;
+    let noticed = client.lost(Duration::from_secs(60))?;
+    let again = client.tunnel(TUNNEL)?;
+    let page = world.page(&client)?;
+    println!("noticed {noticed:?} after the change; by {} again, page {page:?}", again.protocol);
+    let limit = Duration::from_secs(2);
+    if noticed > limit {
+        return Err(Failure::Timeout {
+            awaited: format!("notice of another device: it took {noticed:?}"),
+            limit,
+        });
+    }
+    client.stop()
+}
+
+/// A server behind a name. Before the answer to every question for it comes one that lies.
+fn lies(programs: &Programs, journal: &Journal, lie: Ipv4Addr, ports: &[(&'static str, u16)]) -> Outcome {
+    let mut world = World::new(programs, journal, &Ports(ports.to_vec()), 1)?;
+    let settings = world.name_front()?;
+    let lies = Arc::new(AtomicU32::new(0));
+    let told = lies.clone();
+    world.middlebox.change(|rules| {
+        rules.delay = HALF;
+        rules.judge = Box::new(move |way, packet, _| {
+            let asks = way == Way::Up && packet.carrier == Carrier::Udp && packet.to.port() == 53;
+            match (asks, *packet.to.ip() == MUTE) {
+                (true, _) => {
+                    told.fetch_add(1, Ordering::Relaxed);
+                    Verdict::Lie(lie)
+                }
+                // Whatever is there says nothing.
+                (false, true) => Verdict::Lose,
+                (false, false) => Verdict::Pass,
+            }
+        });
+    });
+    let home = Home::new()?;
+    let mut client = world.client(&home, settings)?;
+    let arrival = client.tunnel(TUNNEL)?;
+    let page = world.page(&client)?;
+    let lies = lies.load(Ordering::Relaxed);
+    println!(
+        "{lies} lies; tunnel {:?} by {} (tried {:?}), page {page:?}",
+        arrival.time, arrival.protocol, arrival.tried
+    );
+    client.stop()?;
+    if lies > 0 { Ok(()) } else { Err(Failure::mismatch("lies", "some", lies)) }
 }
 
 /// One server serves, two refuse, seventeen accept and say nothing: the times of fresh starts with a round trip of 100 ms.

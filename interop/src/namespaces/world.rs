@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::middlebox::{Block, Middlebox};
 use super::namespace::Namespace;
+use super::packet;
 use crate::clock::{self, poll};
 use crate::entry::Entry;
 use crate::failure::{Doing, Failure};
@@ -215,6 +216,27 @@ impl World {
         self.inside.lose_address(CLIENT)
     }
 
+    /// The client joins another network by another device, and its old one goes down.
+    pub(super) fn change_device(&self) -> Result<(), Failure> {
+        let address = OTHER_CLIENT.parse().unwrap_or(Ipv4Addr::LOCALHOST);
+        self.middlebox.join(self.inside.change_device(OTHER_CLIENT)?, address);
+        Ok(())
+    }
+
+    /// The server's address is only known by a name, which a server of names beside it knows. What a client's config must say for that.
+    pub(super) fn name_front(&mut self) -> Result<Value, Failure> {
+        self.entry.set("meekFrontingAddresses", vec!["cdn.example.org"]);
+        self.entry.set("meekFrontingHosts", vec!["front.example.org"]);
+        self.outside.run(serve_names)?.doing("serve names")?;
+        Ok(json!({
+            "DNSResolverAlternateServers": [SERVER],
+            "DNSResolverPreferAlternateServerProbability": 1.0,
+            "DNSResolverPreferredAlternateServers": [SERVER],
+            "InitialLimitTunnelProtocols": ["FRONTED-MEEK-OSSH"],
+            "InitialLimitTunnelProtocolsCandidateCount": 1,
+        }))
+    }
+
     /// Whether the server still runs.
     pub(super) fn server_runs(&mut self) -> bool {
         self.server.is_running()
@@ -304,6 +326,20 @@ fn serve_page() -> io::Result<SocketAddr> {
         }
     });
     Ok(local)
+}
+
+/// Says of every name that it is the server's. Called in the server's namespace.
+fn serve_names() -> io::Result<()> {
+    let address: Ipv4Addr = SERVER.parse().map_err(io::Error::other)?;
+    let socket = UdpSocket::bind((address, 53))?;
+    thread::spawn(move || {
+        let mut question = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut question) {
+            let answer = packet::answer(question.get(..length).unwrap_or_default(), address);
+            let _ = answer.map(|answer| socket.send_to(&answer, from));
+        }
+    });
+    Ok(())
 }
 
 fn answer(mut stream: TcpStream) -> io::Result<()> {
