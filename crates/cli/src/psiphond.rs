@@ -1,6 +1,8 @@
 //! The command line of `psiphond`: verbs, flags, what is said about mistakes, and exit codes. The flags are the
 //! reference's; they may also follow the verb. Not serving: the caller brings functions that do.
 
+mod control;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,12 +11,14 @@ use std::process::ExitCode;
 use culvert_protocol::json_position::near_name;
 use culvert_server::RunError;
 use culvert_server::config::{self, ConfigError, ServerConfig, Strictness};
+use culvert_server::control::Request;
 use culvert_server::forward::own_addresses;
 use culvert_server::generate::{self, FileNames, GenerateError, Generated, Listeners, Options, WriteError};
 use culvert_server::log::{LogError, Logger};
 
 use crate::exit::{Exit, Failure};
 use crate::flags::{Arguments, Flag, Syntax, UsageError};
+use control::Form;
 
 const CONFIG: Flag = Flag::text("config", "run or generate with this config file (default psiphond.config)");
 const IP_ADDRESS: Flag = Flag::text("ipaddress", "generate with this server IP address (default 127.0.0.1)");
@@ -29,8 +33,17 @@ const OSL: Flag = Flag::text("osl", "generate this OSL config file");
 const TACTICS: Flag = Flag::text("tactics", "generate this tactics config file");
 const SERVER_ENTRY: Flag = Flag::text("serverEntry", "generate this server entry file");
 
-const VERBS: &[(&str, &str)] =
-    &[("generate", "make configuration files and a server entry"), ("run", "run the configured server")];
+const JSON: Flag = Flag::switch("json", "print answers of the running server as one line of JSON");
+
+const VERBS: &[(&str, &str)] = &[
+    ("generate", "make configuration files and a server entry"),
+    ("run", "run the configured server"),
+    ("reload", "have the running server read its rules and data files again"),
+    ("status", "say how the running server is doing"),
+    ("pause", "have the running server accept no new tunnels"),
+    ("resume", "have it accept them again"),
+    ("stop", "end the running server"),
+];
 
 const SYNTAX: Syntax = Syntax {
     program: "psiphond",
@@ -46,6 +59,7 @@ const SYNTAX: Syntax = Syntax {
         OSL,
         TACTICS,
         SERVER_ENTRY,
+        JSON,
     ],
     most_words: 1,
 };
@@ -59,7 +73,14 @@ starts the server for a moment and connects to it over each protocol, and says o
 standard error whether that worked, or why it was not tried.
 
 run serves until SIGTERM or SIGINT; a second one ends it at once. SIGTSTP stops
-accepting new tunnels, SIGCONT resumes, SIGUSR2 logs the load.
+accepting new tunnels, SIGCONT resumes, SIGUSR2 logs the load. SIGHUP and SIGUSR1
+reload, and open the log file anew after something has moved it away.
+
+reload has the server that runs with this configuration read its traffic rules and
+other data files again: all of them, or, if one is wrong, none. No tunnel is dropped.
+It says what changed, or what is wrong and where, and which settings of the main file
+need a restart. It must be run by the server's user or by root, and in its folder if
+the configuration has relative paths.
 
 Exit status: 0 after a stop that was asked for; 64 wrong command line; 69 a port or
 address cannot be had; 70 what was generated does not work; 73 a file cannot be
@@ -69,6 +90,7 @@ Examples:
   psiphond -ipaddress 192.0.2.1 -protocol OSSH:9999 -protocol SSH:2222 generate
   psiphond run
   psiphond -config other/psiphond.config run
+  psiphond -config other/psiphond.config reload
 ";
 
 /// What this file does not do itself.
@@ -85,6 +107,7 @@ enum Command {
     Help,
     Generate(Options),
     Run { config: PathBuf },
+    Talk { config: PathBuf, request: Request, form: Form },
 }
 
 /// Does what the arguments, which follow the program's name, ask for.
@@ -100,6 +123,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, actions: &Actions) ->
         }
         Ok(Command::Generate(options)) => generate(&options, actions),
         Ok(Command::Run { config }) => run(&config, actions),
+        Ok(Command::Talk { config, request, form }) => control::talk(&config, request, form),
         Err(failure) => Err(failure),
     };
     match done {
@@ -136,18 +160,31 @@ fn parse(arguments: Vec<OsString>) -> Result<Command, Failure> {
         Err(error) => return Err(Failure::usage(error.to_string())),
     };
     let verb = arguments.words().next();
+    let config = || arguments.text(&CONFIG).unwrap_or(config::DEFAULT_FILE).into();
     match verb {
         Some("generate") => Ok(Command::Generate(options(&arguments)?)),
-        Some("run") => {
-            let config = arguments.text(&CONFIG).unwrap_or(config::DEFAULT_FILE).into();
-            Ok(Command::Run { config })
-        }
-        Some(other) => {
-            let near = near_name(other, VERBS.iter().map(|(verb, _)| *verb));
-            let near = near.map(|verb| format!(" (did you mean {verb}?)")).unwrap_or_default();
-            Err(Failure::usage(format!("unknown verb {other:?}{near}: use generate or run")))
-        }
-        None => Err(Failure::usage("a verb is missing: generate or run")),
+        Some("run") => Ok(Command::Run { config: config() }),
+        Some(other) => match control::request(other) {
+            Some(request) => {
+                let form = if arguments.is_on(&JSON) { Form::Json } else { Form::Text };
+                Ok(Command::Talk { config: config(), request, form })
+            }
+            None => {
+                let near = near_name(other, VERBS.iter().map(|(verb, _)| *verb));
+                let near = near.map(|verb| format!(" (did you mean {verb}?)")).unwrap_or_default();
+                Err(Failure::usage(format!("unknown verb {other:?}{near}: use {}", verbs())))
+            }
+        },
+        None => Err(Failure::usage(format!("a verb is missing: {}", verbs()))),
+    }
+}
+
+/// `generate, run or stop`.
+fn verbs() -> String {
+    let names: Vec<_> = VERBS.iter().map(|(verb, _)| *verb).collect();
+    match names.split_last() {
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -303,7 +340,7 @@ mod tests {
         for (line, message) in [
             ("", "a verb is missing"),
             ("generat", "unknown verb \"generat\" (did you mean generate?)"),
-            ("bogus", "unknown verb \"bogus\": use generate or run"),
+            ("bogus", "unknown verb \"bogus\": use generate, run, reload"),
             ("generate", "no tunnel protocol given"),
             ("-protocol generate", "no tunnel protocol given"),
             ("generate -protocol OSSH", "\"OSSH\" is not of the form PROTOCOL:PORT"),

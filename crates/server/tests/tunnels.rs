@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
+mod bugs;
 mod meek;
 mod passthrough;
+mod reload;
 mod server;
 mod strangers;
 mod udp_gateway;

@@ -113,7 +113,7 @@ fn understand(
         load_limits,
         egress,
         traffic_rules,
-        files: files(read_data.map(|_| file), &members),
+        files: if read_data.is_some() { files(file, &members) } else { DataFiles::default() },
         own_entries,
         geoip,
         psinet,
@@ -355,7 +355,7 @@ fn data(
     let rules = adopt(document, rules).unwrap_or_default();
     let tactics = adopt(document, tactics).unwrap_or_default();
     adopt(document, osl);
-    let geoip = geoip::read(&files(None, members).geoip, state_directory).unwrap_or_else(|error| {
+    let geoip = geoip::read(&databases(members), state_directory).unwrap_or_else(|error| {
         document.adopt(error.findings);
         GeoIp::default()
     });
@@ -412,19 +412,21 @@ fn own_entries(document: &mut Document<'_>, members: &Members<'_>) -> BTreeMap<S
     entries
 }
 
-fn files(main: Option<&Path>, members: &Members<'_>) -> DataFiles {
+fn databases(members: &Members<'_>) -> Vec<PathBuf> {
+    let names = members.list(&keys::GEOIP_DATABASE_FILENAMES).filter_map(Value::as_str);
+    names.map(PathBuf::from).collect()
+}
+
+/// The files that are named.
+fn files(main: &Path, members: &Members<'_>) -> DataFiles {
     let named = |key| members.text(key).map(PathBuf::from);
     DataFiles {
-        main: main.map(Path::to_owned),
+        main: Some(main.to_owned()),
         traffic_rules: named(&keys::TRAFFIC_RULES_FILENAME),
         osl: named(&keys::OSL_CONFIG_FILENAME),
         tactics: named(&keys::TACTICS_CONFIG_FILENAME),
         psinet: named(&keys::PSINET_DATABASE_FILENAME),
-        geoip: members
-            .list(&keys::GEOIP_DATABASE_FILENAMES)
-            .filter_map(Value::as_str)
-            .map(PathBuf::from)
-            .collect(),
+        geoip: databases(members),
         blocklist: named(&keys::BLOCKLIST_FILENAME),
     }
 }
