@@ -4,6 +4,7 @@ pub mod console_client;
 pub mod culvert;
 pub mod exit;
 pub mod flags;
+pub mod hardening;
 pub mod in_process;
 pub mod psiphond;
 pub mod quickstart;

@@ -4,6 +4,7 @@
 mod control;
 
 use std::ffi::OsString;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -141,6 +142,7 @@ fn generate(options: &Options, actions: &Actions) -> Result<(), Failure> {
 fn run(file: &Path, actions: &Actions) -> Result<(), Failure> {
     let loaded = config::load(file, Strictness::Run)?;
     let config = loaded.value;
+    config::check_modes(&config.files)?;
     let log = Logger::open(
         config.log.target.clone(),
         config.log.keeping,
@@ -255,19 +257,41 @@ impl From<GenerateError> for Failure {
 
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
-        Self { exit: of_io(&error.source, Exit::CannotCreate), message: format!("{error}: {}", error.source) }
+        Self { exit: Exit::CannotCreate, message: not_written(&error, &error.path, &error.source) }
     }
 }
 
 impl From<LogError> for Failure {
     fn from(error: LogError) -> Self {
-        Self { exit: of_io(&error.source, Exit::CannotCreate), message: format!("{error}: {}", error.source) }
+        Self { exit: Exit::CannotCreate, message: not_written(&error, &error.path, &error.source) }
+    }
+}
+
+/// With what would help.
+fn not_written(error: &dyn std::fmt::Display, path: &Path, source: &io::Error) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.display();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "{error}: {source}; let this user write there (chown \"$(id -u)\" {folder}), or name another folder"
+            )
+        }
+        io::ErrorKind::NotFound => format!("{error}: {source}; make its folder (mkdir -p {folder})"),
+        io::ErrorKind::StorageFull => {
+            format!("{error}: {source}; make room (df -h {folder} says how much there is)")
+        }
+        _ => format!("{error}: {source}"),
     }
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        let exit = if error.is_permission() { Exit::Permission } else { Exit::Unavailable };
+        let exit = match &error {
+            RunError::State(_) | RunError::Control(_) => Exit::CannotCreate,
+            error if error.is_permission() => Exit::Permission,
+            _ => Exit::Unavailable,
+        };
         Self { exit, message: error.to_string() }
     }
 }
@@ -277,10 +301,6 @@ impl From<ConfigError> for Failure {
         let exit = if error.is_permission() { Exit::Permission } else { Exit::Config };
         Self { exit, message: error.to_string() }
     }
-}
-
-fn of_io(error: &std::io::Error, otherwise: Exit) -> Exit {
-    if error.kind() == std::io::ErrorKind::PermissionDenied { Exit::Permission } else { otherwise }
 }
 
 #[cfg(test)]

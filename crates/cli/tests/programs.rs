@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is a test")]
 
+mod operator;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -32,6 +32,7 @@ pub mod seed_store;
 mod service_manager;
 mod services;
 mod session;
+mod state_directory;
 mod workers;
 
 pub use listen::BindError;
@@ -39,6 +40,7 @@ pub use listen::BindError;
 pub use panics::{Drill, DrillSpot};
 pub use run::{RunError, run, run_until};
 pub use services::ServicesError;
+pub use state_directory::StateError;
 
 /// What log lines call this build.
 const BUILD_REV: &str = env!("CARGO_PKG_VERSION");

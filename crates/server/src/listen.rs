@@ -36,7 +36,7 @@ const BACKLOG: u32 = 4096;
 
 /// A port that could not be bound. Local: another program, the address, or a missing permission.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for {} on {}: {source}; {}", listener.protocol.name(), listener.address, fix(source))]
+#[error("cannot listen for {} on {}: {source}; {}", listener.protocol.name(), listener.address, fix(*listener, source))]
 pub struct BindError {
     pub listener: Listener,
     #[source]
@@ -94,18 +94,30 @@ fn bind_streams(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
 }
 
 /// What to do about an error of binding.
-fn fix(error: &io::Error) -> &'static str {
+fn fix(listener: Listener, error: &io::Error) -> String {
+    let port = listener.address.port();
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program listens there: stop it, or choose another port in TunnelProtocolPorts"
+            let sockets = match listener.protocol.carrier_at_server() {
+                Carrier::Tcp => "-ltnp",
+                Carrier::Udp => "-lunp",
+            };
+            format!(
+                "another program listens there (ss {sockets} 'sport = :{port}' names it): stop it, or choose another port in TunnelProtocolPorts"
+            )
         }
         io::ErrorKind::AddrNotAvailable => {
             "this machine does not have that address: set ServerIPAddress to one that it has, or to 0.0.0.0"
+                .to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE), or choose another port in TunnelProtocolPorts"
+            let program = std::env::current_exe().unwrap_or_else(|_| "psiphond".into());
+            format!(
+                "ports below 1024 need the right to bind them (setcap cap_net_bind_service=+ep {}, or AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit), or choose another port in TunnelProtocolPorts",
+                program.display()
+            )
         }
-        _ => "check ServerIPAddress and TunnelProtocolPorts",
+        _ => "check ServerIPAddress and TunnelProtocolPorts".to_owned(),
     }
 }
 

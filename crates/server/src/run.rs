@@ -27,6 +27,7 @@ use crate::pulse::Pulse;
 use crate::reload::Reloader;
 use crate::service_manager::ServiceManager;
 use crate::services::{Services, ServicesError};
+use crate::state_directory::{self, StateError};
 use crate::workers::Workers;
 
 /// Errors of accepting are reported this often at most.
@@ -44,6 +45,9 @@ pub enum RunError {
     /// Where commands are taken.
     #[error(transparent)]
     Control(#[from] SocketError),
+    /// Where state is kept.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The port for figures.
     #[error("cannot serve figures at {address}: {source}; choose another MetricsAddress")]
     FiguresPort {
@@ -69,7 +73,7 @@ impl RunError {
         let source = match self {
             Self::Bind(error) => &error.source,
             Self::System { source, .. } | Self::FiguresPort { source, .. } => source,
-            Self::Services(_) | Self::Control(_) | Self::LogLost => return false,
+            Self::Services(_) | Self::Control(_) | Self::State(_) | Self::LogLost => return false,
         };
         source.kind() == io::ErrorKind::PermissionDenied
     }
@@ -123,6 +127,7 @@ async fn serve(
     let load_period = config.log.load_period;
     let monitor = Monitor::new(config.load_limits);
     memory::only_small_pages();
+    state_directory::prepare(&config.state_directory)?;
     let figures_port = figures_port(config.figures.address).await?;
     let bound = bind_all(&config.listeners)?;
     let reloader = Arc::new(Mutex::new(Reloader::new(&config)));

@@ -16,12 +16,12 @@ use std::time::{Duration, SystemTime};
 use culvert_obfuscation::{ReplayMode, SEED_RECORD_LEN, SeedHistory, SeedHistoryLimits, SeedVerdict};
 
 use crate::log::{Field, Logger};
+use crate::state_directory::LOCK;
 
 const JOURNAL: &str = "ossh-seeds";
 const NEW_JOURNAL: &str = "ossh-seeds.new";
 /// Where a file goes that is no history.
 const SET_ASIDE: &str = "ossh-seeds.unreadable";
-const LOCK: &str = "lock";
 /// The journal is rewritten when it holds more than twice the live records and this many.
 const SLACK: usize = 4096;
 /// How long after a failure writing is tried again.

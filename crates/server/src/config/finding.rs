@@ -33,6 +33,10 @@ pub enum Severity {
 pub enum Problem {
     #[error("cannot be read")]
     Unreadable(#[source] io::Error),
+    #[error(
+        "holds keys, and others than its owner may read or change it (mode {mode:04o}): run chmod 600 {path}"
+    )]
+    ReadableByOthers { mode: u32, path: String },
     #[error("is not UTF-8 text")]
     NotText,
     #[error("is not valid JSON: {0}")]

@@ -14,6 +14,7 @@ use super::ControlSocket;
 use super::message::{Answer, LONGEST_REQUEST, Request, RequestError};
 use crate::log::{Field, Logger};
 use crate::orders::{Command, Order};
+use crate::state_directory::own_user;
 
 /// Connections at once.
 const MOST: usize = 8;
@@ -110,12 +111,6 @@ async fn give(request: Request, orders: mpsc::Sender<Order>) -> Answer {
 
 fn refused(error: RequestError) -> Answer {
     Answer::Refused { reason: error.to_string() }
-}
-
-#[expect(unsafe_code, reason = "the own user is only available from the C library")]
-fn own_user() -> u32 {
-    // SAFETY: it only returns a number.
-    unsafe { libc::geteuid() }
 }
 
 #[cfg(test)]

@@ -62,8 +62,12 @@ pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
     let files = &config.files;
     let mut parts = Parts { state: &config.state_directory, parts: Vec::new() };
     parts.json("traffic rules", &files.traffic_rules, |files, _| {
-        let load = |file: &Path| traffic_rules::load(file, Strictness::Run);
-        single(files, load, |services, rules| services.replace_rules(&rules))
+        let file = files.first().map_or(Path::new(""), PathBuf::as_path);
+        let Loaded { value: rules, warnings } = traffic_rules::load(file, Strictness::Run)?;
+        // The default ones are rules too.
+        let rows = u64::try_from(rules.filtered.len()).ok().map(|filtered| filtered + 1);
+        let staged = Staged::new(rules, warnings, |services, rules| services.replace_rules(&rules));
+        Ok(Staged { rows, ..staged })
     });
     parts.json("server list configuration", &files.osl, |files, _| {
         single(files, |file| data_files::load_osl(file, Strictness::Run), |_, ()| {})

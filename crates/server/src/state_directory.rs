@@ -1,0 +1,78 @@
+//! The folder of what must survive a restart, looked at before anything is served. One that this user may not write in is a mistake of
+//! whoever set the server up, and stops the start. A full disk or one that cannot be written just now does not: what belongs there is
+//! kept in memory then, and the log says so.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The file that is locked while a server uses the folder.
+pub(crate) const LOCK: &str = "lock";
+
+/// A folder that cannot be used. Local: its owner and mode.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot write in the state directory {0}: {source}; give it to this user (mkdir -p {0} && chown {user} {0}), or name another with StateDirectory",
+    path.display()
+)]
+pub struct StateError {
+    pub path: PathBuf,
+    /// Who may not.
+    pub user: u32,
+    #[source]
+    pub source: io::Error,
+}
+
+/// Makes the folder if need be.
+pub(crate) fn prepare(folder: &Path) -> Result<(), StateError> {
+    match try_to_write(folder) {
+        Err(source) if is_mistake(&source) => {
+            Err(StateError { path: folder.to_owned(), user: own_user(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn try_to_write(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let lock = folder.join(LOCK);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options.open(lock).map(drop)
+}
+
+fn is_mistake(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied};
+    matches!(error.kind(), PermissionDenied | NotADirectory | AlreadyExists)
+}
+
+#[expect(unsafe_code, reason = "the own user is only available from the C library")]
+pub(crate) fn own_user() -> u32 {
+    // SAFETY: it only returns a number.
+    unsafe { libc::geteuid() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_folder_is_made_private_and_a_file_is_none() {
+        let scratch = Scratch::new("state");
+        let folder = scratch.path().join("a/b");
+        prepare(&folder).unwrap();
+        prepare(&folder).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join(LOCK))), (0o700, 0o600));
+        let file = scratch.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for path in [&file, &file.join("below")] {
+            let error = prepare(path).unwrap_err().to_string();
+            assert!(error.contains("chown ") && error.contains("StateDirectory"), "{error}");
+        }
+    }
+}
