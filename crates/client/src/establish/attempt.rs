@@ -26,6 +26,9 @@ use crate::tunnel::{ApiClient, ApiError, LivenessError, LivenessSizes, test_live
 /// be one that never ends.
 const LEAST_TURN: Duration = Duration::from_millis(500);
 
+/// What a server that lets in has left to do should not take longer.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// A tunnel that is ready for flows.
 pub(crate) struct Established {
     pub(crate) id: ServerId,
@@ -161,7 +164,7 @@ impl Attempt {
         let entry = &self.server.entry;
         scene.notices.emit(Notice::ConnectingServer(self.details(None)));
         let mut connected = dial::dial(&self.plan, entry, &scene.credentials, &network, self.limit).await?;
-        self.claims.claim();
+        self.claims.claim(self.plan.hold_off.unwrap_or_default() + HANDSHAKE);
         self.hold_off().await;
         scene.notices.emit(Notice::ConnectedServer(self.details(Some(&connected))));
         // Servers take note of handshakes: those that dial slower than another should make none.

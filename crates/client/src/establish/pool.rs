@@ -29,7 +29,7 @@ pub(crate) struct Pool<L, T> {
 /// What an attempt has to say while it runs.
 enum News {
     Stalled(task::Id),
-    Claimed(task::Id),
+    Claimed(task::Id, Instant),
 }
 
 /// By which an attempt ends its rivals.
@@ -37,10 +37,10 @@ enum News {
 pub(crate) struct Claims(mpsc::UnboundedSender<News>);
 
 impl Claims {
-    /// Says that the attempt whose task this is goes on to the end. Must be called in it.
-    pub(crate) fn claim(&self) {
+    /// Says that the attempt whose task this is goes on to the end, for which it should need so long at most. Must be called in it.
+    pub(crate) fn claim(&self, needs: Duration) {
         // Nobody listens when the pool is gone, and this task with it.
-        let _ = self.0.send(News::Claimed(task::id()));
+        let _ = self.0.send(News::Claimed(task::id(), Instant::now() + needs));
     }
 }
 
@@ -48,6 +48,7 @@ struct Running<L> {
     label: L,
     started: Instant,
     has_place: bool,
+    claims_until: Option<Instant>,
     abort: AbortHandle,
 }
 
@@ -84,6 +85,12 @@ impl<L: Clone, T: Send + 'static> Pool<L, T> {
     /// The attempts that run.
     pub(crate) fn labels(&self) -> impl Iterator<Item = &L> {
         self.running.values().map(|running| &running.label)
+    }
+
+    /// Whether an attempt goes on to the end that this one would be a rival of.
+    pub(crate) fn is_claimed(&self, now: Instant, is_rival: impl Fn(&L) -> bool) -> bool {
+        let claims = |running: &Running<L>| running.claims_until.is_some_and(|until| now < until);
+        self.running.values().any(|running| claims(running) && is_rival(&running.label))
     }
 
     /// True when no attempt has a place.
@@ -128,7 +135,8 @@ impl<L: Clone, T: Send + 'static> Pool<L, T> {
             attempt.await
         });
         let started = Instant::now();
-        self.running.insert(abort.id(), Running { label, started, has_place: true, abort });
+        self.running
+            .insert(abort.id(), Running { label, started, has_place: true, claims_until: None, abort });
     }
 
     /// The next thing that happens; pending while nothing runs.
@@ -146,7 +154,7 @@ impl<L: Clone, T: Send + 'static> Pool<L, T> {
                     };
                 }
                 Some(news) = self.told.recv() => match news {
-                    News::Claimed(id) => self.end_rivals(id),
+                    News::Claimed(id, until) => self.end_rivals(id, until),
                     News::Stalled(id) => {
                         let Some(running) = self.running.get_mut(&id) else { continue };
                         running.has_place = false;
@@ -157,8 +165,10 @@ impl<L: Clone, T: Send + 'static> Pool<L, T> {
         }
     }
 
-    fn end_rivals(&mut self, of: task::Id) {
-        let Some(label) = self.running.get(&of).map(|running| running.label.clone()) else { return };
+    fn end_rivals(&mut self, of: task::Id, until: Instant) {
+        let Some(claimant) = self.running.get_mut(&of) else { return };
+        claimant.claims_until = Some(until);
+        let label = claimant.label.clone();
         let rivals = self.rivals;
         self.running.retain(|id, other| {
             let stays = *id == of || !rivals(&label, &other.label);
@@ -250,13 +260,16 @@ mod tests {
         start_mute(&mut pool, 11);
         start_mute(&mut pool, 2);
         let claiming = async move {
-            claims.claim();
+            claims.claim(LIFE);
             sleep(LIFE).await;
             21
         };
         pool.start(21, claiming, pending());
         assert!(matches!(pool.next().await, Event::Stalled(2)));
         assert_eq!(pool.labels().copied().collect::<Vec<_>>(), [2, 21]);
+        let claimed = |after| pool.is_claimed(Instant::now() + after, |label| *label == 21);
+        assert!(claimed(Duration::ZERO) && !claimed(LIFE));
+        assert!(!pool.is_claimed(Instant::now(), |label| *label == 2));
         assert!(matches!(pool.next().await, Event::Ended(21, 21)));
     }
 }

@@ -318,6 +318,9 @@ impl Search {
             if self.scene.in_use.contains(&id) || self.scene.lessons.is_useless(id) {
                 continue;
             }
+            if self.pool.is_claimed(Instant::now(), |label| label.id == id) {
+                continue;
+            }
             let Some(server) = self.scene.servers.server(id) else { continue };
             let Some((plan, more)) = self.plan(id, &server, standing)? else { continue };
             if more {
