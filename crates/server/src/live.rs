@@ -9,6 +9,12 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Live<T>(watch::Sender<Arc<T>>);
 
+impl<T: Default> Default for Live<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> Live<T> {
     pub fn new(value: T) -> Self {
         Self(watch::Sender::new(Arc::new(value)))

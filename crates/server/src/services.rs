@@ -85,7 +85,7 @@ pub(crate) struct Services {
     pub(crate) blocklist: Arc<Live<Blocklist>>,
     pub(crate) udp_gateway: Option<std::net::SocketAddr>,
     pub(crate) rules: Live<RuleSet>,
-    pub(crate) geoip: Live<GeoIp>,
+    pub(crate) geoip: Arc<Live<GeoIp>>,
     pub(crate) psinet: Live<Psinet>,
     pub(crate) authorization_keys: VerificationKeyRing,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
@@ -120,8 +120,9 @@ pub enum ServicesError {
 impl Services {
     pub(crate) fn new(config: config::ServerConfig, log: &Logger) -> Result<Self, ServicesError> {
         let memory = Host::new().memory_limit();
+        let geoip = Arc::new(Live::new(config.geoip.clone()));
         let blocklist = Arc::new(Live::new(config.egress.blocklist.clone()));
-        let egress = Arc::new(egress(&config, &blocklist, log)?);
+        let egress = Arc::new(egress(&config, (&blocklist, &geoip), log)?);
         let seeds = SeedStore::open(
             &config.state_directory,
             SeedHistoryLimits::default(),
@@ -169,7 +170,7 @@ impl Services {
             blocklist,
             udp_gateway: config.egress.udp_gateway,
             rules: Live::new(rules),
-            geoip: Live::new(config.geoip),
+            geoip,
             psinet: Live::new(config.psinet),
             authorization_keys: config.authorization_keys,
             own_entries: config.own_entries,
@@ -248,7 +249,7 @@ impl Services {
 
 fn egress(
     config: &config::ServerConfig,
-    blocklist: &Arc<Live<Blocklist>>,
+    (blocklist, geoip): (&Arc<Live<Blocklist>>, &Arc<Live<GeoIp>>),
     log: &Logger,
 ) -> Result<Egress, ServicesError> {
     let parameters = &config.tactics.parameters.services;
@@ -261,6 +262,7 @@ fn egress(
         policy: policy.map_err(ServicesError::OwnAddresses)?,
         resolver: Arc::new(Resolver::new(config.egress.dns_resolver, first)),
         blocklist: blocklist.clone(),
+        geoip: geoip.clone(),
         blocks: config.egress.blocklist_active,
         names: CacheLimits {
             names: usize::try_from(parameters.dns_cache_max_size).unwrap_or(usize::MAX),

@@ -173,6 +173,7 @@ impl From<DialRefusal> for FlowRefusal {
             DialRefusal::NetworkUnreachable => Self::NetworkUnreachable,
             DialRefusal::TimedOut => Self::TimedOut,
             DialRefusal::ConnectionRefused => Self::ConnectionRefused,
+            DialRefusal::DialingLimit => Self::DialingLimit,
             DialRefusal::ResourceExhausted => Self::ResourceExhausted,
         }
     }

@@ -113,6 +113,8 @@ pub enum DialRefusal {
     TimedOut,
     #[error("the destination refused the connection")]
     ConnectionRefused,
+    #[error("too many flows of the client wait to be connected")]
+    DialingLimit,
     #[error("the server is out of files, ports or memory")]
     ResourceExhausted,
 }

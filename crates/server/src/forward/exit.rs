@@ -15,6 +15,7 @@ use super::egress::{DialRefusal, EgressPolicy, by, dial, permitted};
 use super::names::question::question_name;
 use super::names::{CacheLimits, Names, Resolver};
 use crate::figures::Tally;
+use crate::geoip::GeoIp;
 use crate::live::Live;
 use crate::log::Aggregated;
 use crate::rules::TrafficRules;
@@ -27,6 +28,8 @@ pub(crate) struct Egress {
     pub(crate) policy: EgressPolicy,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) blocklist: Arc<Live<Blocklist>>,
+    /// For rules about networks by number.
+    pub(crate) geoip: Arc<Live<GeoIp>>,
     /// What is listed is refused, not only reported.
     pub(crate) blocks: bool,
     pub(crate) names: CacheLimits,
@@ -88,8 +91,9 @@ impl Exit {
         limit: Option<Duration>,
     ) -> Result<TcpStream, DialRefusal> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let judge =
-            |address: SocketAddr| self.judge(address, |address| rules.permits_tcp(address, &|_| None));
+        let judge = |address: SocketAddr| {
+            self.judge(address, |address| rules.permits_tcp(address, &|address| self.asn_of(address)))
+        };
         let addresses = match destination {
             Destination::Address(address) => permitted([*address], judge)?,
             Destination::Name { name, port } => {
@@ -112,7 +116,7 @@ impl Exit {
 
     /// Whether a UDP flow may go to an address.
     pub(crate) fn judge_udp(&self, address: SocketAddr, rules: &TrafficRules) -> Result<(), DialRefusal> {
-        self.judge(address, |address| rules.permits_udp(address, &|_| None))
+        self.judge(address, |address| rules.permits_udp(address, &|address| self.asn_of(address)))
     }
 
     /// Whether a datagram for a name server is a query for a name that may be asked for.
@@ -146,6 +150,10 @@ impl Exit {
         let list = self.shared.blocklist.get();
         self.check(Listed::Address(address.ip()), list.of_address(address.ip()))?;
         if rules(address) { Ok(()) } else { Err(DialRefusal::Rules) }
+    }
+
+    fn asn_of(&self, address: IpAddr) -> Option<u32> {
+        self.shared.geoip.get().look_up_network(address).asn.parse().ok()
     }
 
     fn check_name(&self, name: &str) -> Result<(), DialRefusal> {

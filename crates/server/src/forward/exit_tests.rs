@@ -46,6 +46,7 @@ fn way_out(policy: EgressPolicy, list: &str, blocks: bool) -> (Exit, Told) {
         policy,
         resolver: Arc::new(Resolver::new(None, Family::V4)),
         blocklist: Arc::new(Live::new(blocklist)),
+        geoip: Arc::default(),
         blocks,
         names: CacheLimits { names: 32, time: Duration::from_secs(10) },
         exhausted: Aggregated::new(log, Level::Error, "exhausted", Duration::from_secs(60)),

@@ -1,24 +1,24 @@
 //! The flows of one tunnel: how many there may be, which one makes room, and what they have carried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use culvert_ssh_tokio::Meter;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout};
 
 use super::destination::Destination;
 use super::egress::DialRefusal;
 use super::exit::Exit;
+use super::turns::Turns;
 use crate::figures::{AddressFamily, DialOutcome, Kind, Present, Tally};
 use crate::rules::TrafficRules;
 
-/// Flows that may wait to be connected (PROTOCOL.md 3.7).
-const MOST_WAITING: usize = 1024;
 /// Connected at once where the rules set no limit.
 const MOST_DIALING: usize = 512;
 
@@ -28,9 +28,10 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 /// Shared by a tunnel and its flows.
 pub(crate) struct Flows {
     exit: Exit,
-    pub(crate) rules: Arc<TrafficRules>,
-    dialing: Semaphore,
-    most_dialing: usize,
+    rules: RwLock<Arc<TrafficRules>>,
+    /// Told when there are other rules.
+    ruled_anew: Notify,
+    turns: Turns,
     counts: Mutex<Counts>,
     tally: Arc<Tally>,
 }
@@ -40,7 +41,8 @@ pub(crate) struct Flows {
 struct Counts {
     next: u64,
     open: BTreeMap<u64, Flow>,
-    waiting: usize,
+    /// The open flows by when they were used, as far as is known, the least recent first.
+    by_use: BTreeSet<(Instant, u64)>,
     totals: Totals,
 }
 
@@ -77,20 +79,36 @@ pub(crate) struct Place {
 
 impl Flows {
     pub(crate) fn new(exit: Exit, rules: Arc<TrafficRules>, tally: Arc<Tally>) -> Arc<Self> {
-        let most_dialing = rules.most_dialing.map_or(MOST_DIALING, |most| most.get().min(MOST_DIALING));
         Arc::new(Self {
             exit,
-            rules,
-            dialing: Semaphore::new(most_dialing),
-            most_dialing,
+            turns: Turns::new(most_dialing(&rules)),
+            rules: RwLock::new(rules),
+            ruled_anew: Notify::new(),
             counts: Mutex::default(),
             tally,
         })
     }
 
+    /// The rules that hold now.
+    pub(crate) fn rules(&self) -> Arc<TrafficRules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on these rules hold: for new flows all of them, for those that are open how long they may be idle.
+    pub(crate) fn replace_rules(&self, rules: Arc<TrafficRules>) {
+        self.turns.set_most(most_dialing(&rules));
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.ruled_anew.notify_waiters();
+    }
+
+    /// Returns when other rules hold than when this was called.
+    pub(crate) fn ruled_anew(&self) -> Notified<'_> {
+        self.ruled_anew.notified()
+    }
+
     /// Whether a UDP flow may go to an address.
     pub(crate) fn judge_udp(&self, address: SocketAddr) -> Result<(), DialRefusal> {
-        self.exit.judge_udp(address, &self.rules)
+        self.exit.judge_udp(address, &self.rules())
     }
 
     pub(crate) fn exit(&self) -> &Exit {
@@ -122,16 +140,16 @@ impl Flows {
 
     /// Connects to a destination, after waiting for a turn; the time in line counts against the dial (PROTOCOL.md 3.7).
     pub(crate) async fn dial(&self, destination: &Destination) -> Result<TcpStream, DialRefusal> {
-        let limit = self.rules.dial_timeout;
+        let limit = self.rules().dial_timeout;
         let began = Instant::now();
         let turn = match limit {
-            Some(limit) => timeout(limit, self.turn()).await.map_err(|_| DialRefusal::TimedOut)?,
-            None => self.turn().await,
+            Some(limit) => timeout(limit, self.turns.take()).await.map_err(|_| DialRefusal::TimedOut)?,
+            None => self.turns.take().await,
         };
-        let _turn = turn.ok_or(DialRefusal::ResourceExhausted)?;
+        let _turn = turn.ok_or(DialRefusal::DialingLimit)?;
         let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
         let (dialing, began) = (self.tally.dialing(), Instant::now());
-        let dialed = self.exit.connect(destination, &self.rules, left).await;
+        let dialed = self.exit.connect(destination, &self.rules(), left).await;
         drop(dialing);
         match &dialed {
             Ok(target) => {
@@ -154,35 +172,24 @@ impl Flows {
     /// Writes what a flow begins with to its fresh connection. A buffer of the system takes it all at once, unless the
     /// destination takes nothing, which must not last longer than a dial.
     pub(crate) async fn begin(&self, target: &mut TcpStream, first_bytes: &[u8]) -> Result<(), DialRefusal> {
-        let written = timeout(self.rules.dial_timeout.unwrap_or(BEGIN_LIMIT), target.write_all(first_bytes));
+        let written =
+            timeout(self.rules().dial_timeout.unwrap_or(BEGIN_LIMIT), target.write_all(first_bytes));
         written.await.map_err(|_| DialRefusal::TimedOut)?.map_err(|_| DialRefusal::Unreachable)
-    }
-
-    /// `None` when too many wait already.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let _waiting = Waiting::enter(self)?;
-        let turn = self.dialing.acquire().await.ok()?;
-        let dialing = self.most_dialing.saturating_sub(self.dialing.available_permits());
-        self.counts(|counts| counts.totals.peak_dialing = counts.totals.peak_dialing.max(dialing));
-        Some(turn)
     }
 
     /// Takes a place for a flow that is connected; the one used least recently loses theirs when there are too many.
     pub(crate) fn enter(self: &Arc<Self>) -> Place {
-        let most = self.rules.most_flows.map_or(usize::MAX, std::num::NonZeroUsize::get);
+        let most = self.rules().most_flows.map_or(usize::MAX, std::num::NonZeroUsize::get);
         let (meter, evicted) = (self.tally.meter(Kind::Tcp).part(), Arc::<Notify>::default());
-        let flow = Flow {
-            meter: meter.clone(),
-            seen: meter.totals(),
-            used: Instant::now(),
-            evicted: evicted.clone(),
-        };
+        let used = Instant::now();
+        let flow = Flow { meter: meter.clone(), seen: meter.totals(), used, evicted: evicted.clone() };
         let number = self.counts(|counts| {
             while counts.open.len() >= most && counts.evict() {
                 self.tally.evicted(Kind::Tcp);
             }
             let number = counts.next;
             counts.next += 1;
+            counts.by_use.insert((flow.used, number));
             counts.open.insert(number, flow);
             counts.totals.flows += 1;
             counts.totals.peak_flows = counts.totals.peak_flows.max(counts.open.len());
@@ -198,7 +205,7 @@ impl Flows {
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        self.counts(|counts| counts.totals)
+        Totals { peak_dialing: self.turns.peak(), ..self.counts(|counts| counts.totals) }
     }
 
     /// Bytes that all TCP flows have carried, up and down.
@@ -218,23 +225,36 @@ impl Flows {
     }
 }
 
+fn most_dialing(rules: &TrafficRules) -> usize {
+    rules.most_dialing.map_or(MOST_DIALING, |most| most.get().min(MOST_DIALING))
+}
+
 impl Counts {
     /// Ends the flow that was used least recently; false if there is none. When a flow was used is only looked at here,
-    /// since flows are many and evictions few: those that moved since the last look count as used now.
+    /// since flows are many and evictions few: one that has moved since the last look counts as used now. So each look
+    /// is followed by an eviction, or was for a flow that carries something.
     fn evict(&mut self) -> bool {
         let now = Instant::now();
-        for flow in self.open.values_mut() {
+        for _ in 0..=self.open.len() {
+            let Some((used, number)) = self.by_use.pop_first() else { return false };
+            let Some(flow) = self.open.get_mut(&number) else { continue };
             let carried = flow.meter.totals();
-            if carried != flow.seen {
-                flow.seen = carried;
-                flow.used = now;
+            if carried == flow.seen || used == now {
+                flow.evicted.notify_one();
+                self.open.remove(&number);
+                self.totals.evicted += 1;
+                return true;
             }
+            (flow.seen, flow.used) = (carried, now);
+            self.by_use.insert((now, number));
         }
-        let oldest = self.open.iter().min_by_key(|(_, flow)| flow.used).map(|(number, _)| *number);
-        let Some(flow) = oldest.and_then(|number| self.open.remove(&number)) else { return false };
-        flow.evicted.notify_one();
-        self.totals.evicted += 1;
-        true
+        false
+    }
+
+    fn leave(&mut self, number: u64) {
+        if let Some(flow) = self.open.remove(&number) {
+            self.by_use.remove(&(flow.used, number));
+        }
     }
 }
 
@@ -244,8 +264,13 @@ impl Place {
         self.evicted.notified().await;
     }
 
+    /// How long it may carry nothing; see [`Flows::ruled_anew`].
     pub(crate) fn idle_timeout(&self) -> Option<Duration> {
-        self.flows.rules.idle_timeout
+        self.flows.rules().idle_timeout
+    }
+
+    pub(crate) fn flows(&self) -> &Flows {
+        &self.flows
     }
 
     /// Counts what the flow carries.
@@ -256,28 +281,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.flows.counts(|counts| counts.open.remove(&self.number));
-    }
-}
-
-/// Counts one that waits for its turn.
-struct Waiting<'f>(&'f Flows);
-
-impl<'f> Waiting<'f> {
-    fn enter(flows: &'f Flows) -> Option<Self> {
-        flows.counts(|counts| {
-            if counts.waiting >= MOST_WAITING {
-                return None;
-            }
-            counts.waiting += 1;
-            Some(Self(flows))
-        })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.counts(|counts| counts.waiting -= 1);
+        self.flows.counts(|counts| counts.leave(self.number));
     }
 }
 
@@ -315,8 +319,41 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_in_line_counts_against_the_dial() {
         let flows = flows(9, 1);
-        let _turn = flows.turn().await.unwrap();
+        let _turn = flows.turns.take().await.unwrap();
         let destination = Destination::parse("127.0.0.1", 9).unwrap();
         assert_eq!(flows.dial(&destination).await.map(|_| ()), Err(DialRefusal::TimedOut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flow_that_carries_something_stays() {
+        let flows = flows(3, 1);
+        let places: Vec<_> = (0..3).map(|_| flows.enter()).collect();
+        tokio::time::advance(Duration::from_millis(10)).await;
+        places[0].meter().add_received(1);
+        let fourth = flows.enter();
+        places[1].evicted().await;
+        tokio::time::advance(Duration::from_millis(10)).await;
+        places[2].meter().add_received(1);
+        fourth.meter().add_received(1);
+        let _fifth = flows.enter();
+        places[0].evicted().await;
+        assert_eq!(flows.totals().evicted, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_rules_hold_for_what_is_open() {
+        let flows = flows(3, 1);
+        let places: Vec<_> = (0..3).map(|_| flows.enter()).collect();
+        let anew = flows.ruled_anew();
+        let rules =
+            TrafficRules { most_flows: NonZeroUsize::new(1), idle_timeout: None, ..TrafficRules::default() };
+        flows.replace_rules(Arc::new(rules));
+        anew.await;
+        assert_eq!(places[0].idle_timeout(), None);
+        let _fourth = flows.enter();
+        for place in &places {
+            place.evicted().await;
+        }
+        assert_eq!(flows.totals().evicted, 3);
     }
 }

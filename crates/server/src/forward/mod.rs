@@ -14,4 +14,5 @@ mod relay;
 pub mod special_purpose;
 mod staggered;
 pub(crate) mod tcp;
+mod turns;
 pub(crate) mod udp_gateway;

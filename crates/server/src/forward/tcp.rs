@@ -55,7 +55,7 @@ fn reason_text(refusal: DialRefusal) -> Option<&'static str> {
         DialRefusal::NetworkUnreachable => Some("culvert:network-unreachable"),
         DialRefusal::TimedOut => Some("culvert:timed-out"),
         DialRefusal::ConnectionRefused => Some("culvert:connection-refused"),
-        DialRefusal::ResourceExhausted => None,
+        DialRefusal::DialingLimit | DialRefusal::ResourceExhausted => None,
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) async fn serve(
     let place = flows.enter();
     place.meter().add_received(first_bytes);
     tokio::select! {
-        () = relay(stream, target, place.meter(), place.idle_timeout()) => {}
+        () = relay(stream, target, &place) => {}
         () = place.evicted() => {}
     }
     Ok(())

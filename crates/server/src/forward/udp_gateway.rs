@@ -11,7 +11,6 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use culvert_protocol::udpgw::{Datagram, FrameReader, MAX_PACKET, UdpgwError, encode_downstream};
 use culvert_ssh_tokio::ChannelStream;
@@ -198,9 +197,8 @@ impl Gateway {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let udp = UdpSocket::from_std(udp)?;
-        let rules = &self.surroundings.flows.rules.udp;
-        let most = rules.most_flows.map_or(MOST_SOCKETS, NonZeroUsize::get).min(MOST_SOCKETS);
-        let idle = rules.idle_timeout;
+        let rules = self.surroundings.flows.rules();
+        let most = rules.udp.most_flows.map_or(MOST_SOCKETS, NonZeroUsize::get).min(MOST_SOCKETS);
         while self.sockets.len() >= most && self.evict() {}
         let socket = Arc::new(Socket {
             udp,
@@ -216,7 +214,6 @@ impl Gateway {
             socket: socket.clone(),
             writer: self.writer.clone(),
             flows: self.surroundings.flows.clone(),
-            idle,
         };
         let connection = datagram.connection;
         self.tasks.spawn(async move {
@@ -264,7 +261,6 @@ struct Back {
     socket: Arc<Socket>,
     writer: Writer,
     flows: Arc<Flows>,
-    idle: Option<Duration>,
 }
 
 impl Back {
@@ -316,13 +312,20 @@ impl Back {
     }
 
     async fn idle(&self) {
-        let Some(idle) = self.idle else { return std::future::pending().await };
         loop {
+            let ruled_anew = self.flows.ruled_anew();
+            let Some(idle) = self.flows.rules().udp.idle_timeout else {
+                ruled_anew.await;
+                continue;
+            };
             let until = self.socket.used() + idle;
             if until <= Instant::now() {
                 return;
             }
-            sleep_until(until).await;
+            tokio::select! {
+                () = sleep_until(until) => {}
+                () = ruled_anew => {}
+            }
         }
     }
 }

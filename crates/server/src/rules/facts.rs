@@ -42,6 +42,14 @@ pub struct HandshakeFacts<'c> {
     pub revoked: bool,
 }
 
+impl HandshakeFacts<'_> {
+    /// How many tunnels the client says that it had before in this run.
+    pub(super) fn earlier_tunnels(&self) -> u64 {
+        let count = parameter_number("established_tunnels_count").and_then(|it| self.parameters.get(it));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// The parameters of a handshake that are texts, in little memory: they are kept as long as the tunnel, since rules that are
 /// loaded later may ask for any of them.
 #[derive(Clone, Default)]

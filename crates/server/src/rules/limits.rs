@@ -93,6 +93,18 @@ pub struct MeekRate {
     pub cities: Vec<String>,
 }
 
+impl Stage {
+    /// The stage of a client's tunnel. `is_first` is whether the server knows of no other tunnel of its session.
+    pub fn of(client: &ClientFacts<'_>, is_first: bool) -> Self {
+        match &client.handshake {
+            None => Self::Establishing,
+            // The client may have had tunnels to other servers.
+            Some(handshake) if is_first && handshake.earlier_tunnels() == 0 => Self::First,
+            Some(_) => Self::Later,
+        }
+    }
+}
+
 impl MeekRate {
     /// Whether the sessions of a client are counted.
     pub fn covers(&self, client: &ClientFacts<'_>) -> bool {

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::alerts::Alerts;
 use super::api::{Answer, Context, MOST_KEEPALIVE_PADDING, Phase};
 use super::blocklist_hits::BlocklistHits;
-use super::link::Step;
+use super::link::{Link, Step};
 use super::opening::Opened;
 use super::report::{Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
@@ -30,7 +30,7 @@ use crate::geoip::Place;
 use crate::hold;
 use crate::log::Level;
 use crate::panics::DrillSpot;
-use crate::rules::ClientFacts;
+use crate::rules::{ClientFacts, HandshakeFacts, Stage};
 use crate::services::Services;
 
 /// A client is gone when nothing was read for so long (PROTOCOL.md 3.6).
@@ -49,6 +49,8 @@ struct Tunnel<'s> {
     session: SessionId,
     /// Where the client was when it came.
     place: Place,
+    /// No tunnel of its session was up before.
+    is_first: bool,
     candour: Candour,
     early: Early,
     alerts: Arc<Alerts>,
@@ -76,13 +78,20 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
         link.close().await;
         return;
     };
+    // Before rules are chosen, so that none are missed.
+    let mut ruled_anew = services.rules.changes();
     let mut tunnel = Tunnel::new(services, arrival, link.handle(), payload);
+    tunnel.is_first = !registration.took_over;
     let over = loop {
         tokio::select! {
             step = link.next() => match step {
                 Step::Incoming(incoming) => {
+                    let was_established = tunnel.phase.established().is_some();
                     if tunnel.on_incoming(incoming).is_break() {
                         break None;
+                    }
+                    if !was_established && tunnel.phase.established().is_some() {
+                        tunnel.choose_rules(&mut link);
                     }
                 }
                 Step::Ended(stream, _) => break Some(stream),
@@ -93,6 +102,8 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
                     break None;
                 }
             }
+            // An error is the end of the server.
+            Ok(()) = ruled_anew.changed() => tunnel.choose_rules(&mut link),
             () = too_silent(&tunnel.handle) => break None,
             () = registration.stopped() => break None,
             () = stopped(stopping) => break None,
@@ -150,6 +161,7 @@ impl<'s> Tunnel<'s> {
             alerts,
             handle,
             place,
+            is_first: true,
             session: payload.session_id,
             candour: if reasons { Candour::Reasons } else { Candour::Opaque },
             early,
@@ -162,6 +174,20 @@ impl<'s> Tunnel<'s> {
             udp_gateway: None,
             tasks: JoinSet::new(),
         }
+    }
+
+    /// What filters of rules see of the client.
+    fn facts(&self) -> ClientFacts<'_> {
+        let handshake = self.phase.established().map(|established| established.handshake.facts());
+        ClientFacts { handshake, ..ClientFacts::at(&self.place, self.arrival.protocol) }
+    }
+
+    /// Chooses the client's rules by what is known of it now, and has them hold.
+    fn choose_rules(&mut self, link: &mut Link) {
+        let facts = self.facts();
+        let rules = self.services.rules.get().select(&facts);
+        link.limit(&rules.rates.at(Stage::of(&facts, self.is_first)));
+        self.flows.replace_rules(rules);
     }
 
     fn on_incoming(&mut self, incoming: Incoming) -> ControlFlow<()> {
@@ -180,6 +206,11 @@ impl<'s> Tunnel<'s> {
     fn on_request(&mut self, request: IncomingRequest) -> ControlFlow<()> {
         self.services.drill.at(DrillSpot::Request);
         let padding = keepalive_padding();
+        let rules = self.services.rules.get();
+        let select = |handshake: HandshakeFacts<'_>| {
+            let place = ClientFacts::at(&self.place, self.arrival.protocol);
+            rules.select(&ClientFacts { handshake: Some(handshake), ..place })
+        };
         let context = Context {
             now: OffsetDateTime::now_utc(),
             client: SocketAddr::new(self.arrival.peer.ip().to_canonical(), self.arrival.peer.0.port()),
@@ -187,6 +218,7 @@ impl<'s> Tunnel<'s> {
             own_entries: &self.services.own_entries,
             extensions: self.early.extensions(),
             keepalive_padding: &padding,
+            rules: &select,
         };
         let reporter = Reporter { log: &self.services.log, session: &self.session, place: &self.place };
         let mut report = |event| reporter.write(event);

@@ -7,6 +7,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use culvert_protocol::ServerEntry;
 use culvert_protocol::api::{self, ParamError, request_name};
@@ -15,6 +16,7 @@ use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
 
 use crate::geoip::Place;
+use crate::rules::{HandshakeFacts, TrafficRules};
 pub(crate) use connected::Connected;
 pub(crate) use handshake::Handshaken;
 
@@ -30,6 +32,8 @@ pub(crate) struct Context<'s> {
     pub(crate) own_entries: &'s BTreeMap<String, ServerEntry>,
     /// What the handshake's reply takes up of the extensions that the client offered (PROTOCOL.md 12).
     pub(crate) extensions: &'s [&'static str],
+    /// The rules for a client with such a handshake.
+    pub(crate) rules: &'s dyn Fn(HandshakeFacts<'_>) -> Arc<TrafficRules>,
     /// Padding for a keepalive's answer.
     pub(crate) keepalive_padding: &'s [u8],
 }

@@ -17,6 +17,7 @@ struct Client {
     own_entries: BTreeMap<String, ServerEntry>,
     extensions: &'static [&'static str],
     events: Vec<Event>,
+    rules: TrafficRules,
 }
 
 impl Client {
@@ -28,6 +29,7 @@ impl Client {
             own_entries: &self.own_entries,
             extensions: self.extensions,
             keepalive_padding: &[7; 5],
+            rules: &|_| Arc::new(self.rules.clone()),
         };
         self.phase.answer(name.as_bytes(), payload, &context, &mut |event| self.events.push(event))
     }
