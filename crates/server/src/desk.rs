@@ -1,19 +1,23 @@
 //! Where orders are carried out while the server runs, and where reports are written from time to time.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use crate::config::FiguresConfig;
 use crate::control::{Answer, Listening, Status};
 use crate::figures::ReloadOutcome;
+use crate::figures::load::{LoadReporter, Occasion};
 use crate::log::Field;
 use crate::orders::{Command, Commanders, Order, Orders};
 use crate::reload::{self, SharedReloader};
 use crate::run::RunError;
 use crate::service_manager::ServiceManager;
 use crate::services::Services;
+use crate::snapshot;
 
 /// How often reports that were gathered are looked at.
 const REPORTS: Duration = Duration::from_secs(60);
@@ -26,6 +30,8 @@ pub(crate) struct Desk<'s> {
     began: Instant,
     last_reload: Option<String>,
     manager: ServiceManager,
+    load: LoadReporter,
+    snapshots: Option<PathBuf>,
 }
 
 impl<'s> Desk<'s> {
@@ -33,9 +39,12 @@ impl<'s> Desk<'s> {
         services: &'s Arc<Services>,
         reloader: SharedReloader,
         listeners: Vec<Listening>,
+        figures: &FiguresConfig,
         manager: ServiceManager,
     ) -> Self {
-        Self { services, reloader, listeners, began: Instant::now(), last_reload: None, manager }
+        let (load, snapshots) = (LoadReporter::new(figures), figures.snapshots.clone());
+        let began = Instant::now();
+        Self { services, reloader, listeners, began, last_reload: None, manager, load, snapshots }
     }
 
     /// Carries out commands and writes reports until the server shall stop; an error is why that is not in order.
@@ -62,7 +71,10 @@ impl<'s> Desk<'s> {
                             continue;
                         }
                         Command::Establish(wanted) => self.establish(wanted),
-                        Command::Snapshot => report_load(self.services),
+                        Command::Snapshot => {
+                            self.load.report(self.services, Occasion::Asked);
+                            snapshot::take(self.services, self.snapshots.as_deref());
+                        }
                         Command::Status => {
                             tell(answer, Answer::Status(self.status()));
                             continue;
@@ -76,7 +88,7 @@ impl<'s> Desk<'s> {
                     self.services.write_due_reports();
                     self.manager.status(&self.summary());
                 }
-                () = tick(&mut load) => report_load(self.services),
+                () = tick(&mut load) => self.load.report(self.services, Occasion::Period),
             }
         }
     }
@@ -152,16 +164,4 @@ async fn tick(ticks: &mut Option<Interval>) {
         Some(ticks) => drop(ticks.tick().await),
         None => std::future::pending().await,
     }
-}
-
-/// How many tunnels there are. What else the reference reports is not counted yet.
-fn report_load(services: &Services) {
-    let all = Field::object([("established_clients", services.sessions.len().into())]);
-    let fields = [
-        ("ALL", all),
-        ("establish_tunnels", services.door.shut().is_none().into()),
-        ("establish_tunnels_limited_count", services.door.take_refused_lately().into()),
-        ("server_entry_tag", Field::text(services.own_tag())),
-    ];
-    services.log.event("server_load", fields);
 }

@@ -32,6 +32,7 @@ pub mod seed_store;
 mod service_manager;
 mod services;
 mod session;
+mod snapshot;
 mod state_directory;
 mod workers;
 

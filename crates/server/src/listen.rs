@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::admission::Shut;
 use crate::config::Listener;
+use crate::figures::Country;
 use crate::hold;
 use crate::log::{Aggregated, Field};
 use crate::panics::DrillSpot;
@@ -225,7 +226,8 @@ impl Accepting {
         let arrival = Arrival { protocol: facts.protocol, port, peer: facts.peer, at: Instant::now() };
         let Self { services, stopping, serving, .. } = self.clone();
         services.drill.at(DrillSpot::Accept);
-        let present = services.figures.accepted(arrival.protocol);
+        let country = Country::of(&services.geoip.get().look_up(arrival.peer.ip()).country);
+        let present = services.figures.accepted(arrival.protocol, country);
         // While no tunnels are wanted clients learn it at once, and go elsewhere.
         if let Some(farewell) = self.refuses(&stream, facts.protocol) {
             tokio::spawn(async move {

@@ -128,7 +128,8 @@ async fn serve(
     let monitor = Monitor::new(config.load_limits);
     memory::only_small_pages();
     state_directory::prepare(&config.state_directory)?;
-    let figures_port = figures_port(config.figures.address).await?;
+    let figures = config.figures.clone();
+    let figures_port = figures_port(figures.address).await?;
     let bound = bind_all(&config.listeners)?;
     let reloader = Arc::new(Mutex::new(Reloader::new(&config)));
     let (set, default) = (config.control_socket.clone(), config.default_control_socket());
@@ -155,7 +156,7 @@ async fn serve(
     running();
     let mut commanders = Commanders { orders, asked };
     let listeners = bound.iter().map(listening).collect();
-    let mut desk = Desk::new(&services, reloader, listeners, manager);
+    let mut desk = Desk::new(&services, reloader, listeners, &figures, manager);
     let ended = desk.until_told_to_stop(&mut commanders, load_period).await;
     services.figures.stops();
     manager.stopping();

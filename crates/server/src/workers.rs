@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -81,6 +82,7 @@ fn worker(
         runtime.block_on(async {
             tokio::spawn(pulse.run());
             let services = accepting.services.clone();
+            services.figures.runs_on(Handle::current());
             tokio::spawn(async move { services.clocks.tick().await });
             for port in ports {
                 tokio::spawn(port.accept(accepting.clone()));

@@ -3,9 +3,13 @@
 //!
 //! Names follow <https://prometheus.io/docs/practices/naming/>: base units, `_total` for what only grows, times instead of ages.
 
+mod country;
 mod exposition;
+mod host;
 pub(crate) mod http;
 mod labels;
+pub(crate) mod load;
+mod presence;
 mod process;
 mod quality;
 mod readiness;
@@ -26,11 +30,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::runtime::Handle as Runtime;
 
+pub(crate) use country::Country;
 use labels::Protocol;
 pub(crate) use labels::{
     DataFile, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Refusal, ReloadOutcome,
 };
+pub(crate) use presence::Connection;
+use presence::Connections;
 use quality::Quality;
 use readiness::Life;
 pub(crate) use readiness::Readiness;
@@ -45,12 +53,15 @@ const MOST_IRREGULAR: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Figures {
     registry: Registry,
+    /// Those that are listened for.
+    protocols: Vec<TunnelProtocol>,
     accepted: Series<Protocol, Count>,
     refused: Series<(Protocol, Refusal), Count>,
     irregular: Family<Pairs, Count>,
     irregular_known: Mutex<BTreeSet<(TunnelProtocol, &'static str)>>,
     logins: Series<Protocol, Histogram>,
     connections: Series<Protocol, Gauge>,
+    connections_now: Connections,
     tunnels: Series<Protocol, Gauge>,
     dialing: Gauge,
     flows: Series<Kind, Gauge>,
@@ -64,6 +75,7 @@ pub(crate) struct Figures {
     reloaded_at: Gauge<f64, AtomicU64>,
     data_modified: Series<DataFile, Gauge<f64, AtomicU64>>,
     panics: Count,
+    runtimes: Mutex<Vec<Runtime>>,
     life: Life,
     live: Arc<Live>,
     /// Since the load was last reported.
@@ -72,17 +84,19 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// For a server that listens for these protocols.
-    pub(crate) fn new(protocols: &[TunnelProtocol]) -> Arc<Self> {
-        let protocols = || protocols.iter().copied().map(Protocol);
+    pub(crate) fn new(listened: &[TunnelProtocol]) -> Arc<Self> {
+        let protocols = || listened.iter().copied().map(Protocol);
         let refusals = protocols().flat_map(|it| Refusal::ALL.iter().map(move |why| (it, *why)));
         let mut figures = Self {
             registry: Registry::default(),
+            protocols: listened.to_vec(),
             accepted: Series::new().with(protocols()),
             refused: Series::new().with(refusals),
             irregular: Family::default(),
             irregular_known: Mutex::default(),
             logins: Series::new().with(protocols()),
             connections: Series::new().with(protocols()),
+            connections_now: Connections::default(),
             tunnels: Series::new().with(protocols()),
             dialing: Gauge::default(),
             flows: Series::new().complete(),
@@ -96,6 +110,7 @@ impl Figures {
             reloaded_at: Gauge::default(),
             data_modified: Series::new(),
             panics: Count::default(),
+            runtimes: Mutex::default(),
             life: Life::default(),
             live: Arc::default(),
             since_reported: Mutex::default(),
@@ -155,9 +170,9 @@ impl Figures {
     }
 
     /// Counts a connection, until the guard is dropped.
-    pub(crate) fn accepted(&self, protocol: TunnelProtocol) -> Present {
+    pub(crate) fn accepted(self: &Arc<Self>, protocol: TunnelProtocol, country: Country) -> Connection {
         self.accepted.add(Protocol(protocol));
-        Present::among(self, |figures| figures.connections.of(Protocol(protocol)))
+        Connection::new(self, protocol, country)
     }
 
     /// Counts a connection that gets no tunnel.
@@ -181,9 +196,14 @@ impl Figures {
     }
 
     /// Counts a tunnel, until what is returned is dropped; its flows count through its tally.
-    pub(crate) fn tunnel(self: &Arc<Self>, protocol: TunnelProtocol, wire: Option<Handle>) -> Tunnel {
+    pub(crate) fn tunnel(
+        self: &Arc<Self>,
+        protocol: TunnelProtocol,
+        country: Country,
+        wire: Option<Handle>,
+    ) -> Tunnel {
         let present = Present::among(self, |figures| figures.tunnels.of(Protocol(protocol)));
-        self.live.add(self, protocol, wire, present)
+        self.live.add(self, tally::Client { protocol, country }, wire, present)
     }
 
     fn flow(&self, kind: Kind) -> Present {
@@ -232,6 +252,17 @@ impl Figures {
         if let Some(gauge) = self.data_modified.of(file) {
             gauge.set(seconds(modified));
         }
+    }
+
+    /// Adds the runtime of a thread, whose tasks count.
+    pub(crate) fn runs_on(&self, runtime: Runtime) {
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).push(runtime);
+    }
+
+    /// Tasks of all threads.
+    fn tasks(&self) -> u64 {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks() as u64).sum()
     }
 
     /// Every port is served.
@@ -296,7 +327,7 @@ mod tests {
     #[test]
     fn what_is_counted_is_written() {
         let figures = Figures::new(&[TunnelProtocol::OSSH]);
-        let connection = figures.accepted(TunnelProtocol::OSSH);
+        let connection = figures.accepted(TunnelProtocol::OSSH, Country::UNKNOWN);
         figures.refused(TunnelProtocol::OSSH, Refusal::Queue);
         figures.irregular(TunnelProtocol::OSSH, "replayed preamble");
         figures.logged_in(TunnelProtocol::OSSH, Duration::from_millis(20));

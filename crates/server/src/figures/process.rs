@@ -25,6 +25,10 @@ pub(crate) struct Process {
     pub(crate) resident: u64,
     /// In bytes.
     pub(crate) address_space: u64,
+    /// In use by this process alone, in bytes.
+    pub(crate) anonymous: u64,
+    /// Set aside for data, in bytes.
+    pub(crate) data: u64,
     pub(crate) threads: u64,
     pub(crate) open_files: u64,
     /// Seconds of the epoch.
@@ -62,6 +66,8 @@ impl Process {
         let kibibytes = |name| number(name).unwrap_or(0).saturating_mul(1024);
         self.resident = kibibytes("VmRSS");
         self.address_space = kibibytes("VmSize");
+        self.anonymous = kibibytes("RssAnon");
+        self.data = kibibytes("VmData");
         self.threads = number("Threads").unwrap_or(0);
     }
 }

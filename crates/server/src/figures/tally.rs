@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use culvert_protocol::TunnelProtocol;
 use culvert_ssh_tokio::{Handle, Meter};
 
+use super::country::Country;
 use super::labels::{DialOutcome, DnsOutcome, Family, FlowRefusal, Kind, Labels as _};
 use super::quality::Quality;
 use super::{Figures, Present};
@@ -56,8 +57,7 @@ impl Carried {
 pub(crate) struct Tally {
     figures: Arc<Figures>,
     pub(super) protocol: TunnelProtocol,
-    /// Where the client is, once that is known.
-    country: OnceLock<Box<str>>,
+    pub(super) country: Country,
     /// They count what goes to the client as sent.
     meters: [Meter; Kind::COUNT],
     /// What goes over the wire. `None`: nobody asks.
@@ -136,15 +136,6 @@ impl Tally {
         self.state().since_asked.looked_up(None, outcome, took);
     }
 
-    /// Says where the client is: two letters, or `None` in letters. The first time counts.
-    pub(crate) fn is_in(&self, country: &str) {
-        let _ = self.country.set(country.into());
-    }
-
-    pub(super) fn country(&self) -> Option<&str> {
-        self.country.get().map(AsRef::as_ref)
-    }
-
     /// Flows that it has connected.
     pub(super) fn opened(&self, kind: Kind) -> u64 {
         self.opened.get(kind as usize).map_or(0, |opened| opened.load(Ordering::Relaxed))
@@ -209,6 +200,12 @@ impl Drop for Tunnel {
     }
 }
 
+/// What is known of who has a tunnel.
+pub(super) struct Client {
+    pub(super) protocol: TunnelProtocol,
+    pub(super) country: Country,
+}
+
 /// Every tunnel that is up.
 #[derive(Debug, Default)]
 pub(super) struct Live {
@@ -228,14 +225,14 @@ impl Live {
     pub(super) fn add(
         &self,
         figures: &Arc<Figures>,
-        protocol: TunnelProtocol,
+        client: Client,
         wire: Option<Handle>,
         present: Present,
     ) -> Tunnel {
         let tally = Arc::new(Tally {
             figures: figures.clone(),
-            protocol,
-            country: OnceLock::new(),
+            protocol: client.protocol,
+            country: client.country,
             meters: Default::default(),
             wire,
             opened: Default::default(),
@@ -290,8 +287,8 @@ mod tests {
     #[test]
     fn bytes_of_tunnels_that_ended_are_kept() {
         let figures = Figures::new(&[TunnelProtocol::OSSH]);
-        let one = figures.tunnel(TunnelProtocol::OSSH, None);
-        let two = figures.tunnel(TunnelProtocol::OSSH, None);
+        let one = figures.tunnel(TunnelProtocol::OSSH, Country::UNKNOWN, None);
+        let two = figures.tunnel(TunnelProtocol::OSSH, Country::UNKNOWN, None);
         one.tally().meter(Kind::Tcp).add_sent(100);
         two.tally().meter(Kind::Tcp).part().add_received(10);
         let both = Bytes { up: 10, down: 100 };
@@ -304,7 +301,7 @@ mod tests {
     #[test]
     fn peaks_are_the_worst_of_all_looks() {
         let figures = Figures::new(&[TunnelProtocol::OSSH]);
-        let tunnel = figures.tunnel(TunnelProtocol::OSSH, None);
+        let tunnel = figures.tunnel(TunnelProtocol::OSSH, Country::UNKNOWN, None);
         let tally = tunnel.tally();
         let dial = |outcome| tally.dialed(Family::Ipv4, outcome, Duration::ZERO);
         dial(DialOutcome::Failed);

@@ -58,7 +58,10 @@ fn way_out(policy: EgressPolicy, list: &str, blocks: bool) -> (Exit, Told) {
 /// Counts for nobody.
 pub(crate) fn tally() -> Arc<Tally> {
     let figures = crate::figures::Figures::new(&[]);
-    figures.tunnel(culvert_protocol::TunnelProtocol::OSSH, None).tally().clone()
+    figures
+        .tunnel(culvert_protocol::TunnelProtocol::OSSH, crate::figures::Country::UNKNOWN, None)
+        .tally()
+        .clone()
 }
 
 /// A way out that refuses nothing but what rules do.

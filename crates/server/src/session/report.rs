@@ -75,6 +75,7 @@ impl TunnelReport<'_> {
         add_place(&mut fields, self.place);
         self.add_identity(&mut fields);
         self.add_traffic(&mut fields, stats);
+        self.add_peaks(&mut fields);
         write(self.log, "server_tunnel", fields);
     }
 
@@ -119,6 +120,23 @@ impl TunnelReport<'_> {
             ("peak_concurrent_dialing_port_forward_count_tcp", totals.peak_dialing as u64),
         ];
         fields.extend(numbers.into_iter().map(|(name, number)| (name.to_owned(), number.into())));
+    }
+
+    /// What was seen of it when the server's load was looked at; nothing if it never was.
+    fn add_peaks(&self, fields: &mut Map<String, Json>) {
+        let peaks = self.flows.tally().peaks();
+        let mut number = |name: &str, value: Option<u64>| {
+            fields.extend(value.map(|value| (name.to_owned(), value.into())));
+        };
+        number("peak_concurrent_proximate_accepted_clients", peaks.accepted_nearby);
+        number("peak_concurrent_proximate_established_clients", peaks.established_nearby);
+        number("peak_tcp_port_forward_failure_rate_sample_size", peaks.failed_dials.map(|(_, size)| size));
+        number("peak_dns_failure_rate_sample_size", peaks.failed_look_ups.map(|(_, size)| size));
+        let mut rate = |name: &str, value: Option<(f64, u64)>| {
+            fields.extend(value.map(|(rate, _)| (name.to_owned(), rate.into())));
+        };
+        rate("peak_tcp_port_forward_failure_rate", peaks.failed_dials);
+        rate("peak_dns_failure_rate", peaks.failed_look_ups);
     }
 }
 

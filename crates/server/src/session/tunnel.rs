@@ -20,7 +20,7 @@ use super::link::{Link, Step};
 use super::opening::Opened;
 use super::report::{Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
-use crate::figures::{self, Refusal};
+use crate::figures::{self, Country, Refusal};
 use crate::forward::early::Early;
 use crate::forward::exit::Exit;
 use crate::forward::flows::Flows;
@@ -145,10 +145,11 @@ impl<'s> Tunnel<'s> {
         let listens = payload.takes_server_requests();
         let offers = |name| payload.client_capabilities.iter().any(|offered| offered == name);
         let reasons = offers(extension::REFUSAL_REASONS);
-        let counted = services.figures.tunnel(arrival.protocol, Some(handle.clone()));
         let early = if offers(extension::FIRST_BYTES) { Early::taken() } else { Early::None };
         let alerts = Arc::new(Alerts::new(listens.then(|| handle.clone())));
         let place = services.geoip.get().look_up(arrival.peer.ip());
+        let country = Country::of(&place.country);
+        let counted = services.figures.tunnel(arrival.protocol, country, Some(handle.clone()));
         let hits =
             BlocklistHits::new(&services.log, payload.session_id.clone(), place.clone(), alerts.clone());
         let tally = counted.tally().clone();
