@@ -4,7 +4,7 @@
 //!
 //! Sources: <https://www.iana.org/assignments/iana-ipv4-special-registry>,
 //! <https://www.iana.org/assignments/iana-ipv6-special-registry> (both as of 2025-10), RFC 5771 and RFC 4291 section 2.7
-//! (multicast), RFC 3879 (site-local), RFC 4291 sections 2.4 and 2.5.5 (global unicast, embedded IPv4), RFC 6052.
+//! (multicast), RFC 3879 (site-local), RFC 4291 sections 2.4 and 2.5.5 (global unicast, embedded IPv4), RFC 6052, RFC 5214.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -130,22 +130,35 @@ pub fn block_of(address: IpAddr) -> &'static Block {
 /// The addresses at which a flow to `address` can end: itself and, for translated or relayed forms, the IPv4 address
 /// within.
 pub fn ends(address: IpAddr) -> (IpAddr, Option<Ipv4Addr>) {
-    let embedded = match (address, block_of(address).reach) {
-        (IpAddr::V6(address), EmbedsIpv4At(bit)) => {
-            let bits = address.to_bits().checked_shl(u32::from(bit)).unwrap_or(0) >> 96;
+    let IpAddr::V6(within) = address else { return (address, None) };
+    let embedded = match block_of(address).reach {
+        EmbedsIpv4At(bit) => {
+            let bits = within.to_bits().checked_shl(u32::from(bit)).unwrap_or(0) >> 96;
             u32::try_from(bits).ok().map(Ipv4Addr::from_bits)
         }
-        _ => None,
+        Global => isatap(within),
+        Special => None,
     };
     (address, embedded)
+}
+
+/// The IPv4 address in an interface identifier that says that it holds one, under whatever prefix. RFC 5214 section 6.1;
+/// its bits for universal and group are not told apart.
+fn isatap(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.segments() {
+        [.., high, 0x5efe, a, b] if high & !0x0300 == 0 => {
+            Some(Ipv4Addr::from_bits(u32::from(a) << 16 | u32::from(b)))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a flow to `address` stays in public space, wherever a translator would send it.
 pub fn is_global(address: IpAddr) -> bool {
     match (block_of(address).reach, ends(address).1) {
-        (Global, _) => true,
-        (EmbedsIpv4At(_), Some(embedded)) => is_global(IpAddr::V4(embedded)),
-        (Special | EmbedsIpv4At(_), _) => false,
+        (Global, None) => true,
+        (Global | EmbedsIpv4At(_), Some(embedded)) => is_global(IpAddr::V4(embedded)),
+        (Special, _) | (EmbedsIpv4At(_), None) => false,
     }
 }
 
