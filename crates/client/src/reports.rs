@@ -156,6 +156,8 @@ pub(crate) struct FailedTunnel<'a> {
     pub(crate) tag: &'a Tag,
     pub(crate) dial: DialParams,
     pub(crate) error: &'a str,
+    /// What it had carried, if it was there: sent and received.
+    pub(crate) bytes: Option<(u64, u64)>,
 }
 
 impl FailedTunnel<'_> {
@@ -182,6 +184,10 @@ impl FailedTunnel<'_> {
         ] {
             record.set(name, text);
         }
+        if let Some((sent, received)) = self.bytes {
+            record.set("bytes_up", sent.to_string());
+            record.set("bytes_down", received.to_string());
+        }
         store.enqueue_stat(StatKind::FailedTunnel, &record.to_json(), statistics.max_store_records);
     }
 }
@@ -204,6 +210,7 @@ mod tests {
             tag: &Tag::explicit("tag"),
             dial: DialParams::new(TunnelProtocol::OSSH),
             error: "connect 203.0.113.5:443: refused",
+            bytes: Some((10, 2_000)),
         };
         failed.store(store, &config, &mut Prng::new(&Seed::from_bytes([7; 32])));
     }
@@ -218,6 +225,7 @@ mod tests {
         let error = record.text("tunnel_error").unwrap();
         assert!(error.starts_with("connect ") && !error.contains("203.0.113.5"), "{error}");
         assert_eq!(record.text("last_connected"), Some("None"));
+        assert_eq!((record.text("bytes_up"), record.text("bytes_down")), (Some("10"), Some("2000")));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_obfuscation::{Prng, Seed};
 use culvert_protocol::TunnelProtocol;
-use culvert_protocol::api::{HandshakeReply, extension};
+use culvert_protocol::api::{DialParams, HandshakeReply, extension};
 use culvert_ssh_tokio::{Incoming, Meter};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -13,18 +14,23 @@ use super::discovered::Discovered;
 use super::{Controller, moved};
 use crate::controls::Controls;
 use crate::dial::Connected;
-use crate::establish::{Established, Server};
+use crate::establish::{Established, Host, Server};
 use crate::notice::{DiagnosticId, Notice, Topic};
-use crate::reports::Reporter;
+use crate::randomness::random;
+use crate::reports::{FailedTunnel, Reporter};
 use crate::store::ServerId;
 use crate::tunnel::{
-    ActiveTunnel, ApiClient, KeepAlive, Probe, ProbeRequests, keepalive_sleep, on_server_request, unanswered,
+    ActiveTunnel, ApiClient, Checked, KeepAlive, Probe, ProbeRequests, keepalive_sleep, on_server_request,
+    unanswered,
 };
 
 /// What a tunnel is, while it is operated.
 struct Operation {
     controller: Arc<Controller>,
+    id: ServerId,
     server: Server,
+    /// How it was made, for reports.
+    dial: DialParams,
     is_meek: bool,
 }
 
@@ -44,11 +50,13 @@ impl Controller {
         established: Established,
         mut stopping: watch::Receiver<bool>,
     ) -> ServerId {
-        let Established { id, server, plan, connected, api, handshake, probation } = established;
+        let Established { id, server, plan, connected, api, handshake, probation, dial } = established;
         let Connected { handle, mut session, driver, .. } = connected;
         let operation = Operation {
             controller: self.clone(),
+            id,
             server,
+            dial,
             is_meek: plan.protocol.base().traits().meek.is_some(),
         };
         let traffic = Meter::default();
@@ -144,17 +152,38 @@ impl Operation {
 
     /// Returns when the tunnel is dead, or is not wanted any more.
     async fn watch(&self, tunnel: &ActiveTunnel, probe_requests: mpsc::Receiver<()>) {
-        let Controller { controls, notices, .. } = self.controller.as_ref();
+        let Controller { controls, notices, host, .. } = self.controller.as_ref();
         let keepalive = KeepAlive::new(&self.controller.config());
         let mut network = controls.network();
         // Side by side: a periodic check waits long for its answer, where something that is wrong must be found out soon.
-        tokio::select! {
-            () = check_periodically(tunnel, &keepalive) => notices.info("the tunnel does not answer; connecting anew"),
-            () = check_when_told(tunnel, &keepalive, controls, probe_requests) => {
-                notices.info("the tunnel does not answer; connecting anew");
-            }
-            () = moved(&mut network) => notices.info("the network has changed; connecting anew"),
-            Ok(()) = asked_anew(controls) => notices.info("asked to connect anew"),
+        let found = tokio::select! {
+            found = check_periodically(tunnel, &keepalive, host) => found,
+            found = check_when_told(tunnel, &keepalive, self.controller.as_ref(), probe_requests) => found,
+            () = moved(&mut network) => return notices.info("the network has changed; connecting anew"),
+            Ok(()) = asked_anew(controls) => return notices.info("asked to connect anew"),
+        };
+        notices.info("the tunnel does not answer; connecting anew");
+        if found == (Checked::Silent { on_network: true }) {
+            self.note_silence(tunnel);
+        }
+    }
+
+    /// Takes note of a tunnel that stopped to answer, though the network was there: some are let through, and starved later.
+    fn note_silence(&self, tunnel: &ActiveTunnel) {
+        let Controller { store, servers, credentials, notices, .. } = self.controller.as_ref();
+        let config = self.controller.config();
+        let mut prng = Prng::new(&Seed::from_bytes(random()));
+        let failed = FailedTunnel {
+            session_id: credentials.session_id.as_str(),
+            tag: &self.server.entry.tag(),
+            dial: self.dial.clone(),
+            error: "the tunnel does not answer",
+            bytes: Some(tunnel.traffic.totals()),
+        };
+        failed.store(store, &config, &mut prng);
+        if config.parameters.keep_alive.reset_on_failure_probability.happens(&mut prng) {
+            notices.info("what worked with its server is forgotten");
+            servers.forget(&config.network_id, self.id);
         }
     }
 
@@ -236,11 +265,12 @@ impl Operation {
 }
 
 /// Checks the tunnel at random times; returns when it is dead.
-async fn check_periodically(tunnel: &ActiveTunnel, keepalive: &KeepAlive) {
+async fn check_periodically(tunnel: &ActiveTunnel, keepalive: &KeepAlive, host: &Host) -> Checked {
     loop {
         keepalive_sleep(keepalive.next().map(|wait| Instant::now() + wait)).await;
-        if !keepalive.check(&tunnel.handle, Probe::Periodic).await {
-            return;
+        let found = keepalive.check(&tunnel.handle, Probe::Periodic, host).await;
+        if found != Checked::Alive {
+            return found;
         }
     }
 }
@@ -249,9 +279,9 @@ async fn check_periodically(tunnel: &ActiveTunnel, keepalive: &KeepAlive) {
 async fn check_when_told(
     tunnel: &ActiveTunnel,
     keepalive: &KeepAlive,
-    controls: &Controls,
+    Controller { controls, host, .. }: &Controller,
     mut probe_requests: mpsc::Receiver<()>,
-) {
+) -> Checked {
     let mut network = controls.network();
     network.mark_unchanged();
     loop {
@@ -261,8 +291,9 @@ async fn check_when_told(
             () = controls.resumed() => Probe::Resume,
             Ok(()) = network.changed() => Probe::NetworkChange,
         };
-        if !keepalive.check(&tunnel.handle, probe).await {
-            return;
+        let found = keepalive.check(&tunnel.handle, probe, host).await;
+        if found != Checked::Alive {
+            return found;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_obfuscation::{Prng, Seed};
-use culvert_protocol::api::HandshakeReply;
+use culvert_protocol::api::{DialParams, HandshakeReply};
 use culvert_ssh_tokio::End;
 use culvert_transport::Network;
 use culvert_transport::upstream::UpstreamError;
@@ -37,6 +37,8 @@ pub(crate) struct Established {
     pub(crate) connected: Connected,
     pub(crate) api: ApiClient,
     pub(crate) handshake: Option<HandshakeReply>,
+    /// How it was made, for reports.
+    pub(crate) dial: DialParams,
     /// For the plan to be used again.
     pub(crate) probation: Probation,
 }
@@ -142,9 +144,10 @@ impl Attempt {
         unfinished.forget();
         match made {
             Ok((connected, api, handshake)) => {
+                let dial = self.dial_params(Some(&connected));
                 let Self { id, server, plan, scene, .. } = self;
                 let probation = scene.probation(id, &server.entry, &plan);
-                Ok(Established { id, server, plan, connected, api, handshake, probation })
+                Ok(Established { id, server, plan, connected, api, handshake, dial, probation })
             }
             Err(error) => {
                 if self.plan.steering.is_some() {
@@ -196,6 +199,7 @@ impl Attempt {
             tag: &self.server.entry.tag(),
             dial: self.dial_params(None),
             error,
+            bytes: None,
         };
         failed.store(&scene.reports, &scene.config, &mut Prng::new(&Seed::from_bytes(random())));
     }

@@ -106,6 +106,16 @@ impl Servers {
         }
     }
 
+    /// Forgets what made a server the first on a network.
+    pub(crate) fn forget(&self, network: &str, id: ServerId) {
+        self.drop_plan(network, id);
+        if let Self::Stored(store) = self
+            && store.affinity(network) == Some(id)
+        {
+            store.clear_affinity(network);
+        }
+    }
+
     /// Where what is known of networks is kept.
     pub(crate) fn memory(&self) -> &Store {
         match self {

@@ -9,9 +9,10 @@ use culvert_protocol::api::request_name;
 use culvert_protocol::parameters::{Parameters, ScaledDuration};
 use culvert_ssh_tokio::Handle;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Config;
+use crate::establish::Host;
 use crate::randomness::random;
 
 /// When and how a tunnel is checked.
@@ -28,6 +29,22 @@ pub(crate) struct KeepAlive {
     resume_limit: Duration,
     resume_lost: Duration,
     padding: (usize, usize),
+    /// How often the host is asked for its network while an answer is waited for.
+    polling: Duration,
+}
+
+/// What a check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// The tunnel lives.
+    Alive,
+    /// It has slept for longer than the server waits.
+    Outlived,
+    /// It was asked and did not answer.
+    Silent {
+        /// All the while there was a network: something is wrong between here and the server.
+        on_network: bool,
+    },
 }
 
 /// Which check is made.
@@ -68,6 +85,7 @@ impl KeepAlive {
             // The server has closed what was silent for 5 minutes; periodic checks come every 2 at the latest.
             resume_lost: of.resume_reconnect_inactive_period,
             padding: (bytes(of.padding_min_bytes), bytes(of.padding_max_bytes)),
+            polling: of.connectivity_polling_period,
         }
     }
 
@@ -78,8 +96,8 @@ impl KeepAlive {
         self.periodic.then(|| prng.period(self.period.0, self.period.1))
     }
 
-    /// Makes a check. False: the tunnel is dead. A tunnel that was heard of lately is alive without asking.
-    pub(crate) async fn check(&self, handle: &Handle, probe: Probe) -> bool {
+    /// Makes a check. A tunnel that was heard of lately is alive without asking.
+    pub(crate) async fn check(&self, handle: &Handle, probe: Probe, host: &Host) -> Checked {
         let (inactive, limit) = match probe {
             Probe::Periodic => (self.inactive, self.limit),
             Probe::Failure => (self.probe_inactive, self.probe_limit),
@@ -89,14 +107,32 @@ impl KeepAlive {
         };
         let idle = handle.stats().idle;
         if idle < inactive {
-            return true;
+            return Checked::Alive;
         }
         if probe == Probe::Resume && idle >= self.resume_lost {
-            return false;
+            return Checked::Outlived;
         }
         let padding = Prng::new(&Seed::from_bytes(random())).padding(self.padding.0, self.padding.1);
         // Any answer will do, also a refusal: it came through the tunnel.
-        matches!(timeout(limit, handle.request(request_name::KEEPALIVE, &padding)).await, Ok(Ok(_)))
+        let asked = timeout(limit, handle.request(request_name::KEEPALIVE, &padding));
+        let mut had_network = host.has_network();
+        tokio::select! {
+            answered = asked => match answered {
+                Ok(Ok(_)) => Checked::Alive,
+                Ok(Err(_)) | Err(_) => Checked::Silent { on_network: had_network && host.has_network() },
+            },
+            () = self.poll(host, &mut had_network) => Checked::Alive,
+        }
+    }
+
+    /// Looks whether there is a network, for as long as it is polled. Never returns.
+    async fn poll(&self, host: &Host, had_network: &mut bool) {
+        // Without anybody who knows there is nothing to ask, and no timer.
+        while host.connectivity.is_some() {
+            sleep(self.polling).await;
+            *had_network &= host.has_network();
+        }
+        std::future::pending::<()>().await;
     }
 }
 

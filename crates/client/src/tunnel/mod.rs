@@ -13,7 +13,9 @@ use culvert_ssh_tokio::{Handle, Meter};
 
 pub(crate) use api::{ApiClient, ApiError, base_params};
 pub(crate) use flows::{NotOpened, open_flow};
-pub(crate) use keepalive::{KeepAlive, Probe, ProbeRequests, sleep_until as keepalive_sleep, unanswered};
+pub(crate) use keepalive::{
+    Checked, KeepAlive, Probe, ProbeRequests, sleep_until as keepalive_sleep, unanswered,
+};
 pub(crate) use liveness::LivenessError;
 pub(crate) use liveness::{Sizes as LivenessSizes, test as test_liveness};
 pub(crate) use server_requests::on_server_request;

@@ -97,7 +97,7 @@ parameters! {
         probe_inactive_period: Duration = Duration::from_secs(10), within SECOND..=YEAR, "SSHKeepAliveProbeInactivePeriod";
         /// How often it is looked whether there is a network, while a request waits.
         connectivity_polling_period: Duration = Duration::from_millis(500), within MILLISECOND..=YEAR, "SSHKeepAliveNetworkConnectivityPollingPeriod";
-        /// How likely a tunnel that does not answer is reset instead of closed.
+        /// How likely the server of a tunnel that does not answer is forgotten as the one that served last, with how it was dialed.
         reset_on_failure_probability: Probability = Probability::NEVER, "SSHKeepAliveResetOnFailureProbability";
         /// How long a request waits that is made when the device wakes.
         resume_probe_timeout: ScaledDuration = ScaledDuration::new(Duration::from_millis(2500)), within MILLISECOND..=YEAR, "SSHKeepAliveResumeProbeTimeout";

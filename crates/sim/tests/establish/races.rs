@@ -137,6 +137,35 @@ fn a_blackhole_is_noticed_while_a_flow_waits() {
 }
 
 #[test]
+fn a_tunnel_that_falls_silent_is_reported_and_its_server_forgotten_unless_there_was_no_network() {
+    each_seed(41, |seed| async move {
+        let mut scene = Scene::new(seed);
+        scene.set("SSHKeepAliveResetOnFailureProbability", 1.0);
+        scene.set("RecordFailedTunnelPersistentStatsProbability", 1.0);
+        let server = scene.live(0, quick());
+        scene.connect().await;
+        // The plan has proved itself by then.
+        sleep(secs(5)).await;
+        assert!(scene.first_again().is_some());
+        scene.world.cut_all();
+        scene.wait_for(|notice| matches!(notice, Notice::Tunnels { count: 0 })).await;
+        assert_eq!((scene.first_again(), scene.store().waiting_stats()), (None, 1));
+        scene.next_tunnel().await;
+        sleep(secs(5)).await;
+        assert!(scene.first_again().is_some());
+        // The reports have left by then.
+        scene.set_connectivity(false);
+        let reports = scene.store().waiting_stats();
+        scene.world.cut_all();
+        scene.wait_for(|notice| matches!(notice, Notice::Tunnels { count: 0 })).await;
+        assert_eq!(scene.store().waiting_stats(), reports);
+        assert!(scene.first_again().is_some());
+        drop(server);
+        scene.stop().await;
+    });
+}
+
+#[test]
 fn an_idle_client_sends_keepalives_and_nothing_else() {
     each_seed(7, |seed| async move {
         let mut scene = Scene::new(seed);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use culvert_client::data_dir::DataDir;
 use culvert_client::flow::{Destination, FlowStream};
 use culvert_client::notice::{Detail, Notice, Notices};
-use culvert_client::store::{Replace, Store};
+use culvert_client::store::{Replace, ServerId, Store};
 use culvert_client::{Client, Controls, Events, Feed, Host, NoFeed, Surroundings};
 use culvert_obfuscation::{Prng, Seed};
 use culvert_protocol::server_entry::EntrySource;
@@ -155,6 +155,17 @@ impl Scene {
 
     pub(crate) fn mute(&mut self, number: u8, path: Path) {
         self.dead(number, path, Behaviour::Mute);
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The server that served last here, if it has a plan that worked.
+    pub(crate) fn first_again(&self) -> Option<ServerId> {
+        let network = "UNKNOWN";
+        let last = self.store.affinity(network)?;
+        self.store.replayable(network).contains(&last).then_some(last)
     }
 
     pub(crate) fn set_connectivity(&self, has_network: bool) {
