@@ -151,6 +151,13 @@ impl VerificationKeyRing {
         ring.keys.unwrap_or_default().into_iter().enumerate().map(key).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The keys of both.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// True if nothing can be verified.
     #[must_use]
     pub fn is_empty(&self) -> bool {

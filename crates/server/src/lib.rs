@@ -1,6 +1,7 @@
 //! Accepts tunnels: sessions, port forwards, traffic rules, reports.
 
 mod admission;
+mod authorizations;
 mod budget;
 pub mod config;
 pub mod control;

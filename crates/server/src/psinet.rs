@@ -63,45 +63,45 @@ pub struct DiscoveryServer {
 }
 
 /// The kinds of platform that the database tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Platform {
     Android,
     Ios,
     Windows,
+    #[default]
     Other,
 }
 
-/// What pages may depend on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Visitor<'c> {
-    pub(crate) sponsor: &'c str,
-    pub(crate) place: &'c Place,
+/// What a client says of itself on which pages may depend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Visitor {
+    pub(crate) sponsor: String,
     /// Where the device says that it is.
-    pub(crate) device_region: Option<&'c str>,
+    pub(crate) device_region: Option<String>,
     pub(crate) platform: Platform,
 }
 
 impl Psinet {
     /// The pages to open, in random order.
-    pub(crate) fn home_pages(&self, visitor: &Visitor<'_>, order: &mut Prng) -> Vec<String> {
-        let Some(sponsor) = self.sponsor_or_default(visitor.sponsor) else { return Vec::new() };
+    pub(crate) fn home_pages(&self, visitor: &Visitor, place: &Place, order: &mut Prng) -> Vec<String> {
+        let Some(sponsor) = self.sponsor_or_default(&visitor.sponsor) else { return Vec::new() };
         let pages = if visitor.platform.is_mobile() && !sponsor.mobile_home_pages.is_empty() {
             &sponsor.mobile_home_pages
         } else {
             &sponsor.home_pages
         };
         let of_region = |region: &str| pages.get(region).filter(|pages| !pages.is_empty());
-        let pages = of_region(&visitor.place.country).or_else(|| of_region(UNKNOWN));
-        let mut pages: Vec<_> = pages.into_iter().flatten().map(|url| visitor.fill(url)).collect();
+        let pages = of_region(&place.country).or_else(|| of_region(UNKNOWN));
+        let mut pages: Vec<_> = pages.into_iter().flatten().map(|url| visitor.fill(place, url)).collect();
         order.shuffle(&mut pages);
         pages
     }
 
     /// Pages that say more about an alert. A sponsor that is not there has no pages of the default one here.
-    pub(crate) fn alert_urls(&self, reason: &str, visitor: &Visitor<'_>) -> Vec<String> {
-        let own = self.sponsors.get(visitor.sponsor).and_then(|sponsor| sponsor.alert_urls.get(reason));
+    pub(crate) fn alert_urls(&self, reason: &str, visitor: &Visitor, place: &Place) -> Vec<String> {
+        let own = self.sponsors.get(&visitor.sponsor).and_then(|sponsor| sponsor.alert_urls.get(reason));
         let urls = own.filter(|urls| !urls.is_empty()).or_else(|| self.default_alert_urls.get(reason));
-        urls.into_iter().flatten().map(|url| visitor.fill(url)).collect()
+        urls.into_iter().flatten().map(|url| visitor.fill(place, url)).collect()
     }
 
     /// The newest version for a platform, if it is newer than the client's.
@@ -156,14 +156,14 @@ impl Platform {
     }
 }
 
-impl Visitor<'_> {
+impl Visitor {
     /// Puts in the first of each placeholder. Values come from clients and databases: they cannot leave their place in the URL.
-    fn fill(&self, url: &str) -> String {
+    fn fill(&self, place: &Place, url: &str) -> String {
         let platform = self.platform.name().to_lowercase();
         let values = [
-            ("client_region=", self.place.country.as_ref()),
-            ("client_asn=", self.place.asn.as_ref()),
-            ("device_region=", self.device_region.unwrap_or(UNKNOWN)),
+            ("client_region=", place.country.as_ref()),
+            ("client_asn=", place.asn.as_ref()),
+            ("device_region=", self.device_region.as_deref().unwrap_or(UNKNOWN)),
             ("client_platform=", platform.as_str()),
         ];
         let mut filled = Cow::Borrowed(url);

@@ -10,7 +10,6 @@ use culvert_obfuscation::{
     BuiltinPrefix, GeneratedPrefix, Keyword, ObfuscatorSeed, PrefixName, PrefixSpec, Prng, ReplayMode,
     SEED_LEN, Seed, SeedHistoryLimits, ServerPreamble, ServerSeedLabel,
 };
-use culvert_protocol::authorization::VerificationKeyRing;
 use culvert_protocol::parameters::RateLimits;
 use culvert_protocol::{Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
@@ -25,6 +24,7 @@ use culvert_transport::{Remote, shadowsocks};
 use tokio::time::Instant;
 
 use crate::admission::{Clocks, Door, HandshakeSlots, Host, Shut};
+use crate::authorizations::Authorizations;
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
 use crate::figures::{Figures, Readiness};
@@ -86,8 +86,8 @@ pub(crate) struct Services {
     pub(crate) udp_gateway: Option<std::net::SocketAddr>,
     pub(crate) rules: Live<RuleSet>,
     pub(crate) geoip: Arc<Live<GeoIp>>,
-    pub(crate) psinet: Live<Psinet>,
-    pub(crate) authorization_keys: VerificationKeyRing,
+    pub(crate) psinet: Arc<Live<Psinet>>,
+    pub(crate) authorizations: Authorizations,
     pub(crate) own_entries: BTreeMap<String, ServerEntry>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) drill: Drill,
@@ -171,8 +171,8 @@ impl Services {
             udp_gateway: config.egress.udp_gateway,
             rules: Live::new(rules),
             geoip,
-            psinet: Live::new(config.psinet),
-            authorization_keys: config.authorization_keys,
+            psinet: Arc::new(Live::new(config.psinet)),
+            authorizations: Authorizations::new(config.authorization_keys, log),
             own_entries: config.own_entries,
             figures,
             drill: config.drill,
@@ -233,6 +233,7 @@ impl Services {
     /// Writes reports that have been gathered for a while.
     pub(crate) fn write_due_reports(&self) {
         self.ssh.login.failures.write_due();
+        self.authorizations.refused.write_due();
         self.turned_away.write_due();
         self.irregular.write_older_than(Irregular::INTERVAL);
         self.egress.exhausted.write_due();
@@ -241,6 +242,7 @@ impl Services {
     /// Writes all reports that have been gathered.
     pub(crate) fn write_all_reports(&self) {
         self.ssh.login.failures.write_all();
+        self.authorizations.refused.write_all();
         self.turned_away.write_all();
         self.irregular.write_older_than(Duration::ZERO);
         self.egress.exhausted.write_all();
@@ -417,7 +419,7 @@ fn reply_prefix(specs: &BTreeMap<String, PrefixSpec>, name: &PrefixName, seed: &
     ReplyPrefix { prefix, split: None }
 }
 
-fn fresh_seed() -> Result<Seed, ServicesError> {
+pub(crate) fn fresh_seed() -> Result<Seed, ServicesError> {
     let mut bytes = [0; SEED_LEN];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ServicesError::Random)?;
     Ok(Seed::from_bytes(bytes))

@@ -4,10 +4,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use culvert_protocol::api::SessionId;
-use serde_json::{Map, Value as Json};
+use culvert_protocol::api::{RequestKind, SessionId};
 
 use super::alerts::Alerts;
+use super::api::Words;
 use super::report::{add_place, write};
 use crate::forward::blocklist::Tag;
 use crate::forward::exit::{HitObserver, Listed};
@@ -24,7 +24,7 @@ struct Inner {
     place: Place,
     alerts: Arc<Alerts>,
     /// What the client said of itself; flows come only after that.
-    client: OnceLock<Map<String, Json>>,
+    client: OnceLock<Arc<Words>>,
 }
 
 impl BlocklistHits {
@@ -33,7 +33,7 @@ impl BlocklistHits {
     }
 
     /// Who the client is, from its handshake; said again, it changes nothing.
-    pub(super) fn identify(&self, client: &Map<String, Json>) {
+    pub(super) fn identify(&self, client: &Arc<Words>) {
         self.0.client.get_or_init(|| client.clone());
     }
 }
@@ -41,7 +41,8 @@ impl BlocklistHits {
 impl HitObserver for BlocklistHits {
     fn hit(&self, listed: Listed<'_>, tag: &Tag) {
         let inner = &*self.0;
-        let mut fields = inner.client.get().cloned().unwrap_or_default();
+        let client = inner.client.get();
+        let mut fields = client.map(|words| words.log_fields(RequestKind::Status)).unwrap_or_default();
         fields.insert("session_id".into(), inner.session.as_str().into());
         add_place(&mut fields, &inner.place);
         match listed {

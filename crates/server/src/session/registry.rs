@@ -1,18 +1,23 @@
 //! Who is connected, by session ID. A client that comes back takes its session over: its old tunnel is stopped, and the
 //! new one goes on only when the old one has ended, so that no session is counted twice. Source: PROTOCOL.md 3.5.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use culvert_protocol::api::SessionId;
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long an old tunnel may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// All live sessions.
+/// How long a session counts as known after its last tunnel.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+/// Sessions that are remembered at once; the oldest make room.
+const MOST_REMEMBERED: usize = 1 << 16;
+
+/// All live sessions, and those that were a while ago.
 #[derive(Clone)]
 pub(crate) struct Sessions {
     /// Tunnels that may be up.
@@ -24,6 +29,15 @@ pub(crate) struct Sessions {
 struct Live {
     next: u64,
     tunnels: BTreeMap<SessionId, Tunnel>,
+    gone: Gone,
+}
+
+/// Sessions without a tunnel now, by when they ended.
+#[derive(Default)]
+struct Gone {
+    ended: BTreeMap<SessionId, Instant>,
+    /// The oldest first; those that came back meanwhile are in it still.
+    order: VecDeque<(Instant, SessionId)>,
 }
 
 struct Tunnel {
@@ -39,8 +53,8 @@ pub(crate) struct Registration {
     id: SessionId,
     number: u64,
     stopped: oneshot::Receiver<()>,
-    /// Whether a tunnel of the same session had to be stopped.
-    pub(crate) took_over: bool,
+    /// Whether the session had no tunnel here for an hour.
+    pub(crate) is_first: bool,
     _ended: watch::Sender<()>,
 }
 
@@ -85,23 +99,42 @@ impl Sessions {
             if live.tunnels.contains_key(&id) || live.tunnels.len() >= self.most {
                 return None;
             }
+            let is_first = !live.gone.forget(&id, Instant::now()) && !took_over;
             let number = live.next;
             live.next += 1;
             let ((stop, stopped), (ended_sender, ended)) = (oneshot::channel(), watch::channel(()));
             live.tunnels.insert(id.clone(), Tunnel { number, stop: Some(stop), ended });
-            Some(Registration {
-                sessions: self.clone(),
-                id,
-                number,
-                stopped,
-                took_over,
-                _ended: ended_sender,
-            })
+            Some(Registration { sessions: self.clone(), id, number, stopped, is_first, _ended: ended_sender })
         })
     }
 
     fn live<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
         change(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Gone {
+    fn remember(&mut self, id: SessionId, now: Instant) {
+        while self.order.front().is_some_and(|(ended, _)| {
+            self.order.len() >= MOST_REMEMBERED || now.saturating_duration_since(*ended) >= REMEMBERED
+        }) {
+            self.forget_oldest();
+        }
+        self.ended.insert(id.clone(), now);
+        self.order.push_back((now, id));
+    }
+
+    /// Whether it was remembered; it is not any more.
+    fn forget(&mut self, id: &SessionId, now: Instant) -> bool {
+        let ended = self.ended.remove(id);
+        ended.is_some_and(|ended| now.saturating_duration_since(ended) < REMEMBERED)
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((when, id)) = self.order.pop_front() else { return };
+        if self.ended.get(&id) == Some(&when) {
+            self.ended.remove(&id);
+        }
     }
 }
 
@@ -118,6 +151,7 @@ impl Drop for Registration {
         self.sessions.live(|live| {
             if live.tunnels.get(&self.id).is_some_and(|tunnel| tunnel.number == self.number) {
                 live.tunnels.remove(&self.id);
+                live.gone.remember(self.id.clone(), Instant::now());
             }
         });
     }
@@ -142,7 +176,7 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!new.is_finished());
         drop(old);
-        assert!(new.await.unwrap().unwrap().took_over);
+        assert!(!new.await.unwrap().unwrap().is_first);
         assert_eq!(sessions.len(), 1);
     }
 
@@ -154,6 +188,33 @@ mod tests {
         assert!(first.is_some() && sessions.register(id(3)).await.is_none());
         drop(first);
         assert!(sessions.register(id(3)).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_known_for_an_hour() {
+        let sessions = Sessions::new(2);
+        let is_first = async || sessions.register(id(1)).await.unwrap().is_first;
+        assert!(is_first().await);
+        tokio::time::advance(REMEMBERED - Duration::from_secs(1)).await;
+        assert!(!is_first().await);
+        tokio::time::advance(REMEMBERED).await;
+        assert!(is_first().await);
+        assert!(sessions.register(id(2)).await.unwrap().is_first);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (mut gone, now) = (Gone::default(), Instant::now());
+        let id = |number: u32| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            SessionId::from_bytes(bytes)
+        };
+        for number in 0..70_000 {
+            gone.remember(id(number), now);
+        }
+        assert_eq!((gone.ended.len(), gone.order.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
+        assert!(!gone.forget(&id(0), now) && gone.forget(&id(69_999), now));
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use culvert_protocol::TunnelProtocol;
-use culvert_protocol::api::SessionId;
+use culvert_protocol::api::{RequestKind, SessionId};
 use culvert_ssh::PreambleFacts;
 use culvert_ssh_tokio::Stats;
 use serde_json::{Map, Value as Json};
@@ -14,7 +14,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use super::api::{Established, Event};
+use super::api::{Established, Event, TagChecks};
+use crate::authorizations::Shared;
 use crate::figures::Figures;
 use crate::forward::flows::Flows;
 use crate::geoip::Place;
@@ -38,14 +39,17 @@ pub(super) struct Reporter<'r> {
     pub(super) log: &'r Logger,
     pub(super) session: &'r SessionId,
     pub(super) place: &'r Place,
+    pub(super) access_types: &'r [String],
 }
 
 impl Reporter<'_> {
     pub(super) fn write(&self, event: Event) {
         let mut fields = event.fields;
-        // A stored record names the session it is from.
-        fields.entry("session_id").or_insert_with(|| self.session.as_str().into());
+        if !event.is_stored {
+            fields.insert("session_id".into(), self.session.as_str().into());
+        }
         add_place(&mut fields, self.place);
+        add_access_types(&mut fields, self.access_types);
         write(self.log, event.name, fields);
     }
 }
@@ -60,7 +64,7 @@ pub(super) struct TunnelReport<'r> {
     pub(super) began: Began,
     pub(super) ended: Instant,
     pub(super) preamble: Option<&'r PreambleFacts>,
-    pub(super) took_over: bool,
+    pub(super) is_first: bool,
     pub(super) established: Option<&'r Established>,
     pub(super) flows: &'r Flows,
 }
@@ -69,8 +73,10 @@ impl TunnelReport<'_> {
     pub(super) fn write(&self, stats: Stats) {
         let mut fields = Map::new();
         if let Some(established) = self.established {
-            fields.extend(established.handshake.log_fields.clone());
+            fields.extend(established.handshake.words.log_fields(RequestKind::BaseAndDial));
             fields.extend(established.connected.iter().flat_map(|connected| connected.log_fields.clone()));
+            add_access_types(&mut fields, &established.handshake.granted.access_types);
+            add_tag_checks(&mut fields, established.tag_checks);
         }
         add_place(&mut fields, self.place);
         self.add_identity(&mut fields);
@@ -86,7 +92,7 @@ impl TunnelReport<'_> {
         fields.insert("session_id".into(), self.session.as_str().into());
         fields.insert("start_time".into(), start.into());
         fields.insert("handshake_completed".into(), self.established.is_some().into());
-        fields.insert("is_first_tunnel_in_session".into(), (!self.took_over).into());
+        fields.insert("is_first_tunnel_in_session".into(), self.is_first.into());
         fields.insert("server_entry_tag".into(), self.own_tag.into());
         if let Some(preamble) = self.preamble {
             fields.insert("upstream_ossh_padding".into(), preamble.client_padding.into());
@@ -137,6 +143,34 @@ impl TunnelReport<'_> {
         };
         rate("peak_tcp_port_forward_failure_rate", peaks.failed_dials);
         rate("peak_dns_failure_rate", peaks.failed_look_ups);
+    }
+}
+
+/// As the reference reports it, without what a session is: an authorization that was used in two.
+pub(super) fn shared_authorization(log: &Logger, own_tag: &str, shared: &Shared, place: &Place) {
+    let mut fields = Map::new();
+    fields.insert("tunnel_error".into(), "duplicate active authorization".into());
+    fields.insert("duplicate_authorization_id".into(), shared.id.as_str().into());
+    fields.insert("server_entry_tag".into(), own_tag.into());
+    add_place(&mut fields, place);
+    if shared.place != *place {
+        let there = shared.place.log_fields("duplicate_authorization_client");
+        fields.extend(there.map(|(name, value)| (name, value.into())));
+    }
+    write(log, "irregular_tunnel", fields);
+}
+
+fn add_access_types(fields: &mut Map<String, Json>, access_types: &[String]) {
+    if !access_types.is_empty() {
+        fields.insert("authorized_access_types".into(), access_types.into());
+    }
+}
+
+fn add_tag_checks(fields: &mut Map<String, Json>, checks: TagChecks) {
+    if checks.requests > 0 {
+        fields.insert("request_check_server_entry_tags".into(), checks.requests.into());
+        fields.insert("checked_server_entry_tags".into(), checks.tags.into());
+        fields.insert("invalid_server_entry_tags".into(), checks.invalid.into());
     }
 }
 

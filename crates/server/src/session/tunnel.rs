@@ -1,25 +1,28 @@
 //! A tunnel: API requests in order, flows side by side, until the client leaves, is silent for too long, breaks a rule,
 //! takes its session elsewhere, or the server stops. Source: PROTOCOL.md 3.6 to 3.8.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_obfuscation::{SEED_LEN, Seed};
 use culvert_protocol::api::{PasswordPayload, SessionId, extension};
 use culvert_ssh_tokio::{Handle, Incoming, IncomingChannel, IncomingRequest};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::alerts::Alerts;
 use super::api::{Answer, Context, MOST_KEEPALIVE_PADDING, Phase};
 use super::blocklist_hits::BlocklistHits;
 use super::link::{Link, Step};
 use super::opening::Opened;
-use super::report::{Began, Reporter, TunnelReport};
+use super::report::{self, Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
+use crate::authorizations::Claim;
 use crate::figures::{self, Country, Refusal};
 use crate::forward::early::Early;
 use crate::forward::exit::Exit;
@@ -31,7 +34,7 @@ use crate::hold;
 use crate::log::Level;
 use crate::panics::DrillSpot;
 use crate::rules::{ClientFacts, HandshakeFacts, Stage};
-use crate::services::Services;
+use crate::services::{Services, fresh_seed};
 
 /// A client is gone when nothing was read for so long (PROTOCOL.md 3.6).
 const MOST_SILENCE: Duration = Duration::from_secs(300);
@@ -47,10 +50,14 @@ struct Tunnel<'s> {
     arrival: Arrival,
     handle: Handle,
     session: SessionId,
+    /// The session had no tunnel before.
+    is_first: bool,
     /// Where the client was when it came.
     place: Place,
-    /// No tunnel of its session was up before.
-    is_first: bool,
+    /// The authorizations that it uses.
+    claim: Option<Claim>,
+    /// When the first of them does not hold any more, and the tunnel ends.
+    expires: Option<Instant>,
     candour: Candour,
     early: Early,
     alerts: Arc<Alerts>,
@@ -81,7 +88,7 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     // Before rules are chosen, so that none are missed.
     let mut ruled_anew = services.rules.changes();
     let mut tunnel = Tunnel::new(services, arrival, link.handle(), payload);
-    tunnel.is_first = !registration.took_over;
+    tunnel.is_first = registration.is_first;
     let over = loop {
         tokio::select! {
             step = link.next() => match step {
@@ -105,6 +112,11 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
             // An error is the end of the server.
             Ok(()) = ruled_anew.changed() => tunnel.choose_rules(&mut link),
             () = too_silent(&tunnel.handle) => break None,
+            () = revoked(&mut tunnel.claim) => {
+                tunnel.on_revoked();
+                tunnel.choose_rules(&mut link);
+            }
+            () = reached(tunnel.expires) => break None,
             () = registration.stopped() => break None,
             () = stopped(stopping) => break None,
         }
@@ -121,11 +133,27 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     tokio::task::yield_now().await;
     tunnel.tasks.shutdown().await;
     let stats = tunnel.handle.stats();
-    tunnel.report(began, preamble.as_ref(), registration.took_over).write(stats);
+    tunnel.report(began, preamble.as_ref()).write(stats);
+    tunnel.claim = None;
     // Reported, it is over for a successor: saying farewell to a peer that may be gone must not hold it up.
     drop(registration);
     if let Some(stream) = farewell {
         hold::close(stream).await;
+    }
+}
+
+/// Returns when another session has taken over the authorizations.
+async fn revoked(claim: &mut Option<Claim>) {
+    match claim {
+        Some(claim) => claim.revoked().await,
+        None => pending().await,
+    }
+}
+
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }
 
@@ -146,10 +174,11 @@ impl<'s> Tunnel<'s> {
         let offers = |name| payload.client_capabilities.iter().any(|offered| offered == name);
         let reasons = offers(extension::REFUSAL_REASONS);
         let early = if offers(extension::FIRST_BYTES) { Early::taken() } else { Early::None };
-        let alerts = Arc::new(Alerts::new(listens.then(|| handle.clone())));
         let place = services.geoip.get().look_up(arrival.peer.ip());
         let country = Country::of(&place.country);
         let counted = services.figures.tunnel(arrival.protocol, country, Some(handle.clone()));
+        let psinet = services.psinet.clone();
+        let alerts = Arc::new(Alerts::new(listens.then(|| handle.clone()), psinet, place.clone()));
         let hits =
             BlocklistHits::new(&services.log, payload.session_id.clone(), place.clone(), alerts.clone());
         let tally = counted.tally().clone();
@@ -162,7 +191,9 @@ impl<'s> Tunnel<'s> {
             alerts,
             handle,
             place,
-            is_first: true,
+            claim: None,
+            expires: None,
+            is_first: false,
             session: payload.session_id,
             candour: if reasons { Candour::Reasons } else { Candour::Opaque },
             early,
@@ -207,26 +238,38 @@ impl<'s> Tunnel<'s> {
     fn on_request(&mut self, request: IncomingRequest) -> ControlFlow<()> {
         self.services.drill.at(DrillSpot::Request);
         let padding = keepalive_padding();
+        // A failure of the random source costs only the order of pages.
+        let order = fresh_seed().unwrap_or_else(|_| Seed::from_bytes([0; SEED_LEN]));
+        let before = self.phase.established().is_some();
+        let now = OffsetDateTime::now_utc();
         let rules = self.services.rules.get();
         let select = |handshake: HandshakeFacts<'_>| {
             let place = ClientFacts::at(&self.place, self.arrival.protocol);
             rules.select(&ClientFacts { handshake: Some(handshake), ..place })
         };
         let context = Context {
-            now: OffsetDateTime::now_utc(),
+            now,
             client: SocketAddr::new(self.arrival.peer.ip().to_canonical(), self.arrival.peer.0.port()),
             place: &self.place,
+            psinet: &self.services.psinet,
+            authorizations: &self.services.authorizations,
+            order: &order,
             own_entries: &self.services.own_entries,
             extensions: self.early.extensions(),
             keepalive_padding: &padding,
             rules: &select,
         };
-        let reporter = Reporter { log: &self.services.log, session: &self.session, place: &self.place };
-        let mut report = |event| reporter.write(event);
+        let mut events = Vec::new();
+        let mut report = |event| events.push(event);
         let answer = self.phase.answer(&request.name, &request.payload, &context, &mut report);
-        if let Some(established) = self.phase.established() {
-            self.hits.identify(&established.handshake.log_fields);
+        if !before {
+            self.on_established(now);
         }
+        let granted = self.phase.established().map(|established| &established.handshake.granted);
+        let access_types = granted.map_or(&[][..], |granted| &granted.access_types);
+        let (log, session, place) = (&self.services.log, &self.session, &self.place);
+        let reporter = Reporter { log, session, place, access_types };
+        events.into_iter().for_each(|event| reporter.write(event));
         match answer {
             Answer::Reply(reply) => request.reply(Ok(reply)),
             Answer::Refuse => drop(request),
@@ -236,6 +279,35 @@ impl<'s> Tunnel<'s> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// What follows from a handshake, if there was one.
+    fn on_established(&mut self, now: OffsetDateTime) {
+        let Some(established) = self.phase.established() else { return };
+        let handshake = &established.handshake;
+        self.alerts.identify(&handshake.visitor);
+        self.hits.identify(&handshake.words);
+        let authorizations = &self.services.authorizations;
+        let Some((claim, shared)) = authorizations.claim(&handshake.granted, &self.session, &self.place)
+        else {
+            return;
+        };
+        for shared in shared {
+            report::shared_authorization(&self.services.log, self.services.own_tag(), &shared, &self.place);
+        }
+        self.claim = Some(claim);
+        if let Some(expires) = handshake.granted.expires {
+            let left = Duration::try_from(expires - now).unwrap_or(Duration::ZERO);
+            self.expires = Instant::now().checked_add(left);
+        }
+    }
+
+    /// The tunnel goes on, under the rules of those who are not authorized.
+    fn on_revoked(&mut self) {
+        self.claim = None;
+        if let Some(established) = self.phase.established_mut() {
+            established.handshake.revoked = true;
+        }
     }
 
     fn on_channel(&mut self, channel: IncomingChannel) {
@@ -313,7 +385,6 @@ impl<'s> Tunnel<'s> {
         &'r self,
         began: Began,
         preamble: Option<&'r culvert_ssh::PreambleFacts>,
-        took_over: bool,
     ) -> TunnelReport<'r> {
         TunnelReport {
             log: &self.services.log,
@@ -324,7 +395,7 @@ impl<'s> Tunnel<'s> {
             began,
             ended: Instant::now(),
             preamble,
-            took_over,
+            is_first: self.is_first,
             established: self.phase.established(),
             flows: &self.flows,
         }

@@ -1,10 +1,12 @@
 //! The connected request: counts a user once a day. Source: PROTOCOL.md 4.6.
 
-use culvert_protocol::api::{self, ConnectedReply, ConnectedRequest, RequestKind, response_padding};
+use culvert_protocol::api::{
+    self, ConnectedReply, ConnectedRequest, NEVER_CONNECTED, RequestKind, response_padding,
+};
 use culvert_protocol::packed::Params;
 use culvert_protocol::timestamp;
 use serde_json::{Map, Value as Json};
-use time::Date;
+use time::{Date, OffsetDateTime, UtcOffset};
 
 use super::{ApiError, Context, Event};
 
@@ -13,7 +15,7 @@ use super::{ApiError, Context, Event};
 pub(crate) struct Connected {
     day: Date,
     timestamp: String,
-    /// `last_connected` and `establishment_duration`, for the tunnel's report.
+    /// For the tunnel's report.
     pub(crate) log_fields: Map<String, Json>,
 }
 
@@ -28,9 +30,11 @@ pub(super) fn answer(
     let counted = match last.take() {
         Some(earlier) if earlier.day == day => earlier,
         _ => {
-            let fields = api::log_fields(RequestKind::UniqueUser, params, "");
-            report(Event { name: "unique_user", fields });
-            Connected { day, timestamp: timestamp::to_hour(context.now), log_fields: kept(&request) }
+            if is_new_today(&request.last_connected, context.now) {
+                let fields = api::log_fields(RequestKind::UniqueUser, params, "");
+                report(Event { name: "unique_user", is_stored: false, fields });
+            }
+            Connected { day, timestamp: timestamp::to_hour(context.now), log_fields: kept(params) }
         }
     };
     let reply =
@@ -39,12 +43,27 @@ pub(super) fn answer(
     Ok(reply.to_json().into_bytes())
 }
 
-fn kept(request: &ConnectedRequest) -> Map<String, Json> {
-    let mut fields = Map::new();
-    fields.insert("last_connected".into(), request.last_connected.as_str().into());
-    if let Some(duration) = request.establishment_milliseconds {
-        // Text in the reference's log.
-        fields.insert("establishment_duration".into(), duration.to_string().into());
+/// Whether the client was not counted on this day, here or by another server.
+fn is_new_today(last_connected: &str, now: OffsetDateTime) -> bool {
+    let hour = timestamp::hour_of(now);
+    match timestamp::parse_iso8601(last_connected.as_bytes()) {
+        _ if last_connected == NEVER_CONNECTED => true,
+        Some(last) => last < hour && last.to_offset(UtcOffset::UTC).date() != hour.date(),
+        // Not there, or it would not be valid.
+        None => true,
     }
+}
+
+/// What only this request says, and what it says anew: how the first bytes were fragmented.
+fn kept(params: &Params) -> Map<String, Json> {
+    let mut fields = api::log_fields(RequestKind::Connected, params, "");
+    fields.retain(|name, _| {
+        matches!(name.as_str(), "last_connected" | "establishment_duration")
+            || name.starts_with("light_proxy_")
+    });
+    let anew = ["upstream_bytes_fragmented", "upstream_min_", "upstream_max_"];
+    let is_anew = |name: &str| anew.iter().any(|start| name.starts_with(start));
+    let dial = api::log_fields(RequestKind::BaseAndDial, params, "");
+    fields.extend(dial.into_iter().filter(|(name, _)| is_anew(name)));
     fields
 }

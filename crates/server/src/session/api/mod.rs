@@ -4,21 +4,28 @@
 mod connected;
 mod handshake;
 mod status;
+mod words;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use culvert_obfuscation::Seed;
 use culvert_protocol::ServerEntry;
 use culvert_protocol::api::{self, ParamError, request_name};
 use culvert_protocol::packed::{self, PackError};
 use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
 
+use crate::authorizations::Authorizations;
 use crate::geoip::Place;
+use crate::live::Live;
+use crate::psinet::Psinet;
 use crate::rules::{HandshakeFacts, TrafficRules};
 pub(crate) use connected::Connected;
 pub(crate) use handshake::Handshaken;
+pub(crate) use status::TagChecks;
+pub(crate) use words::Words;
 
 /// The most bytes of padding in an answer to a keepalive (PROTOCOL.md 6.4.5).
 pub(crate) const MOST_KEEPALIVE_PADDING: usize = 256;
@@ -29,6 +36,10 @@ pub(crate) struct Context<'s> {
     /// Where the client appears to come from. Goes to the client itself and nowhere else.
     pub(crate) client: SocketAddr,
     pub(crate) place: &'s Place,
+    pub(crate) psinet: &'s Live<Psinet>,
+    pub(crate) authorizations: &'s Authorizations,
+    /// Puts pages in an order.
+    pub(crate) order: &'s Seed,
     pub(crate) own_entries: &'s BTreeMap<String, ServerEntry>,
     /// What the handshake's reply takes up of the extensions that the client offered (PROTOCOL.md 12).
     pub(crate) extensions: &'s [&'static str],
@@ -50,6 +61,7 @@ pub(crate) enum Phase {
 pub(crate) struct Established {
     pub(crate) handshake: Handshaken,
     pub(crate) connected: Option<Connected>,
+    pub(crate) tag_checks: TagChecks,
 }
 
 /// What becomes of a request.
@@ -66,6 +78,8 @@ pub(crate) enum Answer {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Event {
     pub(crate) name: &'static str,
+    /// A client stored it in a session that it names itself, if it does.
+    pub(crate) is_stored: bool,
     pub(crate) fields: Map<String, Json>,
 }
 
@@ -88,6 +102,13 @@ impl Phase {
         }
     }
 
+    pub(crate) fn established_mut(&mut self) -> Option<&mut Established> {
+        match self {
+            Self::AwaitingHandshake => None,
+            Self::Established(established) => Some(established),
+        }
+    }
+
     /// Answers one request; events go to `report`.
     pub(crate) fn answer(
         &mut self,
@@ -103,7 +124,8 @@ impl Phase {
             }
             (request_name::HANDSHAKE, Self::AwaitingHandshake) => match handshake::answer(payload, context) {
                 Ok((handshake, reply)) => {
-                    *self = Self::Established(Box::new(Established { handshake, connected: None }));
+                    let (connected, tag_checks) = (None, TagChecks::default());
+                    *self = Self::Established(Box::new(Established { handshake, connected, tag_checks }));
                     Answer::Reply(reply)
                 }
                 Err(_) => Answer::RefuseAndClose,
@@ -125,12 +147,20 @@ impl Established {
         context: &Context<'_>,
         report: &mut dyn FnMut(Event),
     ) -> Option<Vec<u8>> {
+        // It has nothing, and will have nothing: it is about to be closed.
+        let rates = (context.rules)(self.handshake.facts()).rates.limits;
+        let has_nothing = rates.read_unthrottled_bytes == 0 || rates.write_unthrottled_bytes == 0;
+        if rates.close_after_exhausted && has_nothing {
+            return None;
+        }
         let params = || packed::decode(payload).map_err(ApiError::from);
         let answered = match name {
             request_name::CONNECTED => {
                 params().and_then(|params| connected::answer(&mut self.connected, &params, context, report))
             }
-            request_name::STATUS => params().and_then(|params| status::answer(&params, report)),
+            request_name::STATUS => {
+                params().and_then(|params| status::answer(self, &params, context, report))
+            }
             // PROTOCOL.md 4.8.
             request_name::CLIENT_VERIFICATION => Ok(Vec::new()),
             _ => return None,
