@@ -26,7 +26,7 @@ pub(super) fn answer(
     report: &mut dyn FnMut(Event),
 ) -> Result<Vec<u8>, ApiError> {
     let request = ConnectedRequest::parse(params)?;
-    let day = context.now.to_offset(time::UtcOffset::UTC).date();
+    let day = context.now.to_offset(UtcOffset::UTC).date();
     let counted = match last.take() {
         Some(earlier) if earlier.day == day => earlier,
         _ => {

@@ -1,9 +1,14 @@
 //! Requests that the reference's client sent, and refusals that its server was seen to give.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::*;
-use culvert_protocol::api::{HandshakeReply, ReplyEncoding, parse_speed_test_reply};
+use crate::config::{Strictness, psinet};
+use crate::log::{Level, Logger, Origin};
+use culvert_protocol::api::{HandshakeReply, ReplyEncoding, RequestKind, parse_speed_test_reply};
+use culvert_protocol::authorization::VerificationKeyRing;
 use culvert_protocol::timestamp;
 
 const CAPTURE: &str = include_str!("../../../../../vectors/data/live_api_capture.json");
@@ -11,13 +16,31 @@ const CAPTURE: &str = include_str!("../../../../../vectors/data/live_api_capture
 const BASE: &str = r#""propagation_channel_id":"AABBCCDDEEFF0011","sponsor_id":"1122334455667788","client_version":"42","client_platform":"Windows","relay_protocol":"OSSH""#;
 
 /// One client's tunnel.
-#[derive(Default)]
 struct Client {
     phase: Phase,
     own_entries: BTreeMap<String, ServerEntry>,
+    place: Place,
+    psinet: Live<Psinet>,
+    authorizations: Authorizations,
     extensions: &'static [&'static str],
     events: Vec<Event>,
     rules: TrafficRules,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        let (log, _) = Logger::captured(Level::Info, Origin::default());
+        Self {
+            phase: Phase::default(),
+            own_entries: BTreeMap::new(),
+            place: Place::UNKNOWN,
+            psinet: Live::new(Psinet::default()),
+            rules: TrafficRules::default(),
+            authorizations: Authorizations::new(VerificationKeyRing::default(), &log),
+            extensions: &[],
+            events: Vec::new(),
+        }
+    }
 }
 
 impl Client {
@@ -25,7 +48,10 @@ impl Client {
         let context = Context {
             now: timestamp::parse(now).unwrap(),
             client: "192.0.2.7:4711".parse().unwrap(),
-            place: &Place::UNKNOWN,
+            place: &self.place,
+            psinet: &self.psinet,
+            authorizations: &self.authorizations,
+            order: &Seed::from_bytes([0; 32]),
             own_entries: &self.own_entries,
             extensions: self.extensions,
             keepalive_padding: &[7; 5],
@@ -98,7 +124,8 @@ fn captured_sessions_are_answered() {
             }
         }
         assert_eq!(client.event_names(), ["unique_user"], "{encoding}");
-        let fields = &client.phase.established().unwrap().handshake.log_fields;
+        let words = &client.phase.established().unwrap().handshake.words;
+        let fields = words.log_fields(RequestKind::BaseAndDial);
         assert_eq!(fields["relay_protocol"], "OSSH");
         assert_eq!(fields["client_version"], 42);
     }
@@ -149,7 +176,7 @@ fn a_user_counts_once_a_day() {
     assert_eq!(ask("2026-11-23T00:00:00Z"), first.replace("22T11", "23T00"));
     assert_eq!(client.event_names(), ["unique_user", "unique_user"]);
     let fields = &client.phase.established().unwrap().connected.as_ref().unwrap().log_fields;
-    assert_eq!(fields["establishment_duration"], "215");
+    assert_eq!(fields["establishment_duration"], 215);
     assert_eq!(client.ask(request_name::CONNECTED, &format!("{{{BASE}}}")), Answer::Refuse);
 }
 
@@ -198,4 +225,86 @@ fn who_lacks_part_of_our_entry_gets_it_and_nobody_elses() {
     let found = listed("AAAA");
     assert_eq!(found.len(), 1);
     assert_eq!(ServerEntry::decode(&found[0]).unwrap().text("ipAddress"), Some("192.0.2.1"));
+}
+
+/// What a client is offered by a database and told of its authorizations.
+#[test]
+fn the_reply_holds_what_is_for_this_client() {
+    let database = r#"{"default_sponsor_id": "S", "sponsors": {"S": {
+        "home_pages": {"CA": [{"url": "https://a.org/?client_region=XX&client_platform=XX"}]},
+        "https_request_regexes": [{"regex": "x", "replace": "y"}]}},
+        "client_versions": {"Windows": [{"version": "43"}]}}"#;
+    let file = Path::new("f");
+    let loaded = psinet::parse(file, database, None, Strictness::Check).unwrap();
+    let mut client = Client { psinet: Live::new(loaded.value), ..Client::default() };
+    client.place.country = "CA".into();
+    client.rules.rates.limits.read_bytes_per_second = 1000;
+    client.rules.rates.limits.write_bytes_per_second = 2000;
+    let reply = text(client.ask(request_name::HANDSHAKE, &format!("{{{BASE}}}")));
+    let reply = HandshakeReply::decode(reply.as_bytes(), ReplyEncoding::Json).unwrap();
+    assert_eq!(reply.homepages, ["https://a.org/?client_region=CA&client_platform=windows"]);
+    assert_eq!(reply.upgrade_client_version, "43");
+    assert_eq!(reply.https_request_regexes.len(), 1);
+    assert_eq!(reply.client_region, "CA");
+    assert_eq!((reply.upstream_bytes_per_second, reply.downstream_bytes_per_second), (1000, 2000));
+}
+
+#[test]
+fn authorizations_that_are_not_valid_are_no_reason_to_refuse_but_no_list_is() {
+    for (authorizations, is_answered) in
+        [("[]", true), ("null", true), (r#"["x"]"#, true), (r#""x""#, false), ("[1]", false), ("{}", false)]
+    {
+        let mut client = Client::default();
+        let request = format!(r#"{{{BASE},"authorizations":{authorizations}}}"#);
+        let answer = client.ask(request_name::HANDSHAKE, &request);
+        assert_eq!(matches!(answer, Answer::Reply(_)), is_answered, "{authorizations}");
+    }
+}
+
+#[test]
+fn who_has_nothing_left_to_send_is_answered_nothing_more() {
+    let mut client = Client::shaken();
+    let connected = format!(r#"{{{BASE},"last_connected":"None"}}"#);
+    client.rules.rates.limits.close_after_exhausted = true;
+    assert_eq!(client.ask(request_name::CONNECTED, &connected), Answer::Refuse);
+    let limits = &mut client.rules.rates.limits;
+    (limits.read_unthrottled_bytes, limits.write_unthrottled_bytes) = (1, 1);
+    assert!(matches!(client.ask(request_name::CONNECTED, &connected), Answer::Reply(_)));
+}
+
+#[test]
+fn who_was_counted_today_elsewhere_is_not_counted_again() {
+    for (last, is_counted) in [
+        ("None", true),
+        ("2026-11-21T23:00:00Z", true),
+        ("2026-11-22T01:00:00Z", false),
+        ("2026-11-23T01:00:00Z", false),
+    ] {
+        let mut client = Client::shaken();
+        client.ask(request_name::CONNECTED, &format!(r#"{{{BASE},"last_connected":"{last}"}}"#));
+        assert_eq!(client.event_names().len(), usize::from(is_counted), "{last}");
+    }
+}
+
+#[test]
+fn servers_that_are_gone_are_told_once_and_counted() {
+    let database = r#"{"valid_server_entry_tags": {"good": true}}"#;
+    let loaded = psinet::parse(Path::new("f"), database, None, Strictness::Check).unwrap();
+    let mut client = Client { psinet: Live::new(loaded.value), ..Client::shaken() };
+    let failed = |tag: &str| {
+        format!(
+            r#"{{{BASE},"session_id":"00","last_connected":"None","client_failed_timestamp":"2025-01-02T03:00:00Z","tunnel_error":"e","server_entry_tag":"{tag}","dial_port_number":"1"}}"#
+        )
+    };
+    let data = format!(
+        r#"{{"check_server_entry_tags":["gone","good","lost"],"failed_tunnel_stats":[{},{}]}}"#,
+        failed("gone"),
+        failed("good")
+    );
+    let reply = text(client.ask(request_name::STATUS, &format!(r#"{{{BASE},"statusData":{data}}}"#)));
+    assert_eq!(reply, r#"{"invalid_server_entry_tags":["gone","lost"]}"#);
+    let valid: Vec<_> = client.events.iter().map(|event| event.fields["server_entry_valid"].clone()).collect();
+    assert_eq!(valid, [false, true]);
+    let checks = client.phase.established().unwrap().tag_checks;
+    assert_eq!((checks.requests, checks.tags, checks.invalid), (1, 3, 2));
 }
