@@ -303,7 +303,8 @@ fn servers_that_are_gone_are_told_once_and_counted() {
     );
     let reply = text(client.ask(request_name::STATUS, &format!(r#"{{{BASE},"statusData":{data}}}"#)));
     assert_eq!(reply, r#"{"invalid_server_entry_tags":["gone","lost"]}"#);
-    let valid: Vec<_> = client.events.iter().map(|event| event.fields["server_entry_valid"].clone()).collect();
+    let valid: Vec<_> =
+        client.events.iter().map(|event| event.fields["server_entry_valid"].clone()).collect();
     assert_eq!(valid, [false, true]);
     let checks = client.phase.established().unwrap().tag_checks;
     assert_eq!((checks.requests, checks.tags, checks.invalid), (1, 3, 2));
