@@ -9,7 +9,6 @@ mod desk;
 #[expect(dead_code, reason = "what is counted by parts that come")]
 mod figures;
 pub mod forward;
-mod fragmentation;
 pub mod generate;
 pub mod geoip;
 mod hold;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::admission::Shut;
 use crate::config::Listener;
-use crate::figures::Country;
+use crate::figures::{Country, Refusal};
 use crate::hold;
 use crate::log::{Aggregated, Field};
 use crate::panics::DrillSpot;
@@ -223,10 +223,12 @@ impl Accepting {
 
     fn serve(&self, accepted: Accepted, port: u16) {
         let Accepted { stream, facts } = accepted;
-        let arrival = Arrival { protocol: facts.protocol, port, peer: facts.peer, at: Instant::now() };
+        let place = self.services.geoip.get().look_up(facts.peer.ip());
+        let draw = self.services.treatment.draw(facts.protocol, &place);
+        let arrival = Arrival { protocol: facts.protocol, port, peer: facts.peer, at: Instant::now(), draw };
         let Self { services, stopping, serving, .. } = self.clone();
         services.drill.at(DrillSpot::Accept);
-        let country = Country::of(&services.geoip.get().look_up(arrival.peer.ip()).country);
+        let country = Country::of(&place.country);
         let present = services.figures.accepted(arrival.protocol, country);
         // While no tunnels are wanted clients learn it at once, and go elsewhere.
         if let Some(farewell) = self.refuses(&stream, facts.protocol) {
@@ -250,6 +252,10 @@ impl Accepting {
         let is_scarce = stream.as_tcp().is_some_and(|socket| descriptors.is_scarce(socket));
         // Whoever came first has waited for long enough when others need the room.
         let makes_room = is_scarce && held.evict(1) > 0;
+        if self.services.treatment.refuses_direct(protocol) {
+            self.services.figures.refused(protocol, Refusal::Restricted);
+            return Some(Farewell(descriptors.farewell()));
+        }
         if session::may_be_of_a_tunnel(protocol) {
             return None;
         }

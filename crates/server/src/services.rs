@@ -23,7 +23,7 @@ use culvert_transport::tls::{PassthroughKey, TlsServer};
 use culvert_transport::{Remote, shadowsocks};
 use tokio::time::Instant;
 
-use crate::admission::{Clocks, Door, HandshakeSlots, Host, Shut};
+use crate::admission::{AcceptRules, Clocks, Door, HandshakeSlots, Host, Shut, Treatment};
 use crate::authorizations::Authorizations;
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
@@ -32,7 +32,6 @@ use crate::forward::blocklist::Blocklist;
 use crate::forward::egress::EgressPolicy;
 use crate::forward::exit::Egress;
 use crate::forward::names::{CacheLimits, Family, Resolver};
-use crate::fragmentation::Fragmentation;
 use crate::geoip::GeoIp;
 use crate::hold::{self, Held};
 use crate::live::Live;
@@ -63,7 +62,7 @@ pub(crate) struct Services {
     /// Of each protocol inside TLS.
     pub(crate) tls: BTreeMap<TunnelProtocol, TlsService>,
     pub(crate) quic: Option<QuicService>,
-    pub(crate) fragmentation: Fragmentation,
+    pub(crate) treatment: Treatment,
     pub(crate) meek: Option<MeekService>,
     /// Who serves those that are no clients of a protocol, `host:port`.
     pub(crate) sites: BTreeMap<TunnelProtocol, String>,
@@ -121,6 +120,7 @@ impl Services {
     pub(crate) fn new(config: config::ServerConfig, log: &Logger) -> Result<Self, ServicesError> {
         let memory = Host::new().memory_limit();
         let geoip = Arc::new(Live::new(config.geoip.clone()));
+        let accept_rules = AcceptRules::of(&config.tactics, &config.own_entries);
         let blocklist = Arc::new(Live::new(config.egress.blocklist.clone()));
         let egress = Arc::new(egress(&config, (&blocklist, &geoip), log)?);
         let seeds = SeedStore::open(
@@ -149,10 +149,7 @@ impl Services {
             shadowsocks_key: config.shadowsocks_key.map(|key| shadowsocks::Key::from_password(key.expose())),
             quic: quic.transpose()?,
             tls: tls_services(config.tls.as_ref(), &protocols, &config.sites)?,
-            fragmentation: Fragmentation {
-                parameters: config.tactics.parameters.fragmentor,
-                with_prefix: config.tactics.fragment_with_prefix,
-            },
+            treatment: Treatment::new(accept_rules, fresh_seed()?),
             meek: config.meek.map(MeekService::new).transpose()?,
             sites: config.sites,
             handshakes: config.ssh.handshakes,
@@ -218,6 +215,11 @@ impl Services {
         }
         let place = self.geoip.get().look_up(arrival.peer.ip());
         rules.select(&ClientFacts::at(&place, arrival.protocol)).rates.at(Stage::Establishing)
+    }
+
+    /// Puts other tactics in place of those in use, as far as they are about connections.
+    pub(crate) fn replace_tactics(&self, tactics: &config::Tactics) {
+        self.treatment.replace(AcceptRules::of(tactics, &self.own_entries));
     }
 
     /// Puts other rules in place of those in use, for all clients.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use culvert_obfuscation::PrefixSpec;
 use culvert_protocol::json_position::Step;
-use culvert_protocol::parameters::{Parameters, ServerParameters};
+use culvert_protocol::parameters::{Parameters, Restrict, ServerParameters};
 use serde_json::{Map, Value};
 
 use super::data_files::TACTICS;
@@ -19,12 +19,20 @@ use super::schema::value_of;
 const PREFIX_SPECS: &str = "ServerOSSHPrefixSpecs";
 
 /// What the names of the parameters begin with that this server reads.
-const READ: [&str; 4] = [
+const READ: [&str; 10] = [
     "FragmentorDownstream",
     "MeekPayloadPaddingServer",
     "OSSHPrefixEnableFragmentor",
     "ServerDNSResolverCache",
+    "RestrictDirectProviderRegions",
+    "RestrictDirectProviderIDsServerProbability",
+    "RestrictFrontingProviderIDsServerProbability",
+    "ServerReplayFragmentor",
+    "ServerReplayT",
+    "ServerReplayUnknownGeoIP",
 ];
+/// The same, as they are: others begin with them.
+const READ_AS_IT_IS: [&str; 2] = ["RestrictFrontingProviderIDs", "ServerReplayFailedCountThreshold"];
 
 /// What the file says.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +43,8 @@ pub struct Tactics {
     pub parameters: ServerParameters,
     /// Whether connections with a prefix may be fragmented too.
     pub fragment_with_prefix: bool,
+    /// Whose servers are not for everybody; clients read this too.
+    pub restrict: Restrict,
 }
 
 /// Reads the file that `TacticsConfigFilename` names.
@@ -60,7 +70,8 @@ fn tactics_of(document: &mut Document<'_>, parameters: &Map<String, Value>) -> T
     let path = |inside: &[Step]| [&[step("DefaultTactics"), step("Parameters")], inside].concat();
     let mut tactics = Tactics::default();
     let (mut clients, servers) = (Parameters::default(), ServerParameters::table());
-    let has_effect = |name: &str| READ.iter().any(|start| name.starts_with(start));
+    let has_effect =
+        |name: &str| READ.iter().any(|start| name.starts_with(start)) || READ_AS_IT_IS.contains(&name);
     for (name, value) in parameters {
         if name == PREFIX_SPECS {
             tactics.prefix_specs = prefix_specs(document, &path(&[step(name)]), value);
@@ -84,6 +95,7 @@ fn tactics_of(document: &mut Document<'_>, parameters: &Map<String, Value>) -> T
         document.find(&path(&[step(&error.name)]), Problem::BadParameter(error.fault));
     }
     tactics.fragment_with_prefix = clients.ossh.prefix_enable_fragmentor;
+    tactics.restrict = clients.restrict;
     tactics
 }
 

@@ -14,6 +14,7 @@ use super::host::HostCounters;
 use super::labels::Kind;
 use super::process::Process;
 use super::quality::{Outcomes, Quality, Timed};
+use crate::admission::ReplayCounts;
 use crate::config::FiguresConfig;
 use crate::log::{Field, Logger};
 use crate::services::Services;
@@ -78,7 +79,7 @@ impl LoadReporter {
         fields.insert("establish_tunnels".into(), services.door.shut().is_none().into());
         let limited = services.door.take_refused_lately();
         fields.insert("establish_tunnels_limited_count".into(), limited.into());
-        fields.extend(caches());
+        fields.extend(caches(&services.treatment.take_counts()));
         let totals = |kind| tunnels.iter().map(|tunnel| tunnel.opened(kind)).sum::<u64>();
         fields.insert("dialing_tcp_port_forwards".into(), figures.dialing.get().into());
         for (kind, name) in [(Kind::Tcp, "tcp"), (Kind::Udp, "udp")] {
@@ -130,21 +131,21 @@ pub(crate) fn runtime_fields(services: &Services) -> Map<String, Json> {
     ])
 }
 
-/// Caches that this server does not have.
-fn caches() -> Map<String, Json> {
-    let names = [
-        "replay_max_cache_entries",
-        "replay_set_replay_count",
-        "replay_get_replay_hit_count",
-        "replay_get_replay_miss_count",
-        "replay_failed_replay_count",
-        "replay_delete_replay_count",
-        "server_tactics_max_cache_entries",
-        "server_tactics_max_parameter_references",
-        "server_tactics_cache_hit_count",
-        "server_tactics_cache_miss_count",
+/// Ways to cut first bytes that are done again. Tactics are the same for all, and need no cache.
+fn caches(replays: &ReplayCounts) -> Map<String, Json> {
+    let counts = [
+        ("replay_max_cache_entries", replays.most_entries as u64),
+        ("replay_set_replay_count", replays.set),
+        ("replay_get_replay_hit_count", replays.hit),
+        ("replay_get_replay_miss_count", replays.missed),
+        ("replay_failed_replay_count", replays.failed),
+        ("replay_delete_replay_count", replays.deleted),
+        ("server_tactics_max_cache_entries", 0),
+        ("server_tactics_max_parameter_references", 0),
+        ("server_tactics_cache_hit_count", 0),
+        ("server_tactics_cache_miss_count", 0),
     ];
-    names.into_iter().map(|name| (name.to_owned(), 0.into())).collect()
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
 }
 
 fn sum(by_protocol: &ByProtocol) -> Clients {

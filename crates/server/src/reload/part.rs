@@ -73,7 +73,13 @@ pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
         single(files, |file| data_files::load_osl(file, Strictness::Run), |_, ()| {})
     });
     parts.json("tactics", &files.tactics, |files, _| {
-        single(files, |file| load_tactics(file, Strictness::Run), |_, _| {})
+        single(
+            files,
+            |file| load_tactics(file, Strictness::Run),
+            |services, tactics| {
+                services.replace_tactics(&tactics);
+            },
+        )
     });
     parts.json("psinet database", &files.psinet, |files, _| {
         let load = |file: &Path| psinet::load(file, Strictness::Run);

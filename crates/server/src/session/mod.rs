@@ -24,11 +24,12 @@ use culvert_transport::{Remote, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::admission::AddressGroup;
+use crate::admission::{AddressGroup, Draw};
 use crate::figures::Refusal;
 use crate::hold;
 use crate::services::Services;
 use link::Link;
+use opening::Opened;
 use stranger::Introduced;
 
 /// Tells every connection that the server stops. Never goes back to false.
@@ -43,6 +44,8 @@ pub(crate) struct Arrival {
     pub(crate) peer: Remote,
     /// When it was accepted.
     pub(crate) at: Instant,
+    /// What the cutting of its first bytes follows from.
+    pub(crate) draw: Draw,
 }
 
 /// Whether a new connection may belong to a tunnel that is up, or be one that a site serves.
@@ -103,7 +106,7 @@ pub(crate) fn serve_inside<'s>(
                 None => return,
             },
             None => {
-                let stream = services.fragmentation.of_carrier(stream, arrival.protocol);
+                let stream = services.treatment.of_carrier(stream, arrival);
                 Start { stream, preamble: None, received: Vec::new() }
             }
         };
@@ -123,7 +126,7 @@ impl Start {
     fn new(introduced: Introduced, arrival: Arrival, services: &Services) -> Self {
         let Introduced { mut stream, preamble, rest } = introduced;
         if arrival.protocol.base() == BaseProtocol::Ossh {
-            stream = services.fragmentation.of_preamble(stream, arrival.protocol, &preamble);
+            stream = services.treatment.of_preamble(stream, arrival.protocol, &preamble);
         }
         Self { stream, preamble: Some(preamble), received: rest }
     }
@@ -148,9 +151,10 @@ async fn serve_client(start: Start, arrival: Arrival, services: &Services, stopp
     };
     let link =
         Link::new(connection, received, Throttle::new(stream, &services.limits_before_handshake(arrival)));
+    let trial = services.treatment.trial(arrival, &services.geoip.get());
     let opened = opening::open(link, arrival, slot, services, stopping);
     if let Some(opened) = opened.await {
-        tunnel::run(opened, arrival, services, stopping).await;
+        tunnel::run(Opened { trial, ..opened }, arrival, services, stopping).await;
     }
 }
 

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::link::{Link, Step};
 use super::stranger::must_leave;
 use super::{Arrival, Stopping, stopped};
-use crate::admission::HandshakeSlot;
+use crate::admission::{HandshakeSlot, Trial};
 use crate::figures::Refusal;
 use crate::hold;
 use crate::services::Services;
@@ -24,6 +24,7 @@ pub(super) struct Opened {
     pub(super) link: Link,
     pub(super) password: Zeroizing<Vec<u8>>,
     pub(super) preamble: Option<PreambleFacts>,
+    pub(super) trial: Option<Box<Trial>>,
 }
 
 /// Brings a connection to login. `None`: it came to nothing, and is closed.
@@ -41,7 +42,7 @@ pub(super) async fn open(
     match handshake.login(deadline, stopping).await {
         Outcome::Password(password) => {
             services.figures.logged_in(arrival.protocol, arrival.at.elapsed());
-            Some(Opened { link: handshake.link, password, preamble: handshake.preamble })
+            Some(Opened { link: handshake.link, password, preamble: handshake.preamble, trial: None })
         }
         Outcome::Late => {
             refused(Refusal::TimedOut);

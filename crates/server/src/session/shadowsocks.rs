@@ -32,7 +32,7 @@ pub(super) async fn introduce(
         Ok(greeting) if services.ssh.admit_salt(&greeting.salt, arrival.peer) => {
             let mut drawn = [0; DRAWN_LEN];
             aws_lc_rs::rand::fill(&mut drawn).ok()?;
-            let stream = services.fragmentation.of_carrier(stream, arrival.protocol);
+            let stream = services.treatment.of_carrier(stream, arrival);
             return Some(greeting.into_stream(stream, key, drawn));
         }
         Ok(_) => Some("replayed Shadowsocks salt"),

@@ -57,6 +57,7 @@ impl Door {
             port: 1,
             peer: Remote((Ipv4Addr::from_bits(peer), 1).into()),
             at: Instant::now(),
+            draw: Default::default(),
         };
         let (services, keyword, mut stopping) =
             (self.services.clone(), self.keyword(), self.stop.subscribe());

@@ -121,7 +121,7 @@ pub(super) async fn introduce(
             None
         }
         Verdict::Client => {
-            let stream = services.fragmentation.of_carrier(stream, arrival.protocol);
+            let stream = services.treatment.of_carrier(stream, arrival);
             if !needs_proof {
                 limit = limit.min(WITHOUT_PROOF);
             }

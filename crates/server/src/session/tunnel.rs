@@ -22,6 +22,7 @@ use super::link::{Link, Step};
 use super::opening::Opened;
 use super::report::{self, Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
+use crate::admission::Trial;
 use crate::authorizations::Claim;
 use crate::figures::{self, Country, Refusal};
 use crate::forward::early::Early;
@@ -75,7 +76,7 @@ struct Tunnel<'s> {
 /// Serves a client that has logged in, and reports.
 pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, stopping: &mut Stopping) {
     let began = Began::now();
-    let Opened { mut link, password, preamble } = opened;
+    let Opened { mut link, password, preamble, mut trial } = opened;
     // It was accepted, so it is well formed.
     let Ok(payload) = PasswordPayload::parse(&password) else { return };
     drop(password);
@@ -111,6 +112,11 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
             }
             // An error is the end of the server.
             Ok(()) = ruled_anew.changed() => tunnel.choose_rules(&mut link),
+            () = due(trial.as_deref()), if trial.is_some() => {
+                if let Some(trial) = &mut trial {
+                    trial.judge(tunnel.handle.stats().idle, tunnel.flows.bytes());
+                }
+            }
             () = too_silent(&tunnel.handle) => break None,
             () = revoked(&mut tunnel.claim) => {
                 tunnel.on_revoked();
@@ -121,6 +127,9 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
             () = stopped(stopping) => break None,
         }
     };
+    if let Some(trial) = trial.as_mut().filter(|_| tunnel.phase.established().is_some()) {
+        trial.has_worked();
+    }
     let farewell = match over {
         None => link.end().await,
         Some(gone) => {
@@ -153,6 +162,13 @@ async fn revoked(claim: &mut Option<Claim>) {
 async fn reached(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+async fn due(trial: Option<&Trial>) {
+    match trial {
+        Some(trial) => trial.due().await,
         None => pending().await,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_obfuscation::Evidence;
-use culvert_protocol::TunnelProtocol;
+use culvert_protocol::{Feature, TunnelProtocol};
 use culvert_transport::meek::server::{Head, NewSession, Session, SessionStream};
 use culvert_transport::meek::wire::{
     CookieRequest, MAX_SESSION_BYTES, MIN_SESSION_BYTES, Opened, SealedCookie, SessionId,
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MeekService;
 use crate::budget::{Account, Turn};
+use crate::figures::Refusal;
 use crate::rules::ClientFacts;
 use crate::services::Services;
 use crate::session::{Arrival, Stopping, serve_inside};
@@ -59,6 +60,11 @@ impl Visitor<'_> {
         }
         if *self.stopping.borrow() || !self.services.admits(self.arrival.protocol) {
             // Its cookie may be needed at the next server.
+            return None;
+        }
+        let listener = self.arrival.protocol;
+        if listener.has(Feature::Fronted) && self.services.treatment.refuses_fronted() {
+            self.services.figures.refused(listener, Refusal::Restricted);
             return None;
         }
         let request = self.open(&sealed).await?;
