@@ -27,7 +27,7 @@ use crate::admission::{AcceptRules, Clocks, Door, HandshakeSlots, Host, Shut, Tr
 use crate::authorizations::Authorizations;
 use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits};
-use crate::figures::{Figures, Readiness};
+use crate::figures::{self, Country, Figures, Readiness};
 use crate::forward::blocklist::Blocklist;
 use crate::forward::egress::EgressPolicy;
 use crate::forward::exit::Egress;
@@ -73,7 +73,7 @@ pub(crate) struct Services {
     pub(crate) turned_away: Aggregated,
     pub(crate) clocks: Clocks,
     /// Whether new tunnels are wanted.
-    pub(crate) door: Door,
+    pub(crate) door: Arc<Door>,
     /// Strangers who are kept waiting, and those who are shown a site.
     pub(crate) held: Arc<Held>,
     pub(crate) at_site: Arc<Held>,
@@ -130,7 +130,7 @@ impl Services {
             log.clone(),
         );
         let protocols: Vec<_> = config.listeners.iter().map(|listener| listener.protocol).collect();
-        let figures = Figures::new(&protocols);
+        let Watched { door, held, at_site, figures } = watched(&protocols, &config.figures, memory, log);
         let uses_quic = config.listeners.iter().any(|it| it.protocol == TunnelProtocol::QUIC_OSSH);
         let quic = config.obfuscated_ssh_key.as_ref().filter(|_| uses_quic).map(quic_service);
         let rules = RuleSet::compile(&config.traffic_rules, config::provider_of(&config.own_entries));
@@ -157,9 +157,9 @@ impl Services {
             descriptors: Descriptors::among(open_files::most()),
             turned_away: Aggregated::new(log.clone(), Level::Warning, "connections turned away", TURNED_AWAY),
             clocks: Clocks::new(),
-            door: Door::default(),
-            held: Held::among(open_files::most(), memory, &hold::SILENT),
-            at_site: Held::among(open_files::most(), memory, &hold::AT_SITE),
+            door,
+            held,
+            at_site,
             budget: Budget::new(Instant::now()),
             irregular: Irregular::new(log.clone(), figures.clone()),
             sessions: Sessions::new(config.load_limits.tunnels),
@@ -274,6 +274,33 @@ fn egress(
         },
         exhausted: Aggregated::new(log.clone(), Level::Error, exhausted, EXHAUSTION),
     })
+}
+
+/// What figures are taken from, and they.
+struct Watched {
+    door: Arc<Door>,
+    held: Arc<Held>,
+    at_site: Arc<Held>,
+    figures: Arc<Figures>,
+}
+
+fn watched(
+    protocols: &[TunnelProtocol],
+    config: &config::FiguresConfig,
+    memory: Option<u64>,
+    log: &Logger,
+) -> Watched {
+    let door = Arc::<Door>::default();
+    let held = Held::among(open_files::most(), memory, &hold::SILENT);
+    let at_site = Held::among(open_files::most(), memory, &hold::AT_SITE);
+    let sources = figures::Sources {
+        door: door.clone(),
+        held: [held.clone(), at_site.clone()],
+        log: log.clone(),
+        countries: config.countries.iter().map(|name| Country::of(name)).collect(),
+    };
+    let figures = Figures::watching(protocols, sources);
+    Watched { door, held, at_site, figures }
 }
 
 /// A name for a certificate that nobody sees but clients, which do not look at it.

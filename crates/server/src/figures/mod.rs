@@ -42,6 +42,7 @@ use presence::Connections;
 use quality::Quality;
 use readiness::Life;
 pub(crate) use readiness::Readiness;
+pub(crate) use sampled::Sources;
 use series::{Count, Pairs, Series};
 use tally::Live;
 pub(crate) use tally::{Tally, Tunnel};
@@ -83,8 +84,18 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// For a server that listens for these protocols.
+    /// For a part of a server.
+    #[cfg(test)]
     pub(crate) fn new(listened: &[TunnelProtocol]) -> Arc<Self> {
+        Self::made(listened, None)
+    }
+
+    /// For a server that listens for these protocols.
+    pub(crate) fn watching(listened: &[TunnelProtocol], sources: Sources) -> Arc<Self> {
+        Self::made(listened, Some(sources))
+    }
+
+    fn made(listened: &[TunnelProtocol], sources: Option<Sources>) -> Arc<Self> {
         let protocols = || listened.iter().copied().map(Protocol);
         let refusals = protocols().flat_map(|it| Refusal::ALL.iter().map(move |why| (it, *why)));
         let mut figures = Self {
@@ -123,6 +134,10 @@ impl Figures {
         figures.register_flows(own);
         figures.register_state(own);
         own.register_collector(Box::new(sampled::Carriage(figures.live.clone())));
+        if let Some(sources) = sources {
+            let live = figures.live.clone();
+            own.register_collector(Box::new(sampled::SourcesCollector { sources, live }));
+        }
         registry.register_collector(Box::new(process::ProcessCollector));
         figures.registry = registry;
         Arc::new(figures)
