@@ -1,6 +1,6 @@
 //! Crowds of connections that are no clients and do not mean to be: silent, garbage at a rate, or slower than anybody.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::tunnel::{connect_from, random, source};
 
 /// As long as the least that a server can judge (PROTOCOL.md 2.1).
 const GARBAGE: usize = 24;
+/// The first of its addresses, none of which is a client's.
+const GARBAGE_FROM: Ipv4Addr = Ipv4Addr::new(127, 128, 0, 1);
 /// How long a connection of garbage stays.
 const STAY: Duration = Duration::from_secs(1);
 /// Garbage comes in so many batches a second.
@@ -31,9 +33,9 @@ pub(crate) async fn silent(server: SocketAddr, count: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// Opens `rate` connections a second, each with 24 bytes of noise, until killed. Says `ready` when it begins, and each second how many
-/// there were in it.
-pub(crate) async fn garbage(server: SocketAddr, rate: usize) -> Outcome<()> {
+/// Opens `rate` connections a second from so many addresses, each with 24 bytes of noise, until killed. Says `ready` when it begins, and
+/// each second how many there were in it.
+pub(crate) async fn garbage(server: SocketAddr, rate: usize, addresses: u32) -> Outcome<()> {
     let mut ticks = interval(Duration::from_secs(1) / BATCHES);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let made = Arc::new(AtomicUsize::new(0));
@@ -45,7 +47,9 @@ pub(crate) async fn garbage(server: SocketAddr, rate: usize) -> Outcome<()> {
         }
         for _ in 0..rate / BATCHES as usize {
             let (noise, made) = (random::<GARBAGE>()?, made.clone());
-            let address = source(usize::from(u16::from_be_bytes(random()?)));
+            let address = Ipv4Addr::from_bits(
+                GARBAGE_FROM.to_bits() + u32::from_be_bytes(random()?) % addresses.max(1),
+            );
             tokio::spawn(async move {
                 // One that is refused is one less.
                 if let Ok(mut stream) = connect_from(address, server).await

@@ -35,7 +35,7 @@ verbs:
   exchanges           further: BYTES PERIOD WINDOW, in milliseconds; a flow in each of COUNT tunnels that sends so much each
                       period and has it back: print after each window how many there were, median, p95, p99 and most
   silent              make COUNT connections that say nothing, print `ready`, keep them until killed
-  garbage             COUNT connections a second of noise, until killed
+  garbage             further: ADDRESSES; COUNT connections a second of noise from so many addresses, until killed
   slow                make COUNT connections that send a byte a second, print `ready`, and how many were ended
   proxy-flows         ENTRY-FILE is ADDRESS:PORT of a SOCKS proxy, PORT-MEMBER the number of its process: open COUNT
                       flows, print what they add to a small exchange and what each takes of memory
@@ -108,7 +108,7 @@ async fn load(
         ("datagram-flood", []) => probes::datagrams(server, count).await,
         ("held-probes", []) => probes::keep(server, count).await,
         ("silent", []) => crowd::silent(server, count).await,
-        ("garbage", []) => crowd::garbage(server, count).await,
+        ("garbage", [addresses]) => crowd::garbage(server, count, addresses.parse()?).await,
         ("slow", []) => crowd::slow(server, count).await,
         ("reject-times", []) => probes::reject_times(server, &entry.obfuscation_keyword()?, count).await,
         ("hold-times", []) => probes::hold_times(server, &entry.obfuscation_keyword()?, count).await,

@@ -34,7 +34,8 @@ pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
     let measured = harness.options.scaled(MEASURED, Duration::from_secs(5));
     let cpu = cpu_share(&server.program, measured);
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let lines = (server.program.lines() - lines) as f64 * 60.0 / measured.as_secs_f64();
+    let lines =
+        (server.program.lines() - lines) as f64 * harness.options.scaled(60.0 / measured.as_secs_f64(), 1.0);
     let start = sys::now();
     drop((silent, hogs));
     let mut next = harness.generator(&server, Share::Fair, &["setup-times", "1"])?;

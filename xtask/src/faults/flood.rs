@@ -29,38 +29,66 @@ pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
     let held = most_held(&server, &mut [&mut first, &mut second])?.saturating_sub(files);
     let grown = kib(server.program.resident().saturating_sub(memory));
     let quiet = harness.setup_p95(&server, setups)?;
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let held_count = held.max(1) as f64;
+    harness.found(
+        Figure::timed("half-open: memory", grown / held_count, "KiB each", Bound::AtMost(4.0))
+            .remark(format!("{held} of {} at a time", 2 * silent)),
+    );
+    harness.found(
+        Figure::timed("half-open: setup p95", quiet / idle, "x idle", Bound::AtMost(2.0))
+            .remark(format!("p95 {quiet:.1} ms, idle {idle:.1} ms")),
+    );
+    garbage(harness, &server, idle, Garbage::FROM_FEW)?;
+    garbage(harness, &server, idle, Garbage::FROM_EVERYWHERE)
+}
+
+/// Where garbage comes from, and what its figures are called.
+struct Garbage {
+    addresses: u32,
+    setup: (&'static str, Bound),
+    cpu: &'static str,
+    log: &'static str,
+}
+
+impl Garbage {
+    /// Each comes again and again.
+    const FROM_FEW: Self = Self {
+        addresses: 250,
+        setup: ("half-open and garbage from 250 addresses: setup p95", Bound::AtMost(2.0)),
+        cpu: "half-open and garbage from 250 addresses: CPU",
+        log: "half-open and garbage from 250 addresses: log",
+    };
+    /// Almost each is new, so that nothing is known against it: there is no more than one share for the new to compete for.
+    const FROM_EVERYWHERE: Self = Self {
+        addresses: 4_000_000,
+        setup: ("half-open and garbage from ever new addresses: setup p95", Bound::Told),
+        cpu: "half-open and garbage from ever new addresses: CPU",
+        log: "half-open and garbage from ever new addresses: log",
+    };
+}
+
+fn garbage(harness: &mut Harness, server: &Generated, idle: f64, from: Garbage) -> Outcome<()> {
+    let setups = harness.options.scaled(SETUPS, 10);
     let printed = server.program.printed();
-    let mut garbage = harness.generator(&server, Share::Rest, &["garbage", &GARBAGE.to_string()])?;
-    garbage.ready(LINE)?;
+    let words = ["garbage", &GARBAGE.to_string(), &from.addresses.to_string()];
+    let mut load = harness.generator(server, Share::Rest, &words)?;
+    load.ready(LINE)?;
     thread::sleep(SETTLE);
-    let flooded = harness.setup_p95(&server, setups)?;
+    let flooded = harness.setup_p95(server, setups)?;
     let cpu = cpu_share(&server.program, MEASURED);
     let mut rates = Vec::new();
-    while let Ok(rate) = garbage.number("made", Duration::ZERO) {
+    while let Ok(rate) = load.number("made", Duration::ZERO) {
         rates.push(rate);
     }
     let rate = crate::bench::results::median(&rates).unwrap_or_default();
     let printed = kib(server.program.printed() - printed);
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let held = held.max(1) as f64;
-    harness.found(
-        Figure::timed("half-open: memory", grown / held, "KiB each", Bound::AtMost(4.0))
-            .remark(format!("{held} of {} at a time", 2 * silent)),
-    );
-    let remark = |p95: f64| format!("p95 {p95:.1} ms, idle {idle:.1} ms");
-    harness.found(
-        Figure::timed("half-open: setup p95", quiet / idle, "x idle", Bound::AtMost(2.0))
-            .remark(remark(quiet)),
-    );
-    harness.found(
-        Figure::timed("half-open and garbage: setup p95", flooded / idle, "x idle", Bound::AtMost(2.0))
-            .remark(remark(flooded)),
-    );
-    harness.found(
-        Figure::timed("half-open and garbage: CPU", cpu, "% of a core", Bound::Told)
-            .remark(format!("{rate} a second")),
-    );
-    harness.found(Figure::exact("half-open and garbage: log", printed, "KiB", Bound::AtMost(1024.0)));
+    let (setup, bound) = from.setup;
+    let remark = format!("p95 {flooded:.1} ms, idle {idle:.1} ms");
+    harness.found(Figure::timed(setup, flooded / idle, "x idle", bound).remark(remark));
+    let remark = format!("{rate} a second");
+    harness.found(Figure::timed(from.cpu, cpu, "% of a core", Bound::Told).remark(remark));
+    harness.found(Figure::exact(from.log, printed, "KiB", Bound::AtMost(1024.0)));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::bench::psiphon::{self, Dial, OSSH, Setup};
 use crate::bench::sys;
 
 const CYCLES: u32 = 100;
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
     let cycles = harness.options.scaled(CYCLES, 3);
