@@ -8,6 +8,7 @@ mod figures;
 mod meek;
 mod passthrough;
 mod reload;
+mod rules;
 mod server;
 mod strangers;
 mod udp_gateway;

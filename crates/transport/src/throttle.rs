@@ -13,9 +13,9 @@ use culvert_protocol::parameters::RateLimits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What may go at once after a pause, in parts of a second's worth: more would come in bursts, less would be lost whenever the
-/// machine is busy with something else.
-const BURSTS_PER_SECOND: u64 = 4;
+/// What may go at once after a pause, in parts of a second's worth. Somebody who waits for the next piece loses nothing when the
+/// machine is busy for up to a second.
+const BURSTS_PER_SECOND: u64 = 16;
 /// What is waited for, likewise: less would cost too many wake-ups, more would delay small things.
 const PIECES_PER_SECOND: u64 = 64;
 /// Less is not waited for: it would be headers of packets more than bytes.
@@ -114,8 +114,8 @@ impl Bucket {
         let brought = elapsed.as_nanos().saturating_mul(per_second.into()) / 1_000_000_000;
         let brought = u64::try_from(brought).unwrap_or(u64::MAX);
         if brought > 0 {
-            self.tokens =
-                self.tokens.saturating_add(brought).min((per_second / BURSTS_PER_SECOND).max(LEAST));
+            let most = if self.waiting.is_some() { per_second } else { per_second / BURSTS_PER_SECOND };
+            self.tokens = self.tokens.saturating_add(brought).min(most.max(LEAST));
             self.filled = (self.filled + time_for(brought, per_second)).min(now);
         }
     }

@@ -9,8 +9,8 @@ use crate::server::{Plan, Server};
 use crate::{OPAQUE, echo_after_end, to_end};
 
 /// A server with a file of traffic rules, and how it is told to reload.
-struct Reloaded {
-    server: Server,
+pub(crate) struct Reloaded {
+    pub(crate) server: Server,
     rules: PathBuf,
     socket: PathBuf,
     folder: PathBuf,
@@ -23,7 +23,7 @@ impl Drop for Reloaded {
 }
 
 impl Reloaded {
-    async fn start(name: &str) -> Self {
+    pub(crate) async fn start(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("culvert-{name}-files-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let rules = folder.join("rules");
@@ -42,13 +42,13 @@ impl Reloaded {
         tokio::task::spawn_blocking(move || ask(&socket, request)).await.unwrap().unwrap()
     }
 
-    async fn reload(&self, rules: &str) -> Answer {
+    pub(crate) async fn reload(&self, rules: &str) -> Answer {
         std::fs::write(&self.rules, rules).unwrap();
         self.ask(Request::Reload).await
     }
 
     /// What became of the one file that is named.
-    async fn reloaded(&self, rules: &str) -> FileReport {
+    pub(crate) async fn reloaded(&self, rules: &str) -> FileReport {
         match self.reload(rules).await {
             Answer::Reloaded(reloaded) => reloaded.files.into_iter().next().unwrap(),
             other => panic!("{other:?}"),
