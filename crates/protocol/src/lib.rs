@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod authorization;
+mod blake3;
 pub mod cbor;
 pub mod duration;
 pub mod go_json;
@@ -11,6 +12,7 @@ pub mod go_number;
 pub mod json_position;
 pub mod packed;
 pub mod parameters;
+pub mod proxy_header;
 pub mod server_entry;
 pub mod text_form;
 pub mod timestamp;

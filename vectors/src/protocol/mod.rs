@@ -23,6 +23,7 @@ pub const FILES: &[(&str, Runner)] = &[
     ("packed_api_parameters", Runner::PerCase(packed::api_parameters)),
     ("packed_key_tables", Runner::WholeFile(packed::key_tables)),
     ("parameters_defaults", Runner::WholeFile(parameters::defaults)),
+    ("proxy_protocol_header", Runner::PerCase(small::proxy_header)),
     ("server_entry_capabilities", Runner::PerCase(entries::capabilities)),
     ("server_entry_encoding", Runner::PerCase(entries::encoding)),
     ("server_entry_packed", Runner::PerCase(packed::server_entry)),

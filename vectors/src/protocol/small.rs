@@ -1,9 +1,10 @@
-//! Durations, the speed test body, udpgw frames.
+//! Durations, the speed test body, udpgw frames, headers for destinations.
 
 use std::net::IpAddr;
 
 use culvert_protocol::api::{SpeedTestSample, parse_speed_test_reply, speed_test_reply};
 use culvert_protocol::duration::SignedDuration;
+use culvert_protocol::proxy_header::{Beginning, HeaderKey, beginning};
 use culvert_protocol::udpgw::{Datagram, FrameReader, encode_downstream};
 use culvert_protocol::{go_json, timestamp};
 use serde_json::Value;
@@ -44,6 +45,19 @@ fn stored_record(json: &str) -> Result<(), String> {
     let ttl =
         record.get("Tactics").map_or(Err("the record has no tactics".to_owned()), |t| text(t, "TTL"))?;
     ttl.parse::<SignedDuration>().map(|_| ()).map_err(plain)
+}
+
+pub(super) fn proxy_header(case: &Value, _: &Value) -> Result<(), String> {
+    let key = [bytes(case, "key_id")?, bytes(case, "mac_key")?].concat();
+    let key = HeaderKey::parse(&data_encoding::BASE64.encode(&key)).map_err(plain)?;
+    let address = |name| text(case, name)?.parse::<IpAddr>().map_err(plain);
+    let port = u16::try_from(number(case, "destination_port")?).map_err(plain)?;
+    let millis = u64::try_from(number(case, "timestamp_ms")?).map_err(plain)?;
+    let expected = bytes(case, "header")?;
+    let header = key.header(address("source_ip")?, (address("destination_ip")?, port).into(), millis);
+    same("header", &header, &expected)?;
+    same("time that is proved", key.verify(&expected), Some(millis))?;
+    same("what a flow begins with", beginning(&expected), Beginning::Header(expected.len()))
 }
 
 pub(super) fn udpgw(case: &Value, _: &Value) -> Result<(), String> {
