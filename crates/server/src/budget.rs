@@ -13,8 +13,9 @@
 //! single prober keep a core busy, smaller ones would make a wait of what is common.
 //!
 //! All together may use [`SHARE`] of one core. The more an address has wasted, the less it may use of what is in reserve, so that many
-//! addresses which send garbage do not take the turn of one that has not. What remains: a flood from ever new addresses competes with
-//! new honest ones, whose connections then wait for a turn, or for the next attempt.
+//! addresses which send garbage do not take the turn of one that has not. The last third is for those who show a terminator, or whose
+//! address has had a success lately, so that they get in beside a flood from ever new addresses. What remains: such a flood competes with
+//! new honest addresses without a prefix, whose connections then wait for a turn, or for the next attempt.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -41,11 +42,11 @@ const MOST_WAITING: usize = 1024;
 const FORGIVEN: Duration = Duration::from_secs(60);
 /// All derivations may use this share of one core, in percent.
 const SHARE: u32 = 60;
-/// Core time in reserve, all of it only for addresses that have wasted none.
+/// Core time in reserve, all of it only for those who are known for good.
 const RESERVE: Duration = Duration::from_millis(500);
 /// An address that has wasted so many, or more, may use the least part of it.
 const WORST: u32 = 3;
-/// One derivation is counted as no more than this: a longer time was spent waiting for a core.
+/// One derivation is counted as no more than this.
 const LONGEST: Duration = Duration::from_millis(5);
 /// How soon to look again when all addresses together use too much.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -165,10 +166,14 @@ impl Entry {
     }
 
     /// How much it may use of the core time in reserve.
-    fn reserve_for(&self, now: Instant) -> Duration {
+    fn reserve_for(&self, evidence: Evidence, now: Instant) -> Duration {
         let debt = self.standing.debt(now).as_millis();
         let wasted = debt.div_ceil(FORGIVEN.as_millis()).min(WORST.into());
-        RESERVE / (1 + wasted as u32)
+        let is_known = self.bonus > 0 || evidence == Evidence::Terminator;
+        match wasted {
+            0 if is_known => RESERVE,
+            wasted => RESERVE * 2 / 3 / (1 + wasted as u32),
+        }
     }
 }
 
@@ -212,8 +217,8 @@ impl State {
     }
 
     /// Whether all addresses together leave a derivation to this one.
-    fn leaves_one_to(&mut self, address: Address, now: Instant) -> bool {
-        let reserve = self.entry(address, now).reserve_for(now);
+    fn leaves_one_to(&mut self, address: Address, evidence: Evidence, now: Instant) -> bool {
+        let reserve = self.entry(address, now).reserve_for(evidence, now);
         self.all.debt(now) < share_of(reserve)
     }
 
@@ -250,7 +255,7 @@ impl Account {
             .get_or_insert_with(|| (evidence, state.entry(address, now).take_turn(evidence, now)));
         let wait_until = if now < at {
             at
-        } else if state.leaves_one_to(address, now) {
+        } else if state.leaves_one_to(address, evidence, now) {
             state.entry(address, now).standing.take(FORGIVEN, now);
             self.reserved = None;
             self.stop_waiting(&mut state, now);

@@ -153,6 +153,23 @@ fn many_misbehaving_addresses_leave_room_for_the_others() {
 }
 
 #[test]
+fn ever_new_addresses_leave_room_for_those_that_are_known() {
+    let mut run = Run::new();
+    assert!(run.honest(v4(0)));
+    let (mut refused, mut next) = (0, 1000);
+    for round in 0..100_000 {
+        next += 1;
+        refused += u32::from(!run.garbage(v4(next)));
+        run.pass(Duration::from_micros(100));
+        if round % 1000 == 0 {
+            assert!(run.honest(v4(0)), "round {round}: it has had a success");
+            assert!(run.connect(v4(round % 900), Evidence::Terminator, true), "round {round}: a terminator");
+        }
+    }
+    assert!(refused > 10_000, "there was enough for all: {refused}");
+}
+
+#[test]
 fn an_ipv6_host_is_one_address_and_mapped_ones_are_ipv4() {
     let address = |text: &str| Address::of(Remote(SocketAddr::new(text.parse().unwrap(), 1)));
     assert_eq!(address("2001:db8:0:1::1"), address("2001:db8:0:1:ffff::2"));

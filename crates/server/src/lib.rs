@@ -5,6 +5,7 @@ mod authorizations;
 mod budget;
 pub mod config;
 pub mod control;
+mod core_time;
 mod desk;
 #[expect(dead_code, reason = "what is counted by parts that come")]
 mod figures;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Arrival, Stopping, stopped};
 use crate::budget::{Account, Turn};
+use crate::core_time;
 use crate::hold::{self, Ticket};
 use crate::services::Services;
 
@@ -191,11 +192,12 @@ impl<'s> Stranger<'s> {
     }
 
     fn judge(&mut self, due: Option<Evidence>) -> Result<PreambleProgress, Failure> {
-        let began = Instant::now();
+        let began = core_time::of_this_thread();
         let progress = self.reader.judge();
+        let took = core_time::of_this_thread().saturating_sub(began);
         let now = Instant::now();
         if let Some(evidence) = due {
-            self.trial.account.derived(evidence, now.saturating_duration_since(began), now);
+            self.trial.account.derived(evidence, took, now);
         }
         // The seed enters the history whatever becomes of the rest (PROTOCOL.md 2.4).
         if let Some(seed) = self.reader.authenticated_seed() {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MeekService;
 use crate::budget::{Account, Turn};
+use crate::core_time;
 use crate::figures::Refusal;
 use crate::rules::ClientFacts;
 use crate::services::Services;
@@ -99,10 +100,10 @@ impl Visitor<'_> {
             self.record("meek cookie not opened: too many invalid ones");
             return None;
         }
-        let began = Instant::now();
+        let began = core_time::of_this_thread();
         let opened = self.meek.opener.open(sealed);
         let now = Instant::now();
-        account.derived(Evidence::Nothing, now.saturating_duration_since(began), now);
+        account.derived(Evidence::Nothing, core_time::of_this_thread().saturating_sub(began), now);
         let Ok(Opened { seed, request }) = opened else {
             self.record("invalid meek cookie");
             return None;
