@@ -209,8 +209,9 @@ impl Inner {
                 file.write_all(record).map_err(failed("cannot write to", &folder.join(JOURNAL)))
             }
             Journal::Lost { since } => {
-                let waited = now.duration_since(*since).unwrap_or_default();
-                if waited >= RETRY { self.recover(&folder, now) } else { Ok(()) }
+                // A clock that was set back must not put it off.
+                let is_due = now.duration_since(*since).map_or(true, |waited| waited >= RETRY);
+                if is_due { self.recover(&folder, now) } else { Ok(()) }
             }
         };
         if let Err(error) = written {

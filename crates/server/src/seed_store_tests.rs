@@ -172,3 +172,86 @@ fn links_are_not_followed() {
     assert!(captured.text().contains("cannot open"), "{}", captured.text());
     assert_eq!(fs::read(&outside).unwrap(), b"keep");
 }
+
+#[test]
+fn clocks_that_jump_let_no_replay_in() {
+    let scratch = Scratch::new("seeds-clock");
+    let (store, _) = open_at(scratch.path(), start());
+    assert!(is_new(&store, 1, start()));
+    let minute = Duration::from_secs(60);
+    let day = 24 * 60 * minute;
+    for jumped in
+        [start() - day, start() - 41 * minute, start() - 19 * minute, start() + 19 * minute, start() + day]
+    {
+        assert!(!is_new(&store, 1, jumped), "{jumped:?}");
+    }
+    // Nor does a server that starts while the clock is wrong.
+    drop(store);
+    for jumped in [start() - day, start() + day] {
+        let (store, _) = open_at(scratch.path(), jumped);
+        assert!(!is_new(&store, 1, jumped), "{jumped:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_put_off_writing() {
+    let scratch = Scratch::new("seeds-back");
+    let folder = scratch.path().join("state");
+    fs::write(&folder, "in the way").unwrap();
+    let (store, warnings) = open_at(&folder, start());
+    fs::remove_file(&folder).unwrap();
+    assert!(is_new(&store, 1, start() - Duration::from_secs(86_400)));
+    assert!(warnings.text().contains("the seed history is stored again"), "{}", warnings.text());
+}
+
+/// Set for the process that is killed: the folder that it writes to.
+const KILLED: &str = "CULVERT_SEEDS_OF_THE_KILLED";
+
+/// Not a test but for the process that the next one starts: adds seeds and says which, until it is killed.
+#[test]
+fn add_until_killed() {
+    let Some(folder) = std::env::var_os(KILLED) else { return };
+    let folder = PathBuf::from(folder);
+    let (store, _) = open_at(&folder, start());
+    let first = store.len();
+    for number in first..usize::MAX {
+        assert!(is_new(&store, number, start()));
+        println!("added {number}");
+    }
+}
+
+/// 200 times with `CULVERT_STORE_LONG`.
+#[test]
+fn what_was_answered_survives_a_kill() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let cycles = if std::env::var_os("CULVERT_STORE_LONG").is_some() { 200 } else { 5 };
+    let scratch = Scratch::new("seeds-killed");
+    let mut known = 0;
+    for cycle in 0..cycles {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "seed_store::tests::add_until_killed", "--nocapture"])
+            .env(KILLED, scratch.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let added = lines.filter_map(|line| line.unwrap().split_once("added ")?.1.parse::<usize>().ok());
+        let mut last = None;
+        for number in added {
+            last = Some(number);
+            if number >= known + 50 + 37 * (cycle % 5) {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let last = last.unwrap();
+        let (store, warnings) = open_at(scratch.path(), start());
+        assert_eq!(warnings.text(), "", "cycle {cycle}");
+        // One more may have been written and not said.
+        assert!(store.len() > last, "cycle {cycle}: {} of {last}", store.len());
+        assert!((0..=last).all(|number| store.contains(&seed(number), start())), "cycle {cycle}");
+        known = store.len();
+    }
+}

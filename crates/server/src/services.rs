@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::admission::{AcceptRules, Clocks, Door, HandshakeSlots, Host, Shut, Treatment};
 use crate::authorizations::Authorizations;
 use crate::budget::Budget;
-use crate::config::{self, HandshakeLimits};
+use crate::config::{self, HandshakeLimits, Tactics};
 use crate::figures::{self, Country, Figures, Readiness};
 use crate::forward::blocklist::Blocklist;
 use crate::forward::egress::EgressPolicy;
@@ -142,7 +142,7 @@ impl Services {
                 key: config.obfuscated_ssh_key.map(|key| ObfuscationKey::new(key.expose())),
                 limits: Limits { rekey_bytes: config.ssh.rekey_bytes, ..Limits::default() },
                 windows: MemoryBudget::new(config.ssh.window_memory.unwrap_or_else(|| for_windows(memory))),
-                prefix_specs: Arc::new(config.tactics.prefix_specs),
+                prefix_specs: Arc::new(Live::new(config.tactics.prefix_specs.clone())),
                 seeds,
                 login: Arc::new(login),
             },
@@ -217,9 +217,11 @@ impl Services {
         rules.select(&ClientFacts::at(&place, arrival.protocol)).rates.at(Stage::Establishing)
     }
 
-    /// Puts other tactics in place of those in use, as far as they are about connections.
-    pub(crate) fn replace_tactics(&self, tactics: &config::Tactics) {
-        self.treatment.replace(AcceptRules::of(tactics, &self.own_entries));
+    /// Puts other tactics in place of those in use, for connections that come.
+    pub(crate) fn replace_tactics(&self, tactics: Tactics) {
+        self.treatment.replace(AcceptRules::of(&tactics, &self.own_entries));
+        self.egress.names.replace(cache_limits(&tactics));
+        self.ssh.prefix_specs.replace(tactics.prefix_specs);
     }
 
     /// Puts other rules in place of those in use, for all clients.
@@ -251,12 +253,19 @@ impl Services {
     }
 }
 
+fn cache_limits(tactics: &Tactics) -> CacheLimits {
+    let parameters = &tactics.parameters.services;
+    CacheLimits {
+        names: usize::try_from(parameters.dns_cache_max_size).unwrap_or(usize::MAX),
+        time: parameters.dns_cache_ttl,
+    }
+}
+
 fn egress(
     config: &config::ServerConfig,
     (blocklist, geoip): (&Arc<Live<Blocklist>>, &Arc<Live<GeoIp>>),
     log: &Logger,
 ) -> Result<Egress, ServicesError> {
-    let parameters = &config.tactics.parameters.services;
     let entries = config.own_entries.values();
     let known_as = entries.filter_map(|entry| entry.text("ipAddress")?.parse().ok()).chain([config.address]);
     let policy = EgressPolicy::new(config.egress.allow_bogons, known_as);
@@ -268,10 +277,7 @@ fn egress(
         blocklist: blocklist.clone(),
         geoip: geoip.clone(),
         blocks: config.egress.blocklist_active,
-        names: CacheLimits {
-            names: usize::try_from(parameters.dns_cache_max_size).unwrap_or(usize::MAX),
-            time: parameters.dns_cache_ttl,
-        },
+        names: Live::new(cache_limits(&config.tactics)),
         exhausted: Aggregated::new(log.clone(), Level::Error, exhausted, EXHAUSTION),
     })
 }
@@ -358,7 +364,7 @@ pub(crate) struct SshFactory {
     limits: Limits,
     /// Shared by the windows of all connections.
     windows: Arc<MemoryBudget>,
-    prefix_specs: Arc<BTreeMap<String, PrefixSpec>>,
+    prefix_specs: Arc<Live<BTreeMap<String, PrefixSpec>>>,
     seeds: SeedStore,
     login: Arc<Login>,
 }
@@ -433,7 +439,7 @@ impl SshFactory {
     fn decisions(&self, prefix_seed: Seed) -> Decisions {
         let (login, specs) = (self.login.clone(), self.prefix_specs.clone());
         Decisions {
-            reply_prefix: Box::new(move |name, _| reply_prefix(&specs, name, &prefix_seed)),
+            reply_prefix: Box::new(move |name, _| reply_prefix(&specs.get(), name, &prefix_seed)),
             authenticate: Box::new(move |user, password| login.judge(user, password)),
         }
     }

@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("cbor", protocol::cbor),
     ("client_config", programs::client_config),
     ("client_hello", transport::client_hello),
+    ("control_requests", programs::control_requests),
     ("direct_tcpip", ssh::direct_tcpip),
     ("dns_answer", upstream::dns_answer),
     ("forward_destination", programs::forward_destination),

@@ -10,6 +10,7 @@ use culvert_client::notice::FreeText;
 use culvert_client::store::Store;
 use culvert_protocol::server_entry::EntrySource;
 use culvert_server::config::{Strictness, parse, traffic_rules};
+use culvert_server::control::Request;
 use culvert_server::forward::destination::Destination;
 
 /// A client's configuration, as it is run and as it is checked. What passes the check runs.
@@ -27,6 +28,13 @@ pub(crate) fn server_config(data: &[u8]) {
     let runs = parse(file, text, Strictness::Run).is_ok();
     let passes = parse(file, text, Strictness::Check).is_ok();
     assert!(runs || !passes, "a configuration passes the check and does not run");
+}
+
+/// What somebody asks of a running server. What is understood means the same when it is written again.
+pub(crate) fn control_requests(data: &[u8]) {
+    let Ok(request) = Request::parse(data) else { return };
+    let again = serde_json::to_vec(&request).expect("a request can be written");
+    assert_eq!(Request::parse(&again), Ok(request));
 }
 
 /// Traffic rules.

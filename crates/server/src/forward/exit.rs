@@ -32,7 +32,7 @@ pub(crate) struct Egress {
     pub(crate) geoip: Arc<Live<GeoIp>>,
     /// What is listed is refused, not only reported.
     pub(crate) blocks: bool,
-    pub(crate) names: CacheLimits,
+    pub(crate) names: Live<CacheLimits>,
     /// Dials that failed for want of files, ports or memory.
     pub(crate) exhausted: Aggregated,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Exit {
 
 impl Exit {
     pub(crate) fn new(shared: Arc<Egress>, observer: Box<dyn HitObserver>, tally: Arc<Tally>) -> Self {
-        let names = Names::new(shared.resolver.clone(), shared.names);
+        let names = Names::new(shared.resolver.clone(), *shared.names.get());
         Self { shared, names, observer, tally, hits: AtomicU64::new(0) }
     }
 

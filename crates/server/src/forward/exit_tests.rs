@@ -48,7 +48,7 @@ fn way_out(policy: EgressPolicy, list: &str, blocks: bool) -> (Exit, Told) {
         blocklist: Arc::new(Live::new(blocklist)),
         geoip: Arc::default(),
         blocks,
-        names: CacheLimits { names: 32, time: Duration::from_secs(10) },
+        names: Live::new(CacheLimits { names: 32, time: Duration::from_secs(10) }),
         exhausted: Aggregated::new(log, Level::Error, "exhausted", Duration::from_secs(60)),
     };
     let told = Told::default();

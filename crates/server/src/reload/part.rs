@@ -69,17 +69,11 @@ pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
         let staged = Staged::new(rules, warnings, |services, rules| services.replace_rules(&rules));
         Ok(Staged { rows, ..staged })
     });
-    parts.json("server list configuration", &files.osl, |files, _| {
+    parts.json("server list configuration (without effect yet)", &files.osl, |files, _| {
         single(files, |file| data_files::load_osl(file, Strictness::Run), |_, ()| {})
     });
     parts.json("tactics", &files.tactics, |files, _| {
-        single(
-            files,
-            |file| load_tactics(file, Strictness::Run),
-            |services, tactics| {
-                services.replace_tactics(&tactics);
-            },
-        )
+        single(files, |file| load_tactics(file, Strictness::Run), Services::replace_tactics)
     });
     parts.json("psinet database", &files.psinet, |files, _| {
         let load = |file: &Path| psinet::load(file, Strictness::Run);
