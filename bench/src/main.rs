@@ -6,6 +6,7 @@ mod exchanges;
 mod judge;
 mod probes;
 mod proxy_flows;
+mod rule_lookups;
 mod sniff;
 mod tunnel;
 mod tunnels;
@@ -39,6 +40,8 @@ verbs:
   slow                make COUNT connections that send a byte a second, print `ready`, and how many were ended
   proxy-flows         ENTRY-FILE is ADDRESS:PORT of a SOCKS proxy, PORT-MEMBER the number of its process: open COUNT
                       flows, print what they add to a small exchange and what each takes of memory
+  rule-lookups        ENTRY-FILE is the number of filters, COUNT that of subnets: print how long choosing rules and judging
+                      an address take
   judge               FILE has recorded flows: print what the detectors make of them
   sniff               forward to the server and print what each connection's key exchange agreed on";
 
@@ -64,6 +67,9 @@ fn run() -> Outcome<()> {
     if let ["proxy-flows", proxy, count, process] = words.as_slice() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(proxy_flows::run(proxy.parse()?, count.parse()?, process.parse()?));
+    }
+    if let ["rule-lookups", filters, subnets] = words.as_slice() {
+        return rule_lookups::run(filters.parse()?, subnets.parse()?);
     }
     let (verb, file, count, member, further) = match words.as_slice() {
         [verb, file] => (*verb, *file, 1, OSSH, &[][..]),

@@ -45,11 +45,13 @@ pub(crate) enum Row {
     Fairness,
     /// A reload with many tunnels.
     Reload,
+    /// The choice among many rules.
+    Rules,
 }
 
 impl Row {
     /// All.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Bulk,
         Self::Cipher,
         Self::Far,
@@ -69,6 +71,7 @@ impl Row {
         Self::Active,
         Self::Fairness,
         Self::Reload,
+        Self::Rules,
     ];
 
     /// As `--only` takes it.
@@ -93,6 +96,7 @@ impl Row {
             Self::Active => "active",
             Self::Fairness => "fairness",
             Self::Reload => "reload",
+            Self::Rules => "rules",
         }
     }
 }
@@ -163,6 +167,8 @@ pub(crate) const SMALL_ALONE: Figure = figure(90, "200 interactive clients alone
 pub(crate) const SMALL_BESIDE: Figure = figure(91, "200 interactive clients beside a bulk client, p95", "ms");
 pub(crate) const RELOAD_STALL: Figure = figure(92, "reload with 5,000 tunnels, longest exchange", "ms");
 pub(crate) const RELOAD_KEPT: Figure = figure(93, "reload with 5,000 tunnels, still up", "");
+pub(crate) const RULE_CHOICE: Figure = figure(94, "choice of rules among 10,000 filters", "ns");
+pub(crate) const RULE_JUDGEMENT: Figure = figure(95, "an address held against 100,000 subnets", "ns");
 
 /// The figure of a direction and a number of streams.
 pub(crate) const BULK: [(super::load::Way, u32, Figure); 4] = [
@@ -296,6 +302,8 @@ const GOALS: &[Goal] = &[
     ours(SMALL_BESIDE, Limit::Times(2.0, SMALL_ALONE, Contender::Ours), ""),
     ours(RELOAD_STALL, Limit::AtMost(50.0), ""),
     ours(RELOAD_KEPT, Limit::AtLeast(5000.0), ""),
+    ours(RULE_CHOICE, Limit::AtMost(1000.0), "reference: linear"),
+    ours(RULE_JUDGEMENT, Limit::AtMost(1000.0), "reference: linear"),
 ];
 
 pub(crate) const fn ours(figure: Figure, limit: Limit, before: &'static str) -> Goal {

@@ -107,6 +107,15 @@ impl Generated {
         self.wait_bound()
     }
 
+    /// Writes its rules anew, with these for certain clients. It has to be told.
+    pub(crate) fn write_filtered_rules(&self, filtered: Value) -> Outcome<()> {
+        merge(
+            &self.folder.path().join("psiphond-traffic-rules.config"),
+            "",
+            json!({ "FilteredRules": filtered }),
+        )
+    }
+
     fn wait_bound(&self) -> Outcome<()> {
         match self.protocol.datagrams {
             true => wait_bound(self.address),

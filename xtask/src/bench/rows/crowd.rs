@@ -29,6 +29,8 @@ const OTHER_FILES: u64 = 500;
 const ACTIVE_COUNT: u64 = 2000;
 const INTERACTIVE: u64 = 200;
 const RELOAD_COUNT: u64 = 5000;
+/// Of the rules that are reloaded.
+const FILTERS: usize = 2000;
 const WINDOWS: usize = 5;
 
 /// As many idle tunnels as are wanted, on as many servers as it takes where a process may open only so many files.
@@ -150,7 +152,8 @@ pub(super) fn reload(bench: &mut Bench) -> Outcome<()> {
     for _ in 0..WINDOWS {
         without.push(busy.times("window", LINE)?.most);
     }
-    for _ in 0..bench.options.few() {
+    for number in 0..bench.options.few() {
+        server.generated()?.write_filtered_rules(changed(number))?;
         server.program().signal(libc::SIGUSR1);
         let with = [busy.times("window", LINE)?.most, busy.times("window", LINE)?.most];
         bench.results.add(RELOAD_STALL, OF, with.into_iter().fold(0.0, f64::max));
@@ -160,6 +163,17 @@ pub(super) fn reload(bench: &mut Bench) -> Outcome<()> {
     let kept = if idle.program.is_running() && busy.program.is_running() { count } else { 0 };
     bench.results.add(RELOAD_KEPT, OF, kept as f64);
     Ok(())
+}
+
+/// Other rules each time, for clients of many providers.
+fn changed(number: usize) -> serde_json::Value {
+    let rule = |provider: usize| {
+        serde_json::json!({
+            "Filter": { "Regions": ["XX"], "ISPs": [format!("Provider {provider}")] },
+            "Rules": { "MaxTCPPortForwardCount": 100 + number },
+        })
+    };
+    (0..FILTERS).map(rule).collect()
 }
 
 fn generator(bench: &Bench, server: &Server, words: &[&str]) -> Outcome<Generator> {

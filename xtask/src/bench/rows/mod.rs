@@ -11,6 +11,7 @@ mod flows;
 mod many;
 mod reconnect;
 mod round_trips;
+mod rules;
 mod stored;
 mod transports;
 
@@ -61,6 +62,7 @@ impl Bench {
             Row::Active => crowd::active(self),
             Row::Fairness => crowd::fairness(self),
             Row::Reload => crowd::reload(self),
+            Row::Rules => rules::measure(self),
         };
         if let Err(error) = outcome {
             self.results.fail(format!("{}: {error}", row.name()));
