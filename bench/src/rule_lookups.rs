@@ -67,7 +67,7 @@ fn text(filters: u32, subnets: u32) -> Outcome<String> {
     let spread = u32::MAX / subnets.max(1);
     for number in 0..subnets {
         let comma = if number == 0 { "" } else { "," };
-        write!(text, "{comma}\"{}/28\"", Ipv4Addr::from_bits(number * spread & !15))?;
+        write!(text, "{comma}\"{}/28\"", Ipv4Addr::from_bits((number * spread) & !15))?;
     }
     text.push_str("]}, \"FilteredRules\": [");
     for number in 0..filters {

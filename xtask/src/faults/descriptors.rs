@@ -31,7 +31,7 @@ pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
         most = most.max(proc::descriptors(server.program.process()));
     }
     let lines = server.program.lines();
-    let measured = harness.options.scaled(MEASURED, Duration::from_secs(5));
+    let measured = harness.options.scaled(MEASURED, Duration::from_secs(3));
     let cpu = cpu_share(&server.program, measured);
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let lines =

@@ -16,7 +16,7 @@ const STEP: Duration = Duration::from_millis(3);
 
 pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
     let mut server = harness.server(&Setup::default())?;
-    let cycles = harness.options.scaled(CYCLES, 5);
+    let cycles = harness.options.scaled(CYCLES, 3);
     let _visitors = harness.generator(&server, Share::Rest, &["churn", "20"])?;
     let (mut served, mut slowest) = (0, Duration::ZERO);
     for cycle in 0..cycles {

@@ -13,7 +13,7 @@ const CYCLES: u32 = 100;
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
-    let cycles = harness.options.scaled(CYCLES, 3);
+    let cycles = harness.options.scaled(CYCLES, 2);
     let (mut servers, mut clients) = (Ends::default(), Ends::default());
     let setup = Setup::default();
     for _ in 0..cycles {
