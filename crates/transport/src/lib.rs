@@ -22,7 +22,7 @@ pub mod upstream;
 
 pub use address::{Endpoint, Remote};
 pub use listen::{Accepted, ConnFacts, Listen};
-pub use network::{Datagrams, Network, OsNetwork};
+pub use network::{Datagrams, Forwarder, Login, Network, OsNetwork};
 pub use plan::{DialError, DialFacts, Dialed, TransportPlan};
 pub use stream::{ByteStream, Stream};
 pub use tape::{Sent, Tape};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::net::{TcpStream, lookup_host};
+use zeroize::Zeroizing;
 
 use crate::{BoxFuture, Endpoint, Stream};
 
@@ -21,9 +22,38 @@ pub trait Network: Send + Sync {
     /// Resolves a name; at least one address on success.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 
+    /// A connection to a proxy that sends on requests for servers by itself: for HTTP in the clear, where `connect` was refused.
+    /// `None` where there is no such proxy.
+    fn forwarder(&self) -> BoxFuture<'_, io::Result<Option<Forwarder>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Whether there is a way to an address at all, as far as can be told without sending anything.
     fn reaches(&self, _to: IpAddr) -> bool {
         true
+    }
+}
+
+/// A proxy that sends on requests.
+pub struct Forwarder {
+    /// To the proxy.
+    pub stream: Stream,
+    /// What it wants to hear with each request.
+    pub login: Option<Login>,
+}
+
+/// The value of a `Proxy-Authorization` header.
+pub struct Login(Zeroizing<String>);
+
+impl Login {
+    /// Takes the value.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self(Zeroizing::new(value))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) enum Protocols {
     Streams,
     /// Those that are requests and responses straight to the server.
     OnlyMeek,
+    /// Of these the one in the clear.
+    OnlyPlainMeek,
     /// Those that end with their TCP connection.
     OneConnection,
     /// Those that begin with a secret, and with nothing before it.
@@ -109,6 +111,7 @@ impl Case {
             Protocols::OnlyShadowsocks => protocol == Protocol::Shadowsocks,
             Protocols::OnlyTls => protocol == Protocol::Tls,
             Protocols::OnlyMeek => protocol.is_meek() && !protocol.is_fronted(),
+            Protocols::OnlyPlainMeek => protocol == Protocol::Meek,
             Protocols::OneConnection => !protocol.is_meek() && protocol != Protocol::Quic,
             Protocols::OnlyQuic => protocol == Protocol::Quic,
             Protocols::Streams => protocol != Protocol::Quic && !protocol.is_fronted(),

@@ -37,6 +37,12 @@ pub(super) const CASES: &[Case] = &[
         .over(Protocols::OnlyOssh)
         .only(Applies::OurClient)
         .with(SQUID),
+    case("squid_forwards_requests_only", |setting| requests_only(setting, Login::None))
+        .over(Protocols::OnlyPlainMeek)
+        .with(SQUID),
+    case("squid_forwards_requests_after_a_login", |setting| requests_only(setting, Login::Basic))
+        .over(Protocols::OnlyPlainMeek)
+        .with(SQUID),
     case("microsocks", |setting| microsocks(setting, false)).over(Protocols::Streams).with(MICROSOCKS),
     case("microsocks_login", |setting| microsocks(setting, true)).over(Protocols::Streams).with(MICROSOCKS),
     case("openssh_socks4a", |setting| openssh(setting, "socks4a")).over(Protocols::OnlyOssh).with(OPENSSH),
@@ -74,6 +80,13 @@ fn squid(setting: &Setting, login: Login) -> Result<Note, Failure> {
     carries(setting, &format!("http://{who}127.0.0.1:{}", proxy.port))
 }
 
+/// A proxy that lets nobody have a tunnel.
+fn requests_only(setting: &Setting, login: Login) -> Result<Note, Failure> {
+    let proxy = start_squid(setting, login, "none")?;
+    let who = if login == Login::None { "" } else { "user:pass%20word@" };
+    carries(setting, &format!("http://{who}127.0.0.1:{}", proxy.port))
+}
+
 fn start_squid(setting: &Setting, login: Login, ports: &str) -> Result<Proxy, Failure> {
     let (folder, port) = (Folder::new()?, ports::free());
     let path = folder.0.display().to_string();
@@ -90,8 +103,11 @@ fn start_squid(setting: &Setting, login: Login, ports: &str) -> Result<Proxy, Fa
     } else {
         "acl known proxy_auth REQUIRED\nhttp_access allow wanted known\n"
     };
-    let wanted =
-        if ports == "all" { "acl wanted dst all".to_owned() } else { format!("acl wanted port {ports}") };
+    let wanted = match ports {
+        "all" => "acl wanted dst all".to_owned(),
+        "none" => "acl wanted method POST".to_owned(),
+        ports => format!("acl wanted port {ports}"),
+    };
     let config = format!(
         "http_port 127.0.0.1:{port}\npid_filename {path}/squid.pid\ncoredump_dir {path}\ncache deny all\naccess_log none\n\
          cache_log /dev/null\nnetdb_filename none\nshutdown_lifetime 0 seconds\n{helper}{wanted}\n{allowed}http_access deny all\n"

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_protocol::{BaseProtocol, Carrier, TunnelProtocol};
-use culvert_transport::{BoxFuture, Datagrams, Endpoint, Network, Stream};
+use culvert_transport::{BoxFuture, Datagrams, Endpoint, Forwarder, Network, Stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -126,6 +126,10 @@ impl Network for Observed {
 
     fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
         self.network.datagrams(to)
+    }
+
+    fn forwarder(&self) -> BoxFuture<'_, io::Result<Option<Forwarder>>> {
+        self.network.forwarder()
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {

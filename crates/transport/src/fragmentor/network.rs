@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use culvert_obfuscation::{Prng, Seed};
 
 use super::{Settings, fragment};
-use crate::{BoxFuture, Datagrams, Endpoint, Network, Stream};
+use crate::{BoxFuture, Datagrams, Endpoint, Forwarder, Network, Stream};
 
 /// Fragments what is sent over every connection. The same seed fragments the same connections the same way again.
 pub struct Fragmenting {
@@ -44,6 +44,10 @@ impl Network for Fragmenting {
 
     fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
         self.network.datagrams(to)
+    }
+
+    fn forwarder(&self) -> BoxFuture<'_, io::Result<Option<Forwarder>>> {
+        self.network.forwarder()
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {

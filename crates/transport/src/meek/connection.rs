@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::task::JoinHandle;
 
+use super::forwarded::Forwarded;
 use super::request::{BadHead, HeadWriter, RequestLook, RequestPart};
 use super::response::{BadResponse, Body, Piece, ResponseHead, cookie_value};
 use crate::Stream;
@@ -70,6 +71,8 @@ pub(super) struct Http1 {
     output: Vec<u8>,
     body: Option<Body>,
     keep_alive: bool,
+    /// A proxy is to send requests on.
+    forwarded: Option<Forwarded>,
 }
 
 /// HTTP/2.
@@ -82,8 +85,12 @@ pub(super) struct Http2 {
 impl Connection {
     /// HTTP/1.1 on a fresh stream.
     pub(super) fn http1(stream: Stream) -> Self {
-        let (input, output) = (BytesMut::new(), Vec::new());
-        Self::Http1(Http1 { stream, input, output, body: None, keep_alive: true })
+        Self::Http1(Http1::new(stream, None))
+    }
+
+    /// The same, to a proxy.
+    pub(super) fn forwarded(stream: Stream, forwarded: Forwarded) -> Self {
+        Self::Http1(Http1::new(stream, Some(forwarded)))
     }
 
     /// HTTP/2 on a fresh stream.
@@ -142,6 +149,11 @@ impl Connection {
 }
 
 impl Http1 {
+    fn new(stream: Stream, forwarded: Option<Forwarded>) -> Self {
+        let (input, output) = (BytesMut::new(), Vec::new());
+        Self { stream, input, output, body: None, keep_alive: true, forwarded }
+    }
+
     /// A connection on which something was received, if only its end, while nothing was asked, is none to ask on.
     async fn is_usable(&mut self) -> bool {
         if !self.keep_alive || self.body.is_some() || !self.input.is_empty() {
@@ -163,6 +175,9 @@ impl Http1 {
     ) -> Result<Answer, ExchangeError> {
         self.output.clear();
         head.write(part, &mut self.output)?;
+        if let Some(forwarded) = &self.forwarded {
+            forwarded.rewrite(&mut self.output);
+        }
         self.output.extend_from_slice(body);
         // Until the response has ended.
         self.keep_alive = false;

@@ -2,6 +2,7 @@
 
 mod connection;
 mod dial;
+mod forwarded;
 mod pace;
 mod pipe;
 mod request;

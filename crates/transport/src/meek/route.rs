@@ -1,8 +1,12 @@
 //! How a connection for requests comes about.
 
+use std::io;
+
 use super::connection::Connection;
+use super::forwarded::Forwarded;
 use crate::quic::{FrontPlan, Http3};
 use crate::tls::{self, TlsFacts};
+use crate::upstream::UpstreamError;
 use crate::{DialError, Endpoint, Network};
 
 /// The name of HTTP/2 in TLS. RFC 9113 section 3.2.
@@ -26,8 +30,11 @@ impl Route {
     ) -> Result<(Connection, Option<TlsFacts>), DialError> {
         let plan = match self {
             Self::Http(server) => {
-                let stream = network.connect(server).await.map_err(DialError::Connect)?;
-                return Ok((Connection::http1(stream), None));
+                let connection = match network.connect(server).await {
+                    Ok(stream) => Connection::http1(stream),
+                    Err(refused) => forwarded(server, network, refused).await.map_err(DialError::Connect)?,
+                };
+                return Ok((connection, None));
             }
             Self::Https(plan) => plan,
             Self::Http3(plan) => {
@@ -42,5 +49,19 @@ impl Route {
             Connection::http1(connected.stream)
         };
         Ok((connection, Some(connected.facts)))
+    }
+}
+
+/// A proxy of the user's that has refused a tunnel to this server may send requests on to it.
+async fn forwarded(server: &Endpoint, network: &dyn Network, refused: io::Error) -> io::Result<Connection> {
+    let tunnels_elsewhere = matches!(UpstreamError::of(&refused), Some(UpstreamError::TargetRefused(_)));
+    // What a front is asked for is not where it is.
+    let Endpoint::Address(target) = server else { return Err(refused) };
+    if !tunnels_elsewhere {
+        return Err(refused);
+    }
+    match network.forwarder().await? {
+        Some(proxy) => Ok(Connection::forwarded(proxy.stream, Forwarded::new(*target, proxy.login))),
+        None => Err(refused),
     }
 }

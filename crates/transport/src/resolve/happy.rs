@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{ResolvePlan, Resolver};
-use crate::{BoxFuture, Datagrams, Endpoint, Network, Stream};
+use crate::{BoxFuture, Datagrams, Endpoint, Forwarder, Network, Stream};
 
 /// RFC 8305 section 5.
 const DELAY: Duration = Duration::from_millis(250);
@@ -52,6 +52,10 @@ impl Network for Resolving {
 
     fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
         self.network.datagrams(to)
+    }
+
+    fn forwarder(&self) -> BoxFuture<'_, io::Result<Option<Forwarder>>> {
+        self.network.forwarder()
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {

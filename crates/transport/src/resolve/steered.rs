@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::{BoxFuture, Datagrams, Endpoint, Network, Stream};
+use crate::{BoxFuture, Datagrams, Endpoint, Forwarder, Network, Stream};
 
 /// A network of one address.
 pub struct Steered {
@@ -34,6 +34,10 @@ impl Network for Steered {
 
     fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
         self.network.datagrams(SocketAddr::new(self.address, to.port()))
+    }
+
+    fn forwarder(&self) -> BoxFuture<'_, io::Result<Option<Forwarder>>> {
+        self.network.forwarder()
     }
 
     fn resolve<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {

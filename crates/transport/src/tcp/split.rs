@@ -14,7 +14,7 @@ use culvert_obfuscation::{Prng, Seed};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::{BoxFuture, Datagrams, Endpoint, Network, Stream};
+use crate::{BoxFuture, Datagrams, Endpoint, Forwarder, Network, Stream};
 
 /// Segments of a write, at least. Not only of a burst: what the peer sends meanwhile makes two bursts of one.
 const LEAST: usize = 5;
@@ -67,6 +67,10 @@ impl Network for Splitting {
 
     fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
         self.network.datagrams(to)
+    }
+
+    fn forwarder(&self) -> BoxFuture<'_, io::Result<Option<Forwarder>>> {
+        self.network.forwarder()
     }
 
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {

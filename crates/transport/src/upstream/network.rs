@@ -10,9 +10,9 @@ use std::time::SystemTime;
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::wire::{Fresh, Handshake, Step};
-use super::{CustomHeaders, ProxyUrl, UpstreamError};
-use crate::{BoxFuture, Datagrams, Endpoint, Network, Stream};
+use super::wire::{self, Fresh, Handshake, Step};
+use super::{CustomHeaders, ProxyUrl, Scheme, UpstreamError};
+use crate::{BoxFuture, Datagrams, Endpoint, Forwarder, Login, Network, Stream};
 
 /// Bytes read at a time.
 const PIECE: usize = 4096;
@@ -74,6 +74,19 @@ impl Network for UpstreamProxy {
 
     fn datagrams(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
         Box::pin(async { Err(UpstreamError::NoDatagrams.into()) })
+    }
+
+    /// An HTTP proxy may let applications have requests, but tunnels to some ports only. A login that needs a challenge would need one
+    /// for each request: such proxies are asked without, and refuse.
+    fn forwarder(&self) -> BoxFuture<'_, io::Result<Option<Forwarder>>> {
+        Box::pin(async {
+            if self.proxy.scheme != Scheme::Http {
+                return Ok(None);
+            }
+            let login =
+                self.proxy.credentials.as_ref().map(|credentials| Login::new(wire::basic(credentials)));
+            Ok(Some(Forwarder { stream: self.reach().await?, login }))
+        })
     }
 
     /// Only what uses datagrams needs addresses.

@@ -164,16 +164,19 @@ impl Connect {
             (AuthScheme::Digest, Tried::Digest) if digest::is_stale(challenge) => {
                 (digest::answer(challenge, credentials, &self.target, &self.fresh.random)?, Tried::All)
             }
-            (AuthScheme::Basic, Tried::Nothing) => {
-                let pair = [credentials.user.as_str(), ":", credentials.password.as_str()].concat();
-                (format!("Basic {}", BASE64.encode(Zeroizing::new(pair).as_bytes())), Tried::All)
-            }
+            (AuthScheme::Basic, Tried::Nothing) => (basic(credentials), Tried::All),
             _ => return Err(UpstreamError::LoginRefused),
         };
         self.authorization = Some(Zeroizing::new(value));
         self.tried = tried;
         Ok(())
     }
+}
+
+/// RFC 7617 section 2.
+pub(in crate::upstream) fn basic(credentials: &Credentials) -> String {
+    let pair = [credentials.user.as_str(), ":", credentials.password.as_str()].concat();
+    format!("Basic {}", BASE64.encode(Zeroizing::new(pair).as_bytes()))
 }
 
 fn ntlm_answer(token: &str, credentials: &Credentials, fresh: &Fresh) -> Result<String, UpstreamError> {

@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use thiserror::Error;
 
 pub use challenge::{AuthScheme, Challenge, challenges};
+pub(in crate::upstream) use http::basic;
 
 use super::{CustomHeaders, ProxyUrl, Scheme, UpstreamError};
 use crate::Endpoint;
