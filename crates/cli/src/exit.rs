@@ -18,6 +18,8 @@ pub enum Exit {
     Software = 70,
     /// A file cannot be written.
     CannotCreate = 73,
+    /// A file that must be written cannot be any more.
+    Io = 74,
     /// The system does not permit it.
     Permission = 77,
     /// A configuration file is wrong.

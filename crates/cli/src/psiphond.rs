@@ -289,6 +289,7 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let exit = match &error {
             RunError::State(_) | RunError::Control(_) => Exit::CannotCreate,
+            RunError::LogLost => Exit::Io,
             error if error.is_permission() => Exit::Permission,
             _ => Exit::Unavailable,
         };

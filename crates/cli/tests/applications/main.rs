@@ -1,11 +1,13 @@
 //! Real applications through the local proxies of a client, to a server, both in this process: curl, git over HTTPS,
-//! Chromium loading a page of many assets, and QUIC and DNS over UDP ASSOCIATE. A program that is not here makes its test
+//! Chromium loading a page of many assets, and QUIC and DNS over UDP ASSOCIATE; and Prometheus, which
+//! scrapes such a server. A program that is not here makes its test
 //! ignored, with the reason.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by them")]
 
 mod datagrams;
 mod pair;
+mod prometheus;
 mod site;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         trial("chromium_loads_a_page_of_100_assets", &["chromium"], chromium),
         trial("quic_over_udp_associate", &[], datagrams::quic),
         trial("dns_over_udp_associate", &[], datagrams::dns),
+        trial("prometheus_scrapes_a_server", &["prometheus"], prometheus::scrapes),
+        trial("promtool_finds_nothing_to_say", &["promtool"], prometheus::checks),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -1,5 +1,6 @@
 //! A server and a client in this process, with a tunnel between them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub(crate) struct Pair {
     client: Option<LocalClient>,
     server: Option<LocalServer>,
     tunnel: Tunnel,
+    figures: SocketAddr,
     folder: PathBuf,
 }
 
@@ -29,6 +31,7 @@ impl Pair {
         let folder = std::env::temp_dir().join(format!("culvert-applications-{name}-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("client"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let figures = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let (server, client, tunnel) = runtime.block_on(async {
             // Given up at once, for the server to take.
             let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
@@ -43,6 +46,7 @@ impl Pair {
             let text = generated.text(file).unwrap();
             let mut config = culvert_server::config::parse(file, text, Strictness::Run).unwrap().value;
             config.egress.allow_bogons = true;
+            config.figures.address = Some(figures);
             config.state_directory = folder.join("server");
             let (log, _captured) = Logger::captured(Level::Info, Origin::default());
             let server = LocalServer::start(config, log).await.map_err(|error| error.to_string())?;
@@ -57,7 +61,7 @@ impl Pair {
             let tunnel = timeout(SOON, client.tunnel()).await?.map_err(|error| error.to_string())?;
             Ok::<_, Failed>((server, client, tunnel))
         })?;
-        Ok(Self { runtime, client: Some(client), server: Some(server), tunnel, folder })
+        Ok(Self { runtime, client: Some(client), server: Some(server), tunnel, figures, folder })
     }
 
     pub(crate) fn socks(&self) -> String {
@@ -66,6 +70,11 @@ impl Pair {
 
     pub(crate) fn http(&self) -> String {
         format!("127.0.0.1:{}", self.tunnel.http_port)
+    }
+
+    /// Where the server gives its figures.
+    pub(crate) fn figures(&self) -> SocketAddr {
+        self.figures
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -1,6 +1,8 @@
 //! What somebody who runs a server meets: mistakes with an exit code and the command that helps, files that nobody else can read, and
 //! commands to the running server.
 
+mod watched;
+
 use std::fs::{self, Permissions};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -54,12 +56,23 @@ impl Drop for Running<'_> {
 
 impl<'f> Running<'f> {
     fn start(folder: &'f Folder, umask: &str) -> Self {
+        Self::start_in(folder, umask, &[])
+    }
+
+    /// With additions to its environment.
+    fn start_in(folder: &'f Folder, umask: &str, environment: &[(&str, &str)]) -> Self {
+        let running = Self::spawn(folder, umask, environment);
+        running.wait_for("\"running\"");
+        running
+    }
+
+    /// Without waiting for it: its log tells nothing.
+    fn spawn(folder: &'f Folder, umask: &str, environment: &[(&str, &str)]) -> Self {
         let script = format!("umask {umask}; exec {} run", env!("CARGO_BIN_EXE_psiphond"));
         let mut command = Command::new("sh");
         command.args(["-c", &script]).current_dir(&folder.0).stdin(Stdio::null());
-        let running = Self { folder, child: command.spawn().unwrap() };
-        running.wait_for("\"running\"");
-        running
+        command.envs(environment.iter().copied());
+        Self { folder, child: command.spawn().unwrap() }
     }
 
     fn log(&self) -> String {
