@@ -9,9 +9,10 @@ use culvert_client::config as client;
 use culvert_client::notice::FreeText;
 use culvert_client::store::Store;
 use culvert_protocol::server_entry::EntrySource;
-use culvert_server::config::{Strictness, parse, traffic_rules};
+use culvert_server::config::{Strictness, parse, psinet, traffic_rules};
 use culvert_server::control::Request;
 use culvert_server::forward::destination::Destination;
+use culvert_server::geoip::{GeoIp, UNKNOWN};
 
 /// A client's configuration, as it is run and as it is checked. What passes the check runs.
 pub(crate) fn client_config(data: &[u8]) {
@@ -44,6 +45,28 @@ pub(crate) fn server_traffic_rules(data: &[u8]) {
     let runs = traffic_rules::parse(file, text, Strictness::Run).is_ok();
     let passes = traffic_rules::parse(file, text, Strictness::Check).is_ok();
     assert!(runs || !passes, "rules pass the check and do not run");
+}
+
+/// The psinet database.
+pub(crate) fn psinet_database(data: &[u8]) {
+    let Ok(text) = from_utf8(data) else { return };
+    let file = Path::new("psinet.json");
+    let runs = psinet::parse(file, text, None, Strictness::Run).is_ok();
+    let passes = psinet::parse(file, text, None, Strictness::Check).is_ok();
+    assert!(runs || !passes, "a database passes the check and does not run");
+}
+
+/// A database of places: a damaged one is refused, or knows less.
+pub(crate) fn geoip_database(data: &[u8]) {
+    let Ok(geoip) = GeoIp::from_bytes(data.to_vec()) else { return };
+    // Where the data says, besides everywhere that the committed inputs know.
+    let (tail, _) = data.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+    let fixed = ["127.0.0.1", "192.0.2.1", "2001:db8::1", "::"].map(|text| text.parse().expect("an address"));
+    for address in fixed.into_iter().chain([IpAddr::from(*tail)]) {
+        let (place, network) = (geoip.look_up(address), geoip.look_up_network(address));
+        assert!(!place.country.is_empty() && !place.asn.is_empty() && !network.isp.is_empty());
+        assert!(network.asn == place.asn || network.asn == UNKNOWN);
+    }
 }
 
 /// A list of servers, as it comes into a store. What is counted is there, and a second time changes nothing.

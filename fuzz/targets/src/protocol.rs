@@ -7,12 +7,43 @@ use culvert_protocol::api::{
     PasswordPayload, RandomStream, ReplyEncoding, StatusReply, StatusRequest, parse_speed_test_reply,
     reply_encoding, response_padding,
 };
+use culvert_protocol::authorization::{SigningKey, VerificationKeyRing};
 use culvert_protocol::cbor::Cbor;
 use culvert_protocol::json_position::{duplicate_keys, position_of};
 use culvert_protocol::packed::{self, NumberForm, Params};
 use culvert_protocol::server_entry::{ListDecoder, decode_line, decode_list};
 use culvert_protocol::udpgw::{FrameReader, encode_upstream};
-use culvert_protocol::{EntryFields, ServerEntry, TunnelProtocol};
+use culvert_protocol::{EntryFields, ServerEntry, TunnelProtocol, text_form};
+use time::{Duration, OffsetDateTime};
+
+/// Signs what is then verified; of no worth anywhere else.
+const SIGNING_KEY: &str = r#"{"ID":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=",
+    "AccessType":"speed-boost","AuthorizationIDKey":"AgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICE=",
+    "PrivateKey":"AwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISJIHt53LaFXhcnlmghiAbjD+cMHEp4/xtfzSqTf7VgU5Q=="}"#;
+
+/// Authorizations: rings and texts from anywhere; what was issued holds until it expires, packed too, and nothing else does.
+pub(crate) fn authorizations(data: &[u8]) {
+    let key = SigningKey::from_json(SIGNING_KEY).expect("a signing key");
+    let ring = key.ring();
+    let (seconds, _) = data.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+    let expires = OffsetDateTime::UNIX_EPOCH + Duration::seconds(u32::from_be_bytes(*seconds).into());
+    let text = key.issue(data, expires).expect("a time that text can hold");
+    assert!(ring.verify(&text, expires).is_ok_and(|found| found.expires == expires));
+    assert!(ring.verify(&text, expires + Duration::NANOSECOND).is_err());
+    let mut params = Params::default();
+    params.set("authorizations", vec![text.clone()]);
+    let packed = packed::encode(&params).expect("what was issued can be packed");
+    assert!(packed::decode(&packed).is_ok_and(|again| again == params), "packing changes an authorization");
+    let encoded = text_form::to_base64(data);
+    // It may be one that this key signed.
+    let _ = ring.verify(&encoded, OffsetDateTime::UNIX_EPOCH);
+    let Ok(words) = from_utf8(data) else { return };
+    let _ = ring.verify(words, OffsetDateTime::UNIX_EPOCH);
+    let _ = SigningKey::from_json(words);
+    if let Ok(ring) = VerificationKeyRing::from_json(words) {
+        let _ = ring.verify(&text, expires);
+    }
+}
 
 /// Frames of the UDP gateway: the same datagrams come out of the stream whole and byte by byte, and what was read can be
 /// written again.

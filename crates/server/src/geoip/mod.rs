@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use maxminddb::{PathElement, Reader};
-use serde::Deserialize;
 
 use crate::config::{ConfigError, Finding, Problem};
 use file::Bytes;
@@ -153,17 +152,18 @@ impl Database {
             set(&mut place.country, text(&["country", "iso_code"]));
             set(&mut place.city, text(&["city", "names", "en"]));
         }
-        let number = found.decode_path::<Number>(&keys(&["autonomous_system_number"])).ok().flatten();
-        set(&mut place.asn, number.map(|number| number.0.to_string()).as_deref());
+        let number = found.decode_path::<u32>(&keys(&["autonomous_system_number"])).ok().flatten();
+        set(&mut place.asn, number.map(|number| number.to_string()).as_deref());
         set(&mut place.isp, text(&["isp"]));
         set(&mut place.aso, text(&["autonomous_system_organization"]));
     }
 }
 
-/// The number of an autonomous system.
-#[derive(Deserialize)]
-struct Number(u32);
-
 fn keys(path: &[&'static str]) -> Vec<PathElement<'static>> {
     path.iter().copied().map(PathElement::Key).collect()
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod writer;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use culvert_obfuscation::{SEED_LEN, Seed};
 use culvert_protocol::api::{PasswordPayload, SessionId, extension};
 use culvert_ssh_tokio::{Handle, Incoming, IncomingChannel, IncomingRequest};
+use culvert_transport::Remote;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
@@ -265,7 +266,7 @@ impl<'s> Tunnel<'s> {
         };
         let context = Context {
             now,
-            client: SocketAddr::new(self.arrival.peer.ip().to_canonical(), self.arrival.peer.0.port()),
+            client: self.client_address(),
             place: &self.place,
             psinet: &self.services.psinet,
             authorizations: &self.services.authorizations,
@@ -295,6 +296,13 @@ impl<'s> Tunnel<'s> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// As the client is told it. Which port it has is not known where something is between (PROTOCOL.md 4.5).
+    fn client_address(&self) -> SocketAddr {
+        let Remote(peer) = self.arrival.peer;
+        let port = if self.arrival.protocol.is_direct() { peer.port() } else { 0 };
+        SocketAddr::new(peer.ip().to_canonical(), port)
     }
 
     /// What follows from a handshake, if there was one.
