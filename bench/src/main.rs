@@ -25,6 +25,7 @@ const USAGE: &str = "usage: culvert-bench VERB ENTRY-FILE [COUNT [PORT-MEMBER]]
 
 verbs:
   idle-tunnels        bring up COUNT tunnels, print `ready`, keep them until killed
+  press               the same, but whatever is refused: with those that came up
   tunnels-per-second  bring up COUNT tunnels and close each at once
   probe-flood         make COUNT connections that send noise
   datagram-flood      send COUNT datagrams of noise, each from a port of its own
@@ -99,6 +100,7 @@ async fn load(
 ) -> Outcome<()> {
     match (verb, further) {
         ("idle-tunnels", []) => tunnels::keep(entry, server, count).await,
+        ("press", []) => tunnels::press(entry, server, count).await,
         ("tunnels-per-second", []) => tunnels::come_and_go(entry, server, count).await,
         ("setup-times", []) => tunnels::setup_times(entry, server, count).await,
         ("churn", []) => tunnels::churn(entry, server, count).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use culvert_protocol::ServerEntry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::Outcome;
 use crate::exchanges::echo;
@@ -15,6 +15,8 @@ use crate::tunnel::Tunnel;
 
 /// Attempts at a time: enough to keep a server busy, few enough for its limit on concurrent handshakes.
 const AT_A_TIME: usize = 8;
+/// After one that was refused.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that the flow of a tunnel that comes and goes has back: small and large pages.
 const SIZES: [usize; 4] = [1 << 10, 16 << 10, 200 << 10, 4 << 10];
 
@@ -30,6 +32,32 @@ pub(crate) async fn keep(entry: ServerEntry, server: SocketAddr, count: usize) -
         Some(_) => Err("a tunnel that should have stayed idle has ended".into()),
         None => Ok(()),
     }
+}
+
+/// Tries to bring up `count` tunnels, says `ready`, and keeps those that came up for ever, or for as long as the server does.
+pub(crate) async fn press(entry: ServerEntry, server: SocketAddr, count: usize) -> Outcome<()> {
+    let entry = Rc::new(entry);
+    let local = LocalSet::new();
+    local
+        .run_until(async move {
+            let mut trying = JoinSet::new();
+            for first in 0..AT_A_TIME {
+                let entry = entry.clone();
+                trying.spawn_local(async move {
+                    for number in (first..count).step_by(AT_A_TIME) {
+                        match Tunnel::establish(&entry, server, number).await {
+                            Ok(tunnel) => drop(tokio::spawn(tunnel.hold())),
+                            Err(_) => sleep(PAUSE).await,
+                        }
+                    }
+                });
+            }
+            while trying.join_next().await.is_some() {}
+            println!("ready");
+            std::future::pending::<()>().await;
+        })
+        .await;
+    Ok(())
 }
 
 /// Brings up `count` tunnels and closes each as soon as its handshake is answered.

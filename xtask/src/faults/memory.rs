@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::table::{Bound, Figure};
 use super::{Harness, LINE, Outcome};
 use crate::bench::generator::Share;
+use crate::bench::proc;
 use crate::bench::psiphon::Setup;
 
 const LIMIT: u64 = 96 << 20;
@@ -29,15 +30,17 @@ pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
     let load = [
         harness.generator(&server, Share::Rest, &["silent", "10000"])?,
         harness.generator(&server, Share::Rest, &["silent", "9000"])?,
-        harness.generator(&server, Share::Rest, &["idle-tunnels", "6000"])?,
+        harness.generator(&server, Share::Rest, &["press", "6000"])?,
     ];
     thread::sleep(harness.options.scaled(SETTLE * 3, SETTLE));
     let running = server.program.is_running();
+    let files = proc::descriptors(server.program.process());
     let alive = running && tunnels.times("window", LINE).is_ok() && tunnels.program.is_running();
     drop(load);
     let mut next = harness.generator(&server, Share::Fair, &["setup-times", "1"])?;
     let served = running && next.number("took", LINE).is_ok();
-    let limit = format!("{} MiB for 19,000 strangers and 6,000 tunnels", LIMIT >> 20);
+    let limit =
+        format!("{} MiB for 19,000 strangers and 6,000 tunnels, of which {files} were there", LIMIT >> 20);
     let one = |held: bool| if held { 1.0 } else { 0.0 };
     harness.found(
         Figure::exact("little memory: server", one(running), "alive", Bound::AtLeast(1.0)).remark(limit),
