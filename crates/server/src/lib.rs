@@ -9,6 +9,7 @@ mod core_time;
 mod desk;
 #[expect(dead_code, reason = "what is counted by parts that come")]
 mod figures;
+mod firewall;
 pub mod forward;
 pub mod generate;
 pub mod geoip;
@@ -37,6 +38,7 @@ mod snapshot;
 mod state_directory;
 mod workers;
 
+pub use firewall::FirewallError;
 pub use listen::BindError;
 #[doc(hidden)]
 pub use panics::{Drill, DrillSpot};

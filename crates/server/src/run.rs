@@ -15,6 +15,7 @@ use crate::config::ServerConfig;
 use crate::control::{self, ControlSocket, Listening, SocketError};
 use crate::desk::Desk;
 use crate::figures::http::{FiguresPort, Source};
+use crate::firewall::{FilledChain, FirewallError};
 use crate::forward::address_changes;
 use crate::forward::egress::EgressPolicy;
 use crate::listen::{BindError, Bound, bind_all, fields};
@@ -42,6 +43,9 @@ pub enum RunError {
     /// The configuration or the host.
     #[error(transparent)]
     Services(#[from] ServicesError),
+    /// The host's firewall.
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
     /// Where commands are taken.
     #[error(transparent)]
     Control(#[from] SocketError),
@@ -73,7 +77,9 @@ impl RunError {
         let source = match self {
             Self::Bind(error) => &error.source,
             Self::System { source, .. } | Self::FiguresPort { source, .. } => source,
-            Self::Services(_) | Self::Control(_) | Self::State(_) | Self::LogLost => return false,
+            Self::Services(_) | Self::Firewall(_) | Self::Control(_) | Self::State(_) | Self::LogLost => {
+                return false;
+            }
         };
         source.kind() == io::ErrorKind::PermissionDenied
     }
@@ -131,6 +137,9 @@ async fn serve(
     let figures = config.figures.clone();
     let figures_port = figures_port(figures.address).await?;
     let bound = bind_all(&config.listeners)?;
+    // Emptied at the end, whichever it is.
+    let _chain =
+        config.firewall.clone().map(|chain| FilledChain::fill(chain, &config.listeners)).transpose()?;
     let reloader = Arc::new(Mutex::new(Reloader::new(&config)));
     let (set, default) = (config.control_socket.clone(), config.default_control_socket());
     let services = Arc::new(Services::new(config, log)?);

@@ -75,6 +75,10 @@ pub enum Problem {
     PortTaken { port: u16, by: TunnelProtocol },
     #[error("{found:?} is {}", crate::log::LevelError)]
     NotALevel { found: String },
+    #[error("{found:?} is not a name of a chain: up to 28 letters, digits, _ and -")]
+    NotAChain { found: String },
+    #[error("must be two numbers from 0 to 1000000")]
+    NotTwoNumbers,
     #[error("{found:?} is not a log format of this build: use json")]
     NotALogFormat { found: String },
     #[error("{found:?} is {}", crate::rules::SubnetError)]

@@ -6,6 +6,7 @@ mod check;
 pub(crate) mod data_files;
 mod document;
 mod finding;
+mod firewall;
 mod json_schema;
 mod key_files;
 mod load_limits;
@@ -41,6 +42,7 @@ pub use check::{FileKind, check};
 pub(crate) use document::read as read_text;
 pub use document::{Loaded, Strictness};
 pub use finding::{ConfigError, Finding, Problem, Severity};
+pub use firewall::FirewallConfig;
 pub use key_files::check_modes;
 pub use load_limits::LoadLimits;
 pub use meek::{MeekConfig, MeekPrivateKey};
@@ -89,6 +91,8 @@ pub struct ServerConfig {
     pub meek: Option<MeekConfig>,
     /// Who serves those that are no clients of a protocol, `host:port`.
     pub sites: BTreeMap<TunnelProtocol, String>,
+    /// `None` leaves the host's firewall alone.
+    pub firewall: Option<FirewallConfig>,
     pub load_limits: LoadLimits,
     pub egress: EgressConfig,
     pub traffic_rules: RulesFile,

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::document::{self, Document, Loaded, Members, Strictness};
 use super::finding::{ConfigError, Problem};
+use super::firewall::firewall;
 use super::load_limits::load_limits;
 use super::meek::{meek, sites};
 use super::schema::Key;
@@ -83,6 +84,7 @@ fn understand(
     let tls = tls(&mut document, &members, &listeners).filter(|_| uses_tls);
     let uses_meek = listeners.iter().any(|(protocol, _)| is_meek(*protocol));
     let meek = meek(&mut document, &members, &listeners).filter(|_| uses_meek);
+    let firewall = firewall(&mut document, &members);
     let load_limits = load_limits(&mut document, &members);
     let mut egress = egress(&mut document, &members);
     let state_directory = state_directory(file, &members);
@@ -110,6 +112,7 @@ fn understand(
         sites,
         shadowsocks_key: members.text(&keys::SHADOWSOCKS_KEY).map(Secret::new),
         tactics,
+        firewall,
         load_limits,
         egress,
         traffic_rules,

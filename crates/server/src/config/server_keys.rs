@@ -91,6 +91,11 @@ server_keys! {
     // Memory for windows of channels, all tunnels together.
     WINDOW_MEMORY_BYTES = Key::applied("WindowMemoryBytes", Integer).about("Memory for windows of channels, all tunnels together.");
 
+    // The host's firewall.
+    IPTABLES_CHAIN = Key::applied("IptablesAcceptRateLimitChainName", Text).about("The chain to fill with rules that accept and limit. It must exist.");
+    IPTABLES_LIMITS = Key::applied("IptablesAcceptRateLimitTunnelProtocolRateLimits", Anything).about("Two numbers of these rules by protocol: seconds and connections of an address, or connections a second and 0.");
+    SUDO = Key::applied("PacketTunnelSudoNetworkConfigCommands", Flag).about("Run commands that configure the host with sudo.");
+
     // When this server takes no more tunnels by itself.
     LOAD_LIMITS = Key::applied("LoadLimits", Object(LOAD)).about("When no new tunnels are taken, beside the signals for it.");
 
@@ -144,10 +149,7 @@ server_keys! {
     Key::later("PacketTunnelEnableDNSFlowTracking", Flag).about("Take answers of DNS back to who asked.");
     Key::moot("PacketTunnelDownstreamPacketQueueSize", Integer).about("Bytes of packets that wait for one client. Default: 524288.");
     Key::moot("PacketTunnelSessionIdleExpirySeconds", Integer).about("After how long an idle client is forgotten. Default: 300.");
-    Key::later("PacketTunnelSudoNetworkConfigCommands", Flag).about("Run commands that configure the host with sudo.");
     Key::later("RunPacketManipulator", Flag).about("Change the first packet that answers a client.");
-    Key::later("IptablesAcceptRateLimitChainName", Text).about("The chain to fill with rules that accept and limit.");
-    Key::later("IptablesAcceptRateLimitTunnelProtocolRateLimits", Anything).about("Two numbers of these rules by protocol.");
 
     // In-proxy and DSL.
     Key::later("MeekServerRunInproxyBroker", Flag).about("Be a broker on the one meek listener.");

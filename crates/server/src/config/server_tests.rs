@@ -261,3 +261,27 @@ fn limits_on_load_are_read() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+#[test]
+fn a_chain_of_the_firewall_has_a_name_and_limits() {
+    let with = |members: &str| {
+        let text = GOOD.replace("\"HostID\"", &format!("{members}, \"HostID\""));
+        parse_text(&text, Strictness::Check).map(|loaded| loaded.value.firewall)
+    };
+    let limits = |limits: &str| {
+        with(&format!(
+            r#""IptablesAcceptRateLimitChainName": "A_b-1", "IptablesAcceptRateLimitTunnelProtocolRateLimits": {limits}"#
+        ))
+    };
+    let chain = limits(r#"{"OSSH": [30, 5]}"#).unwrap().unwrap();
+    assert_eq!((chain.chain.as_str(), chain.limits[&TunnelProtocol::OSSH]), ("A_b-1", [30, 5]));
+    assert_eq!(with(r#""IptablesAcceptRateLimitChainName": """#), Ok(None));
+    for bad in ["a b", "-F", "x;y", "a123456789b123456789c12345678"] {
+        let error = with(&format!(r#""IptablesAcceptRateLimitChainName": {bad:?}"#)).unwrap_err();
+        assert!(error.contains("is not a name of a chain"), "{error}");
+    }
+    for bad in [r#"{"OSSH": [1]}"#, r#"{"OSSH": [1, -1]}"#, r#"{"OSSH": 5}"#] {
+        assert!(limits(bad).unwrap_err().contains("must be two numbers"), "{bad}");
+    }
+    assert!(limits(r#"{"OSHH": [1, 2]}"#).unwrap_err().contains("did you mean OSSH?"));
+}
