@@ -179,6 +179,9 @@ pub(crate) async fn run(
     };
     let proxies = local::start(&settings, opener, notices.clone()).await?;
     notices.emit(Notice::AvailableEgressRegions { regions: controller.servers.regions() });
+    if controller.config().establish.off {
+        helpers.spawn(Arc::clone(&controller).fetch());
+    }
     let result = controller.run(stop).await;
     drop(proxies);
     result
@@ -248,7 +251,8 @@ impl Controller {
         let mut operating: JoinSet<ServerId> = JoinSet::new();
         let mut in_use = BTreeSet::new();
         let result = loop {
-            let wanted = establish::wanted_tunnels(&self.config());
+            let wanted =
+                if self.config().establish.off { 0 } else { establish::wanted_tunnels(&self.config()) };
             let established = tokio::select! {
                 () = &mut stop => break Ok(()),
                 established = self.establish(&in_use, &mut deadline), if in_use.len() < wanted => established,
@@ -322,6 +326,14 @@ impl Controller {
             handshakes: Semaphore::new(1),
         };
         establish::establish(Arc::new(scene.without_vain_limits()), deadline).await
+    }
+
+    /// What a client does that makes no tunnels.
+    async fn fetch(self: Arc<Self>) {
+        self.feed.tactics().await;
+        if self.servers.is_empty() {
+            self.feed.fetch();
+        }
     }
 
     /// What the host has set takes effect with the next tunnel.
@@ -401,7 +413,7 @@ fn servers(config: &Config, store: &Store, feed: &dyn Feed) -> Result<Servers, R
         }
         None => Servers::Stored(store.clone()),
     };
-    if feed.brings_servers() {
+    if feed.brings_servers() || config.establish.off {
         return Ok(servers);
     }
     if servers.is_empty() {

@@ -100,6 +100,7 @@ fn entry_signature_key(fields: &mut Fields<'_>) -> Option<VerifyingKey> {
 
 fn establish(fields: &mut Fields<'_>) -> Establish {
     Establish {
+        off: fields.switch("DisableConnectionWorkerPool"),
         replay_off: fields.switch("DisableReplay"),
         most_workers: fields
             .integer(

@@ -104,7 +104,7 @@ pub const KEYS: &[Key] = &[
     Key::new("EstablishTunnelServerAffinityGracePeriodMilliseconds", Integer, NOW),
     Key::new("ConnectionWorkerPoolSize", Integer, NOW),
     Key::new("ConnectionWorkerPoolMaxSize", Integer, NOW),
-    Key::new("DisableConnectionWorkerPool", Switch, LATER),
+    Key::new("DisableConnectionWorkerPool", Switch, NOW),
     Key::new("TunnelPoolSize", Integer, NOW),
     Key::new("StaggerConnectionWorkersMilliseconds", Integer, NOW),
     Key::new("LimitIntensiveConnectionWorkers", Integer, NOW),

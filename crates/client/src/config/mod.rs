@@ -172,6 +172,8 @@ pub struct ServerChoice {
 /// How long and how patiently to try.
 #[derive(Debug, Clone)]
 pub struct Establish {
+    /// No server is dialed: tactics and lists are fetched, and that is all.
+    pub off: bool,
     /// Every dial is made anew; what worked is stored all the same.
     pub replay_off: bool,
     /// Fewer servers are tried at a time than the parameter says.

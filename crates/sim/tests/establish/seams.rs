@@ -94,6 +94,20 @@ fn lists_are_fetched_when_nothing_works_and_what_they_bring_is_tried_at_once() {
 }
 
 #[test]
+fn a_client_without_workers_fetches_and_dials_nobody() {
+    each_seed(42, |seed| async move {
+        let mut scene = Scene::new(seed);
+        let script = Script::default();
+        scene.feed(script.clone());
+        scene.set_key("DisableConnectionWorkerPool", true);
+        scene.start();
+        sleep(secs(600)).await;
+        assert_eq!((scene.world.dials().len(), script.fetches.load(Ordering::Relaxed)), (0, 1));
+        scene.stop().await;
+    });
+}
+
+#[test]
 fn a_tunnel_that_is_held_off_waits() {
     each_seed(23, |seed| async move {
         let mut scene = Scene::new(seed);

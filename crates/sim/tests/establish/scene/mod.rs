@@ -115,6 +115,11 @@ impl Scene {
         Endpoint::start(&self.world, at, path)
     }
 
+    /// Sets a key of the config.
+    pub(crate) fn set_key(&mut self, name: &str, value: impl Into<serde_json::Value>) {
+        self.settings.insert(name.to_owned(), value.into());
+    }
+
     /// Sets a parameter.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<serde_json::Value>) {
         let parameters = self.settings.entry("Parameters").or_insert_with(|| json!({}));
