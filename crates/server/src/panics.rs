@@ -9,6 +9,7 @@ use std::fmt;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Arc, Once};
 
+use crate::figures::Figures;
 use crate::log::{Field, Logger};
 
 /// Our functions that are named of those that were being called.
@@ -19,6 +20,8 @@ const OURS: &str = "culvert";
 thread_local! {
     /// Where panics of this thread are written.
     static LOG: RefCell<Option<Logger>> = const { RefCell::new(None) };
+    /// Where they are counted.
+    static FIGURES: RefCell<Option<Arc<Figures>>> = const { RefCell::new(None) };
 }
 
 /// From now on panics of this thread are written to the log. Those of other threads go where they went.
@@ -35,6 +38,11 @@ pub(crate) fn log_those_of_this_thread(log: &Logger) {
     LOG.with(|of_thread| *of_thread.borrow_mut() = Some(log.clone()));
 }
 
+/// And are counted.
+pub(crate) fn count_those_of_this_thread(figures: &Arc<Figures>) {
+    FIGURES.with(|of_thread| *of_thread.borrow_mut() = Some(figures.clone()));
+}
+
 /// False: this thread has no log.
 fn write(info: &PanicHookInfo<'_>) -> bool {
     // A thread that is about to end may have lost it; one that panics while writing must not try again.
@@ -49,6 +57,7 @@ fn write(info: &PanicHookInfo<'_>) -> bool {
         ("backtrace", Field::text(our_frames(&Backtrace::force_capture().to_string()))),
     ];
     log.event("server_panic", fields);
+    let _ = FIGURES.try_with(|figures| figures.try_borrow().map(|it| it.iter().for_each(|it| it.panicked())));
     LOG.with(|of_thread| *of_thread.borrow_mut() = Some(log));
     true
 }

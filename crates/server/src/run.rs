@@ -140,9 +140,10 @@ async fn serve(
     // Emptied at the end, whichever it is.
     let _chain =
         config.firewall.clone().map(|chain| FilledChain::fill(chain, &config.listeners)).transpose()?;
-    let reloader = Arc::new(Mutex::new(Reloader::new(&config)));
+    let reloader = Reloader::new(&config);
     let (set, default) = (config.control_socket.clone(), config.default_control_socket());
     let services = Arc::new(Services::new(config, log)?);
+    reloader.report_ages(&services.figures);
     let (order, asked) = mpsc::channel(1);
     // After the services, which make the state directory.
     let control = control_socket(set, &default, log)?;
@@ -165,7 +166,7 @@ async fn serve(
     running();
     let mut commanders = Commanders { orders, asked };
     let listeners = bound.iter().map(listening).collect();
-    let mut desk = Desk::new(&services, reloader, listeners, &figures, manager);
+    let mut desk = Desk::new(&services, Arc::new(Mutex::new(reloader)), listeners, &figures, manager);
     let ended = desk.until_told_to_stop(&mut commanders, load_period).await;
     services.figures.stops();
     manager.stopping();

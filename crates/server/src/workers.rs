@@ -79,6 +79,7 @@ fn worker(
     let (ended, end) = oneshot::channel();
     let work = move || {
         panics::log_those_of_this_thread(&log);
+        panics::count_those_of_this_thread(&accepting.services.figures);
         runtime.block_on(async {
             tokio::spawn(pulse.run());
             let services = accepting.services.clone();

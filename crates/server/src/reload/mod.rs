@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::config::{ConfigError, Finding, ServerConfig, Strictness, parse, read_text};
 use crate::control::{Answer, FileReport, Reloaded};
+use crate::figures::Figures;
 use crate::log::{Field, Logger};
 use crate::services::Services;
 use outline::Outline;
@@ -46,6 +47,13 @@ impl Reloader {
             part.remember();
         }
         Self { parts, main }
+    }
+
+    /// Lets the figures know how old the files are that the server started with.
+    pub(crate) fn report_ages(&self, figures: &Figures) {
+        for part in &self.parts {
+            part.report_age(figures);
+        }
     }
 
     /// Reads what has changed and puts it in place. Blocks for as long as reading takes.

@@ -12,12 +12,15 @@ use super::{key_of, outline_of};
 use crate::config::{ConfigError, Finding, Loaded, ServerConfig, Severity, Strictness};
 use crate::config::{blocklist, data_files, load_tactics, psinet, traffic_rules};
 use crate::control::FileReport;
+use crate::figures::{DataFile, Figures};
 use crate::geoip;
 use crate::services::Services;
 
 /// One file, or files that make one value.
 pub(super) struct Part {
     pub(super) kind: &'static str,
+    /// Its name among the figures.
+    label: DataFile,
     files: Vec<PathBuf>,
     form: Form,
     /// Where copies may be kept.
@@ -61,7 +64,7 @@ pub(super) struct Staged {
 pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
     let files = &config.files;
     let mut parts = Parts { state: &config.state_directory, parts: Vec::new() };
-    parts.json("traffic rules", &files.traffic_rules, |files, _| {
+    parts.json(("traffic rules", DataFile::TrafficRules), &files.traffic_rules, |files, _| {
         let file = files.first().map_or(Path::new(""), PathBuf::as_path);
         let Loaded { value: rules, warnings } = traffic_rules::load(file, Strictness::Run)?;
         // The default ones are rules too.
@@ -69,28 +72,36 @@ pub(super) fn parts(config: &ServerConfig) -> Vec<Part> {
         let staged = Staged::new(rules, warnings, |services, rules| services.replace_rules(&rules));
         Ok(Staged { rows, ..staged })
     });
-    parts.json("server list configuration (without effect yet)", &files.osl, |files, _| {
+    parts.json(("server list configuration (without effect yet)", DataFile::Osl), &files.osl, |files, _| {
         single(files, |file| data_files::load_osl(file, Strictness::Run), |_, ()| {})
     });
-    parts.json("tactics", &files.tactics, |files, _| {
+    parts.json(("tactics", DataFile::Tactics), &files.tactics, |files, _| {
         single(files, |file| load_tactics(file, Strictness::Run), Services::replace_tactics)
     });
-    parts.json("psinet database", &files.psinet, |files, _| {
+    parts.json(("psinet database", DataFile::Psinet), &files.psinet, |files, _| {
         let load = |file: &Path| psinet::load(file, Strictness::Run);
         single(files, load, |services, psinet| services.psinet.replace(psinet))
     });
-    parts.add("GeoIP databases", Form::Other, files.geoip.clone(), |files, copies| {
+    parts.add(("GeoIP databases", DataFile::GeoIp), Form::Other, files.geoip.clone(), |files, copies| {
         let places = geoip::read(files, copies)?;
         Ok(Staged::new(places, Vec::new(), |services, places| services.geoip.replace(places)))
     });
-    parts.add("blocklist", Form::Rows, files.blocklist.iter().cloned().collect(), |files, _| {
-        let list = blocklist::read(files.first().map_or(Path::new(""), PathBuf::as_path))?;
-        let rows = u64::try_from(list.len()).ok();
-        let staged = Staged::new(list, Vec::new(), |services, list| services.blocklist.replace(list));
-        Ok(Staged { rows, ..staged })
-    });
+    parts.add(
+        ("blocklist", DataFile::Blocklist),
+        Form::Rows,
+        files.blocklist.iter().cloned().collect(),
+        |files, _| {
+            let list = blocklist::read(files.first().map_or(Path::new(""), PathBuf::as_path))?;
+            let rows = u64::try_from(list.len()).ok();
+            let staged = Staged::new(list, Vec::new(), |services, list| services.blocklist.replace(list));
+            Ok(Staged { rows, ..staged })
+        },
+    );
     parts.parts
 }
+
+/// What people and figures call a kind.
+type Named = (&'static str, DataFile);
 
 struct Parts<'c> {
     state: &'c Path,
@@ -98,14 +109,14 @@ struct Parts<'c> {
 }
 
 impl Parts<'_> {
-    fn json(&mut self, kind: &'static str, file: &Option<PathBuf>, read: ReadFiles) {
+    fn json(&mut self, kind: Named, file: &Option<PathBuf>, read: ReadFiles) {
         self.add(kind, Form::Json, file.clone().into_iter().collect(), read);
     }
 
-    fn add(&mut self, kind: &'static str, form: Form, files: Vec<PathBuf>, read: ReadFiles) {
+    fn add(&mut self, (kind, label): Named, form: Form, files: Vec<PathBuf>, read: ReadFiles) {
         if !files.is_empty() {
             let state = self.state.to_owned();
-            self.parts.push(Part { kind, files, form, state, read, known: Known::default() });
+            self.parts.push(Part { kind, label, files, form, state, read, known: Known::default() });
         }
     }
 }
@@ -172,12 +183,21 @@ impl Part {
     /// Puts the value in place.
     pub(super) fn commit(&mut self, staged: Staged, services: &Services) {
         (staged.replace)(services);
+        self.report_age(&services.figures);
         self.known = Known {
             digests: staged.digests,
             outlines: staged.outlines,
             rows: staged.rows,
             remarks: staged.warnings.iter().map(key_of).collect(),
         };
+    }
+
+    /// Lets the figures know how old the files in use are.
+    pub(super) fn report_age(&self, figures: &Figures) {
+        let modified = self.files.iter().filter_map(|file| std::fs::metadata(file).ok()?.modified().ok());
+        if let Some(last) = modified.max() {
+            figures.uses(self.label, last);
+        }
     }
 
     pub(super) fn unchanged(&self) -> FileReport {

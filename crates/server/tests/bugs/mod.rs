@@ -7,6 +7,7 @@ use culvert_server::{Drill, DrillSpot};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::figures::{figures, port as figures_port, value};
 use crate::server::{HANDSHAKE, Plan, Server};
 use crate::{echo_after_end, to_end};
 
@@ -17,6 +18,7 @@ async fn start(name: &str) -> (Server, Arc<AtomicU8>) {
     let armed = Arc::new(AtomicU8::new(0));
     let trigger = armed.clone();
     let server = Server::start(name, |config| {
+        config.figures.address = Some("127.0.0.1:0".parse().unwrap());
         config.drill = Drill::new(move |spot| {
             let number = 1 + SPOTS.iter().position(|it| *it == spot).unwrap() as u8;
             if trigger.compare_exchange(number, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
@@ -70,6 +72,9 @@ async fn a_panic_ends_one_tunnel_and_is_logged() {
         let another = Plan { session: 3, ..Plan::default() }.tunnel(&server).await;
         assert!(another.flow(origin).await.is_ok(), "{spot:?}");
     }
+    let counted = figures(figures_port(&server)).await;
+    // One that ends no tunnel, in accepting, is one too.
+    assert!((value(&counted, "culvert_panics_total") - SPOTS.len() as f64).abs() < 1e-9, "{counted}");
     flow.write_all(b"unhurt").await.unwrap();
     flow.shutdown().await.unwrap();
     assert_eq!(to_end(&mut flow).await, b"unhurt");

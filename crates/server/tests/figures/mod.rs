@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::server::{Plan, SOON, Server};
 
 /// Where a server gives its figures.
-fn port(server: &Server) -> SocketAddr {
+pub(crate) fn port(server: &Server) -> SocketAddr {
     let text = server.lines();
     let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let line = lines.find(|line| line["msg"] == "serving figures").unwrap();
@@ -40,12 +40,12 @@ async fn get(from: SocketAddr, path: &str, host: &str) -> String {
     answer
 }
 
-async fn figures(from: SocketAddr) -> String {
+pub(crate) async fn figures(from: SocketAddr) -> String {
     get(from, "/metrics", "localhost").await
 }
 
 /// The value of a sample, by its name and labels.
-fn value(text: &str, sample: &str) -> f64 {
+pub(crate) fn value(text: &str, sample: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {sample} in\n{text}")).parse().unwrap()
 }

@@ -1,12 +1,21 @@
 //! Files that change while tunnels are up: what is read takes effect at once, what is wrong changes nothing, and nobody is dropped.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use culvert_server::control::{Answer, FileReport, Request, ask};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
-use crate::server::{Plan, Server};
+use crate::figures::{figures, port as figures_port, value};
+use crate::server::{Plan, SOON, Server};
 use crate::{OPAQUE, echo_after_end, to_end};
+
+/// Flows may be idle for as long as a test takes on a slow machine.
+const ALLOWING: &str =
+    r#"{"DefaultRules": {"IdleTCPPortForwardTimeoutMilliseconds": 600000, "DisallowTCPPorts": null}}"#;
 
 /// A server with a file of traffic rules, and how it is told to reload.
 pub(crate) struct Reloaded {
@@ -27,11 +36,12 @@ impl Reloaded {
         let folder = std::env::temp_dir().join(format!("culvert-{name}-files-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let rules = folder.join("rules");
-        std::fs::write(&rules, r#"{"DefaultRules": {}}"#).unwrap();
+        std::fs::write(&rules, ALLOWING).unwrap();
         let mut socket = PathBuf::new();
         let server = Server::start(name, |config| {
             config.files.traffic_rules = Some(rules.clone());
             socket = config.default_control_socket();
+            config.figures.address = Some("127.0.0.1:0".parse().unwrap());
         })
         .await;
         Self { server, rules, socket, folder }
@@ -56,37 +66,78 @@ impl Reloaded {
     }
 }
 
+/// What happens until it is so. Tunnels learn of rules by themselves, so it may take a moment.
+async fn until(so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !so().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, waiting).await.expect("it is so in time");
+}
+
+/// Connections that are none, one after the other, until dropped.
+fn garbage(to: SocketAddr) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut held = std::collections::VecDeque::new();
+        for number in 0u64.. {
+            if let Ok(mut stream) = TcpStream::connect(to).await {
+                let _ = stream.write_all(&[0x5a; 24]).await;
+                held.push_back(stream);
+            }
+            if number >= 200 {
+                held.pop_front();
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+}
+
+/// 500 tunnels with `CULVERT_RELOAD_LONG`.
 #[tokio::test]
 async fn a_reload_is_seen_by_tunnels_that_are_up_and_drops_none() {
+    let tunnels: u16 = if std::env::var_os("CULVERT_RELOAD_LONG").is_some() { 500 } else { 20 };
     let reloaded = Reloaded::start("reload").await;
+    let flood = garbage(reloaded.server.ossh);
     let origin = echo_after_end().await;
     let mut clients = Vec::new();
-    for session in 0..20 {
-        let client = Plan { session, ..Plan::default() }.tunnel(&reloaded.server).await;
+    for session in 0..tunnels {
+        // Not where the garbage comes from: who shares an address with it shares its place in the line.
+        let [high, low] = session.to_be_bytes();
+        let source = Ipv4Addr::new(127, 1 + high, low, 1);
+        let client = Plan { session, source, ..Plan::default() }.tunnel(&reloaded.server).await;
         let flow = client.flow(origin).await.unwrap();
         clients.push((client, flow));
     }
-    let blocking = format!(r#"{{"DefaultRules": {{"DisallowTCPPorts": [{}]}}}}"#, origin.port());
+    let blocking = ALLOWING.replace("null", &format!("[{}]", origin.port()));
     let report = reloaded.reloaded(&blocking).await;
     assert_eq!((report.kind.as_str(), report.changed), ("traffic rules", true));
     assert_eq!(report.changes, ["DefaultRules.DisallowTCPPorts: set, 1 in the list"]);
-    let first = Plan { session: 99, ..Plan::default() }.tunnel(&reloaded.server).await;
-    assert_eq!(first.flow(origin).await.err().unwrap(), OPAQUE);
-    for (_, flow) in &mut clients {
+    for (client, flow) in &mut clients {
+        until(async || client.flow(origin).await.is_err()).await;
+        assert_eq!(client.flow(origin).await.err().unwrap(), OPAQUE);
         // Flows that are up go on.
         flow.write_all(b"still there").await.unwrap();
         flow.shutdown().await.unwrap();
         assert_eq!(to_end(flow).await, b"still there");
     }
+    let counted = figures(figures_port(&reloaded.server)).await;
+    let by_rules = value(&counted, "culvert_flows_refused_total{kind=\"tcp\",reason=\"rules\"}");
+    assert!(by_rules >= f64::from(2 * tunnels), "{by_rules}");
+    assert!((value(&counted, "culvert_reloads_total{outcome=\"applied\"}") - 1.0).abs() < 1e-9);
     let again = reloaded.reloaded(&blocking).await;
     assert!(!again.changed && again.changes.is_empty(), "{again:?}");
-    assert!(reloaded.reloaded(r#"{"DefaultRules": {}}"#).await.changed);
-    let newcomer = Plan { session: 98, ..Plan::default() }.tunnel(&reloaded.server).await;
-    assert!(newcomer.flow(origin).await.is_ok());
+    assert!(reloaded.reloaded(ALLOWING).await.changed);
+    for (client, _) in &clients {
+        until(async || client.flow(origin).await.is_ok()).await;
+    }
+    flood.abort();
     assert!(reloaded.server.events("server_tunnel").is_empty());
     let Answer::Status(status) = reloaded.ask(Request::Status).await else { panic!("no status") };
-    assert_eq!((status.tunnels, status.accepting), (22, true));
+    assert_eq!((status.tunnels, status.accepting), (u64::from(tunnels), true));
     assert_eq!(status.last_reload.as_deref(), Some("changed: traffic rules"));
+    let lines = reloaded.server.lines();
+    assert!(lines.contains("\"changes\":\"DefaultRules.DisallowTCPPorts: set, 1 in the list\""));
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ fn address_of(log: &Captured, protocol: TunnelProtocol) -> SocketAddr {
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) obfuscated: bool,
-    pub(crate) session: u8,
+    pub(crate) session: u16,
     pub(crate) capabilities: &'static [&'static str],
     pub(crate) password: Option<&'static str>,
     /// Whether the preamble has a prefix.
