@@ -72,6 +72,18 @@ pub(crate) enum Platform {
     Other,
 }
 
+impl Platform {
+    /// What reports call it.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Android => "Android",
+            Self::Ios => "iOS",
+            Self::Windows => "Windows",
+            Self::Other => "Other",
+        }
+    }
+}
+
 /// What a client says of itself on which pages may depend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Visitor {

@@ -1,7 +1,7 @@
 //! What every connection may use: narrow handles, made once from the configuration. Nobody below sees the whole
 //! configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,7 @@ use culvert_obfuscation::{
     SEED_LEN, Seed, SeedHistoryLimits, ServerPreamble, ServerSeedLabel,
 };
 use culvert_protocol::parameters::RateLimits;
+use culvert_protocol::proxy_header::HeaderKey;
 use culvert_protocol::{Feature, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_ssh::kex::FreshKeys;
@@ -29,8 +30,10 @@ use crate::budget::Budget;
 use crate::config::{self, HandshakeLimits, Tactics};
 use crate::figures::{self, Country, Figures, Readiness};
 use crate::forward::blocklist::Blocklist;
+use crate::forward::destination_bytes::DestinationBytes;
 use crate::forward::egress::EgressPolicy;
 use crate::forward::exit::Egress;
+use crate::forward::headers::Headers;
 use crate::forward::names::{CacheLimits, Family, Resolver};
 use crate::geoip::GeoIp;
 use crate::hold::{self, Held};
@@ -221,6 +224,8 @@ impl Services {
     pub(crate) fn replace_tactics(&self, tactics: Tactics) {
         self.treatment.replace(AcceptRules::of(&tactics, &self.own_entries));
         self.egress.names.replace(cache_limits(&tactics));
+        self.egress.headers.replace(headers(&self.egress.header_keys, &tactics));
+        self.egress.destination_bytes.networks.replace(networks(&tactics));
         self.ssh.prefix_specs.replace(tactics.prefix_specs);
     }
 
@@ -241,6 +246,7 @@ impl Services {
         self.turned_away.write_due();
         self.irregular.write_older_than(Irregular::INTERVAL);
         self.egress.exhausted.write_due();
+        self.egress.destination_bytes.write_due();
     }
 
     /// Writes all reports that have been gathered.
@@ -250,6 +256,7 @@ impl Services {
         self.turned_away.write_all();
         self.irregular.write_older_than(Duration::ZERO);
         self.egress.exhausted.write_all();
+        self.egress.destination_bytes.write_all();
     }
 }
 
@@ -259,6 +266,17 @@ fn cache_limits(tactics: &Tactics) -> CacheLimits {
         names: usize::try_from(parameters.dns_cache_max_size).unwrap_or(usize::MAX),
         time: parameters.dns_cache_ttl,
     }
+}
+
+fn headers(keys: &BTreeMap<String, HeaderKey>, tactics: &Tactics) -> Headers {
+    let parameters = &tactics.parameters.services;
+    let probability = parameters.proxy_protocol_default_enable_probability.get();
+    Headers::new(keys, &parameters.proxy_protocol_destinations, probability)
+}
+
+/// Those to which bytes are counted.
+fn networks(tactics: &Tactics) -> BTreeSet<String> {
+    tactics.parameters.services.destination_bytes_asns.iter().cloned().collect()
 }
 
 fn egress(
@@ -278,6 +296,14 @@ fn egress(
         geoip: geoip.clone(),
         blocks: config.egress.blocklist_active,
         names: Live::new(cache_limits(&config.tactics)),
+        header_keys: config.egress.header_keys.clone(),
+        headers: Live::new(headers(&config.egress.header_keys, &config.tactics)),
+        destination_bytes: DestinationBytes::new(
+            networks(&config.tactics),
+            config.egress.destination_bytes_period,
+            geoip.clone(),
+            log.clone(),
+        ),
         exhausted: Aggregated::new(log.clone(), Level::Error, exhausted, EXHAUSTION),
     })
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by them")]
 
 mod bugs;
+mod destinations;
 mod figures;
 mod meek;
 mod passthrough;

@@ -98,6 +98,8 @@ pub enum Problem {
     #[error("must be 32 bytes in base64, as generate writes them")]
     NotAMeekKey,
     #[error("{0}")]
+    BadHeaderKey(#[source] culvert_protocol::proxy_header::KeyError),
+    #[error("{0}")]
     BadHostKey(#[source] culvert_ssh::host_key::HostKeyError),
     #[error("{0}")]
     BadEntry(#[source] culvert_protocol::server_entry::DecodeError),

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_protocol::authorization::VerificationKeyRing;
+use culvert_protocol::proxy_header::HeaderKey;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_transport::tls::TicketSecret;
@@ -219,6 +220,10 @@ pub struct EgressConfig {
     pub blocklist: Blocklist,
     /// What is listed is refused, not only reported.
     pub blocklist_active: bool,
+    /// By sponsor, what destinations are told with who their client is.
+    pub header_keys: BTreeMap<String, HeaderKey>,
+    /// How often bytes by destination are logged; `None` is never.
+    pub destination_bytes_period: Option<Duration>,
     /// Which of a name's addresses are tried first.
     pub prefer_ipv6: bool,
 }

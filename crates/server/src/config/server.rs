@@ -12,6 +12,7 @@ use std::time::Duration;
 use culvert_obfuscation::server_identification;
 use culvert_protocol::authorization::VerificationKeyRing;
 use culvert_protocol::json_position::{Step, near_name};
+use culvert_protocol::proxy_header::HeaderKey;
 use culvert_protocol::{BaseProtocol, Feature, MeekKind, ServerEntry, TunnelProtocol};
 use culvert_ssh::host_key::HostKey;
 use culvert_transport::tls::TicketSecret;
@@ -37,6 +38,8 @@ use crate::rules::RulesFile;
 
 /// The mode of a log file unless set. The reference does not create one then.
 const LOG_FILE_MODE: u32 = 0o600;
+/// In seconds, as in the reference.
+const DESTINATION_BYTES_PERIOD: u64 = 300;
 /// PROTOCOL.md 3.6.
 const WAIT_FOR_SLOT: Duration = Duration::from_secs(1);
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -334,7 +337,21 @@ fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
     if let (Some(text), None) = (resolver, dns_resolver) {
         document.find_at(&keys::DNS_RESOLVER_IP_ADDRESS, Problem::NotAnAddress { found: text.to_owned() });
     }
+    let mut header_keys = BTreeMap::new();
+    for (sponsor, key) in members.object(&keys::PROXY_PROTOCOL_HEADER_MAC_KEYS) {
+        match HeaderKey::parse(key.as_str().unwrap_or_default()) {
+            Ok(key) => drop(header_keys.insert(sponsor.clone(), key)),
+            Err(error) => {
+                let path = [keys::PROXY_PROTOCOL_HEADER_MAC_KEYS.name.into(), Step::Key(sponsor.clone())];
+                document.find(&path, Problem::BadHeaderKey(error));
+            }
+        }
+    }
+    let period = within(document, members, &keys::DESTINATION_BYTES_PERIOD_SECONDS, 366 * 86400);
+    let period = Duration::from_secs(period.unwrap_or(DESTINATION_BYTES_PERIOD));
     EgressConfig {
+        header_keys,
+        destination_bytes_period: (!period.is_zero()).then_some(period),
         allow_bogons: members.flag(&keys::ALLOW_BOGONS),
         udp_gateway,
         dns_resolver,

@@ -105,6 +105,8 @@ server_keys! {
     DNS_RESOLVER_IP_ADDRESS = Key::applied("DNSResolverIPAddress", Text).about("The resolver to ask where the system has none.");
     BLOCKLIST_FILENAME = Key::applied("BlocklistFilename", Text).about("The file of suspected destinations, in CSV: destination,source,subject.");
     BLOCKLIST_ACTIVE = Key::applied("BlocklistActive", Flag).about("Refuse them, not only report them.");
+    PROXY_PROTOCOL_HEADER_MAC_KEYS = Key::applied("ProxyProtocolHeaderMACKeys", TextMap).about("Keys of headers for destinations, in base64 with their identifiers, by sponsor.");
+    DESTINATION_BYTES_PERIOD_SECONDS = Key::applied("DestinationBytesPeriodSeconds", Integer).about("How often bytes by destination are logged; 0 is never. Default: 300.");
     PREFER_IPV6_DESTINATIONS = Key::applied("PreferIPv6Destinations", Flag).about("Try IPv6 addresses of names before IPv4 ones.");
 
     // Data files.
@@ -121,7 +123,6 @@ server_keys! {
     Key::later("MetricSocketPath", Text).about("The Unix socket for protobuf metrics.");
     Key::later("LogDestinationPrefix", Text).about("Routing prefix of protobuf messages.");
     Key::moot("MetricWriterShutdownDelaySeconds", Integer).about("How long metrics may drain. Default: 10.");
-    Key::later("DestinationBytesPeriodSeconds", Integer).about("How often bytes by destination are logged; 0 is never. Default: 300.");
     Key::moot("ProcessBlockProfileDurationSeconds", Integer).about("How long blocks are profiled.");
     Key::moot("ProcessCPUProfileDurationSeconds", Integer).about("How long processors are profiled.");
     Key::moot("StopEstablishTunnelsEstablishedClientThreshold", Integer).about("Dump profiles if limiting starts with few clients. Default: 20.");
@@ -138,7 +139,6 @@ server_keys! {
     Key::later("EnableSteeringIPs", Flag).about("Tell clients the addresses that fronts name.");
 
     // Data files and what depends on them.
-    Key::later("ProxyProtocolHeaderMACKeys", TextMap).about("Keys of headers for destinations, in base64 with their identifiers, by sponsor.");
     Key::later("TacticsRequestPublicKey", Text).about("Instead of the key in the file of tactics.");
     Key::later("TacticsRequestPrivateKey", Text).about("Instead of the key in the file of tactics.");
     Key::later("TacticsRequestObfuscatedKey", Text).about("Instead of the key in the file of tactics.");

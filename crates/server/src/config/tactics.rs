@@ -19,10 +19,12 @@ use super::schema::value_of;
 const PREFIX_SPECS: &str = "ServerOSSHPrefixSpecs";
 
 /// What the names of the parameters begin with that this server reads.
-const READ: [&str; 10] = [
+const READ: [&str; 12] = [
+    "DestinationBytesMetrics",
     "FragmentorDownstream",
     "MeekPayloadPaddingServer",
     "OSSHPrefixEnableFragmentor",
+    "ProxyProtocolHeader",
     "ServerDNSResolverCache",
     "RestrictDirectProviderRegions",
     "RestrictDirectProviderIDsServerProbability",

@@ -1,23 +1,29 @@
 //! The way out for the flows of one tunnel: names looked up, addresses judged by the policy, the blocklist and the rules, and
 //! dialled. Every TCP dial and every UDP socket of a client asks here. Not how many flows there may be. Source: PROTOCOL.md 3.7.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use culvert_protocol::proxy_header::HeaderKey;
+use culvert_ssh_tokio::Meter;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::blocklist::{Blocklist, Tag};
 use super::destination::{Destination, HostName};
+use super::destination_bytes::{Carrier, Charge, Client, DestinationBytes};
 use super::egress::{DialRefusal, EgressPolicy, by, dial, permitted};
+use super::headers::{ClientHeaders, FlowHeader, Headers};
 use super::names::question::question_name;
 use super::names::{CacheLimits, Names, Resolver};
 use crate::figures::Tally;
-use crate::geoip::GeoIp;
+use crate::geoip::{GeoIp, Place};
 use crate::live::Live;
 use crate::log::Aggregated;
+use crate::psinet::Visitor;
 use crate::rules::TrafficRules;
 
 /// Hits of one tunnel that are reported; the one after is a warning (PROTOCOL.md 3.7).
@@ -30,6 +36,9 @@ pub(crate) struct Egress {
     pub(crate) blocklist: Arc<Live<Blocklist>>,
     /// For rules about networks by number.
     pub(crate) geoip: Arc<Live<GeoIp>>,
+    pub(crate) header_keys: BTreeMap<String, HeaderKey>,
+    pub(crate) headers: Live<Headers>,
+    pub(crate) destination_bytes: Arc<DestinationBytes>,
     /// What is listed is refused, not only reported.
     pub(crate) blocks: bool,
     pub(crate) names: Live<CacheLimits>,
@@ -61,12 +70,47 @@ pub(crate) struct Exit {
     observer: Box<dyn HitObserver>,
     tally: Arc<Tally>,
     hits: AtomicU64,
+    /// Known after the handshake, before which there are no flows.
+    client: OnceLock<(Client, Option<ClientHeaders>)>,
 }
 
 impl Exit {
     pub(crate) fn new(shared: Arc<Egress>, observer: Box<dyn HitObserver>, tally: Arc<Tally>) -> Self {
         let names = Names::new(shared.resolver.clone(), *shared.names.get());
-        Self { shared, names, observer, tally, hits: AtomicU64::new(0) }
+        Self { shared, names, observer, tally, hits: AtomicU64::new(0), client: OnceLock::new() }
+    }
+
+    /// Says who the client is, once it has said so itself; `wants_headers` is what it says of being told of.
+    pub(crate) fn introduce(
+        &self,
+        visitor: &Visitor,
+        place: &Place,
+        from: IpAddr,
+        wants_headers: Option<bool>,
+    ) {
+        self.client.get_or_init(|| {
+            let headers = self.shared.headers.get().of_client(&visitor.sponsor, wants_headers, from);
+            (Client::new(visitor, place), headers)
+        });
+    }
+
+    /// The header that a flow to this host begins with, if any.
+    pub(crate) fn header(&self, host: &str) -> Option<FlowHeader> {
+        let (_, headers) = self.client.get()?;
+        headers.as_ref()?.of_flow(host)
+    }
+
+    /// Counts what goes to this address by its network, if that is wanted, until the charge is dropped.
+    pub(crate) fn charge(&self, address: IpAddr, carrier: Carrier, meter: &Meter) -> Option<Charge> {
+        let (client, _) = self.client.get()?;
+        self.shared.destination_bytes.charge(address, client, carrier, meter.clone())
+    }
+
+    /// Counts what the client has counted of sites.
+    pub(crate) fn count_site(&self, name: &str, bytes: u64) {
+        if let Some((client, _)) = self.client.get() {
+            self.shared.destination_bytes.site(name, client, bytes);
+        }
     }
 
     /// Connects to the first address of a destination that is permitted and answers. `limit` covers everything; `None`

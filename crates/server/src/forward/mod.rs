@@ -3,10 +3,12 @@
 pub(crate) mod address_changes;
 pub mod blocklist;
 pub mod destination;
+pub(crate) mod destination_bytes;
 pub(crate) mod early;
 pub mod egress;
 pub(crate) mod exit;
 pub(crate) mod flows;
+pub(crate) mod headers;
 pub mod names;
 pub mod own_addresses;
 pub(crate) mod random;

@@ -7,6 +7,7 @@ use culvert_ssh_tokio::IncomingChannel;
 use tokio::net::TcpStream;
 
 use super::destination::Destination;
+use super::destination_bytes::Carrier;
 use super::early::{Early, FirstBytes, NotKept};
 use super::egress::DialRefusal;
 use super::flows::Flows;
@@ -104,7 +105,8 @@ pub(crate) async fn serve(
     flows: &Arc<Flows>,
 ) -> Result<(), (IncomingChannel, DialRefusal)> {
     let first_bytes = wanted.first_bytes.as_slice().len();
-    let target = match connect(wanted, flows).await {
+    let header = flows.exit().header(&wanted.host);
+    let (target, before) = match connect(wanted, flows, header.is_some()).await {
         Ok(target) => target,
         Err(refusal) => {
             flows.refused(refusal);
@@ -115,22 +117,44 @@ pub(crate) async fn serve(
     let Some(stream) = channel.accept() else { return Ok(()) };
     let place = flows.enter();
     place.meter().add_received(first_bytes);
+    let address = target.peer_addr().ok();
+    let _charge = address.and_then(|to| flows.exit().charge(to.ip(), Carrier::Tcp, place.meter()));
+    let (mut stream, mut target) = (stream, target);
+    let relayed = async {
+        if let Some(header) = header {
+            let began = header.begin(&mut stream, &mut target, before, place.idle_timeout()).await;
+            match began {
+                Ok(read) => place.meter().add_received(read),
+                // Both ends are closed.
+                Err(_) => return,
+            }
+        }
+        relay(stream, target, &place).await;
+    };
     tokio::select! {
-        () = relay(stream, target, &place) => {}
+        () = relayed => {}
         () = place.evicted() => {}
     }
     Ok(())
 }
 
-/// A connection to where a flow goes, with the first bytes under way. They are given up before the channel is accepted:
-/// once it hears that, the client counts them no longer.
-async fn connect(wanted: Wanted, flows: &Flows) -> Result<TcpStream, DialRefusal> {
+/// A connection to where a flow goes, with the first bytes under way, or given back where a header must come before them.
+/// They are given up before the channel is accepted: once it hears that, the client counts them no longer.
+async fn connect(
+    wanted: Wanted,
+    flows: &Flows,
+    has_header: bool,
+) -> Result<(TcpStream, Vec<u8>), DialRefusal> {
     let destination = Destination::parse(&wanted.host, wanted.port)?;
     let mut target = flows.dial(&destination).await?;
     // Fails only for a connection that is already gone, which the next read will tell.
     let _ = target.set_nodelay(true);
-    flows.begin(&mut target, wanted.first_bytes.as_slice()).await?;
-    Ok(target)
+    let first_bytes = wanted.first_bytes.as_slice();
+    if has_header {
+        return Ok((target, first_bytes.to_vec()));
+    }
+    flows.begin(&mut target, first_bytes).await?;
+    Ok((target, Vec::new()))
 }
 
 #[cfg(test)]

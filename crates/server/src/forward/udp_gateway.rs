@@ -13,13 +13,14 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use culvert_protocol::udpgw::{Datagram, FrameReader, MAX_PACKET, UdpgwError, encode_downstream};
-use culvert_ssh_tokio::ChannelStream;
+use culvert_ssh_tokio::{ChannelStream, Meter};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, WriteHalf};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::destination_bytes::{Carrier, Charge};
 use super::exit::Exit;
 use super::flows::Flows;
 use crate::figures::{FlowRefusal, Kind, Present};
@@ -82,6 +83,8 @@ struct Open {
 
 struct Socket {
     udp: UdpSocket,
+    meter: Meter,
+    _charge: Option<Charge>,
     connection: u16,
     /// What the client calls the other end; its resolver has another address.
     remote: SocketAddr,
@@ -162,7 +165,7 @@ impl Gateway {
             // A full or failing socket loses the datagram, as networks do. Past the runtime, which does not know of a new
             // socket that it can be written to.
             if socket2::SockRef::from(&open.socket.udp).send(&datagram.packet).is_ok() {
-                self.surroundings.flows.udp_meter().add_received(datagram.packet.len());
+                open.socket.meter.add_received(datagram.packet.len());
             }
         }
     }
@@ -200,8 +203,12 @@ impl Gateway {
         let rules = self.surroundings.flows.rules();
         let most = rules.udp.most_flows.map_or(MOST_SOCKETS, NonZeroUsize::get).min(MOST_SOCKETS);
         while self.sockets.len() >= most && self.evict() {}
+        let meter = self.surroundings.flows.udp_meter().part();
+        let charge = self.exit().charge(to.ip(), Carrier::Udp, &meter).filter(|_| !datagram.flags.dns());
         let socket = Arc::new(Socket {
             udp,
+            meter,
+            _charge: charge,
             connection: datagram.connection,
             remote: datagram.remote,
             used: Mutex::new(Instant::now()),
@@ -287,7 +294,7 @@ impl Back {
         };
         let Some((frame, length)) = self.receive()? else { return Ok(()) };
         self.socket.touch();
-        self.flows.udp_meter().add_sent(length);
+        self.socket.meter.add_sent(length);
         writer.write_all(&frame).await
     }
 

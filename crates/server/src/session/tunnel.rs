@@ -264,7 +264,10 @@ impl<'s> Tunnel<'s> {
             let place = ClientFacts::at(&self.place, self.arrival.protocol);
             rules.select(&ClientFacts { handshake: Some(handshake), ..place })
         };
+        let flows = self.flows.clone();
+        let count_site = |name: &str, bytes| flows.exit().count_site(name, bytes);
         let context = Context {
+            count_site: &count_site,
             now,
             client: self.client_address(),
             place: &self.place,
@@ -311,6 +314,8 @@ impl<'s> Tunnel<'s> {
         let handshake = &established.handshake;
         self.alerts.identify(&handshake.visitor);
         self.hits.identify(&handshake.words);
+        let from = self.arrival.peer.ip().to_canonical();
+        self.flows.exit().introduce(&handshake.visitor, &self.place, from, handshake.wants_headers);
         let authorizations = &self.services.authorizations;
         let Some((claim, shared)) = authorizations.claim(&handshake.granted, &self.session, &self.place)
         else {

@@ -22,6 +22,8 @@ pub(crate) struct Handshaken {
     pub(crate) visitor: Visitor,
     /// How names of sites are counted, as the client was told.
     pub(crate) host_regexes: Arc<[HostRegex]>,
+    /// What the client says of headers that tell destinations of it.
+    pub(crate) wants_headers: Option<bool>,
     pub(crate) granted: Granted,
     /// Another session has taken over what was granted.
     pub(crate) revoked: bool,
@@ -55,6 +57,7 @@ pub(super) fn answer(payload: &[u8], context: &Context<'_>) -> Result<(Handshake
         words: Arc::new(Words::new(&params)),
         host_regexes: psinet.host_regexes(&visitor.sponsor),
         visitor,
+        wants_headers: request.proxy_protocol_headers,
         granted: context.authorizations.judge(&request.authorizations, context.now),
         revoked: false,
         parameters: TextParameters::new(&params),

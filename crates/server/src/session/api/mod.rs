@@ -45,6 +45,8 @@ pub(crate) struct Context<'s> {
     pub(crate) extensions: &'s [&'static str],
     /// The rules for a client with such a handshake.
     pub(crate) rules: &'s dyn Fn(HandshakeFacts<'_>) -> Arc<TrafficRules>,
+    /// Counts bytes of a site that the client has counted.
+    pub(crate) count_site: &'s dyn Fn(&str, u64),
     /// Padding for a keepalive's answer.
     pub(crate) keepalive_padding: &'s [u8],
 }

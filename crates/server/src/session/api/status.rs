@@ -38,6 +38,14 @@ pub(super) fn answer(
     let request = StatusRequest::parse(params)?;
     let servers = Servers { psinet: &context.psinet.get(), now: context.now.into() };
     let mut invalid_tags = BTreeSet::new();
+    // Only what the client was told to count, by what still holds.
+    let regexes = &established.handshake.host_regexes;
+    let current = context.psinet.get().host_regexes(&established.handshake.visitor.sponsor);
+    if !regexes.is_empty() && *regexes == current {
+        for (name, bytes) in &request.data.host_bytes {
+            (context.count_site)(name, u64::try_from(*bytes).unwrap_or(0));
+        }
+    }
     for record in &request.data.remote_server_list_stats {
         report_list(record, params, report);
     }

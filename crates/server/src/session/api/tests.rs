@@ -54,6 +54,7 @@ impl Client {
             order: &Seed::from_bytes([0; 32]),
             own_entries: &self.own_entries,
             extensions: self.extensions,
+            count_site: &|_, _| {},
             keepalive_padding: &[7; 5],
             rules: &|_| Arc::new(self.rules.clone()),
         };
