@@ -4,20 +4,25 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::thread;
+use std::time::Duration;
 
 use super::{Applies, Case, Note, Protocols, case};
 use crate::clock;
 use crate::failure::{Doing, Failure, expect_eq};
+use crate::process::Signal;
 use crate::proxies::{self, PATIENCE, Target};
-use crate::scenario::Setting;
+use crate::scenario::{Setting, TUNNEL};
 
 pub(super) const CASES: &[Case] = &[
     case("udpgw_frames", frames).over(Protocols::OnlyOssh),
     case("udpgw_associate", associate).only(Applies::OurClient),
+    case("udpgw_associate_outlives_the_tunnel", outlives).over(Protocols::OnlyOssh).only(Applies::OurClient),
 ];
 
 /// What servers are generated with.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7300);
+/// A datagram that has no answer by then is sent again.
+const AGAIN: Duration = Duration::from_secs(1);
 const REBIND: u8 = 2;
 const IPV6: u8 = 8;
 
@@ -98,41 +103,94 @@ fn frames(setting: &Setting) -> Result<Note, Failure> {
     Ok(Note::new())
 }
 
-/// UDP ASSOCIATE (RFC 1928 sections 4, 6, 7) to many destinations at once.
+/// An association with a SOCKS proxy. RFC 1928 sections 4, 6, 7.
+struct Association {
+    _control: TcpStream,
+    socket: UdpSocket,
+    relay: SocketAddr,
+}
+
+impl Association {
+    fn new(socks: SocketAddr) -> Result<Self, Failure> {
+        let mut control = TcpStream::connect(socks).doing("connect to the SOCKS proxy")?;
+        control.set_read_timeout(Some(PATIENCE)).doing("set a limit")?;
+        control.write_all(&[5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0]).doing("ask for an association")?;
+        let mut reply = [0; 12];
+        control.read_exact(&mut reply).doing("read the association")?;
+        let [5, 0, 5, 0, 0, 1, 127, 0, 0, 1, high, low] = reply else {
+            return Err(Failure::mismatch(
+                "the association",
+                "an address on loopback",
+                format_args!("{reply:?}"),
+            ));
+        };
+        let relay = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::from_be_bytes([high, low])));
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).doing("bind")?;
+        socket.set_read_timeout(Some(PATIENCE)).doing("set a limit")?;
+        Ok(Self { _control: control, socket, relay })
+    }
+
+    fn send(&self, to: SocketAddr, packet: &[u8]) -> Result<(), Failure> {
+        self.socket.send_to(&[&header(to), packet].concat(), self.relay).doing("send a datagram").map(drop)
+    }
+
+    /// Sends a datagram and waits for the echo.
+    fn ask(&self, to: SocketAddr, packet: &[u8]) -> Result<(), Failure> {
+        self.send(to, packet)?;
+        let mut buffer = vec![0; 65_536];
+        let received = self.socket.recv(&mut buffer).doing("receive a datagram")?;
+        let (answer, header) = (buffer.get(..received).unwrap_or_default(), header(to));
+        let port = answer.get(header.len()..header.len() + 2).unwrap_or_default();
+        expect_eq("an answer", true, [&header, port, packet].concat() == answer)
+    }
+}
+
+/// What stands before a datagram to or from there.
+fn header(of: SocketAddr) -> Vec<u8> {
+    let kind = if of.is_ipv6() { 4 } else { 1 };
+    [&[0, 0, 0, kind][..], &address_bytes(of)].concat()
+}
+
+/// To many destinations at once.
 fn associate(setting: &Setting) -> Result<Note, Failure> {
     let (_server, client) = setting.pair()?;
     let [v4, v6] = echoes()?;
-    let mut control = TcpStream::connect(client.socks).doing("connect to the SOCKS proxy")?;
-    control.set_read_timeout(Some(PATIENCE)).doing("set a limit")?;
-    control.write_all(&[5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0]).doing("ask for an association")?;
-    let mut reply = [0; 12];
-    control.read_exact(&mut reply).doing("read the association")?;
-    let [5, 0, 5, 0, 0, 1, 127, 0, 0, 1, high, low] = reply else {
-        return Err(Failure::mismatch(
-            "the association",
-            "an address on loopback",
-            format_args!("{reply:?}"),
-        ));
-    };
-    let relay = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::from_be_bytes([high, low])));
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).doing("bind")?;
-    socket.set_read_timeout(Some(PATIENCE)).doing("set a limit")?;
+    let association = Association::new(client.socks)?;
     let began = clock::now();
     let mut count = 0_u32;
-    for (to, kind, size) in [(v4, 1, 4), (v6, 4, 4), (v4, 1, 1400), (v6, 4, 1400), (v4, 1, 30_000)].repeat(20)
-    {
-        let packet = vec![7; size];
-        let header = [&[0, 0, 0, kind][..], &address_bytes(to)].concat();
-        socket.send_to(&[header.as_slice(), &packet].concat(), relay).doing("send a datagram")?;
-        let mut buffer = vec![0; 65_536];
-        let received = socket.recv(&mut buffer).doing("receive a datagram")?;
-        let answer = buffer.get(..received).unwrap_or_default();
-        let expected =
-            [header.as_slice(), answer.get(header.len()..header.len() + 2).unwrap_or_default(), &packet];
-        expect_eq("an answer", true, expected.concat() == answer)?;
+    for (to, size) in [(v4, 4), (v6, 4), (v4, 1400), (v6, 1400), (v4, 30_000)].repeat(20) {
+        association.ask(to, &vec![7; size])?;
         count += 1;
     }
     let each = (clock::now() - began) / count;
-    drop(control);
     Ok(format!("{:.1} ms each way and back", each.as_secs_f64() * 1000.0))
+}
+
+/// The server restarts below an association, which goes on with the next tunnel.
+fn outlives(setting: &Setting) -> Result<Note, Failure> {
+    let (mut server, mut client) = setting.pair()?;
+    let [v4, v6] = echoes()?;
+    let association = Association::new(client.socks)?;
+    association.ask(v4, b"before")?;
+    association.ask(v6, b"before")?;
+    server.stop(Signal::Terminate)?;
+    client.wait_tunnels(0, TUNNEL)?;
+    // Whether this one waits or is lost is nobody's promise.
+    association.send(v4, b"between")?;
+    server.start()?;
+    client.wait_tunnels(1, TUNNEL)?;
+    association.socket.set_read_timeout(Some(AGAIN)).doing("set a limit")?;
+    let limit = clock::now() + PATIENCE;
+    for to in [v4, v6] {
+        // An answer that comes late, or is the one to what was sent between, is as good.
+        while association.ask(to, b"after").is_err() {
+            if clock::now() > limit {
+                return Err(Failure::Timeout {
+                    awaited: "an answer in the next tunnel".into(),
+                    limit: PATIENCE,
+                });
+            }
+        }
+    }
+    Ok(Note::new())
 }
