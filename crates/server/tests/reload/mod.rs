@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use culvert_server::config::{Strictness, traffic_rules};
 use culvert_server::control::{Answer, FileReport, Request, ask};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -40,6 +41,7 @@ impl Reloaded {
         let mut socket = PathBuf::new();
         let server = Server::start(name, |config| {
             config.files.traffic_rules = Some(rules.clone());
+            config.traffic_rules = traffic_rules::load(&rules, Strictness::Run).unwrap().value;
             socket = config.default_control_socket();
             config.figures.address = Some("127.0.0.1:0".parse().unwrap());
         })
