@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::agreement::{PrivateKey, X25519};
 use culvert_obfuscation::{ObfuscatorSeed, Prng, Seed};
 use culvert_protocol::TunnelProtocol;
-use culvert_server::config::{Listener, MeekConfig, MeekPrivateKey, Secret};
+use culvert_server::config::{Listener, MeekConfig, MeekPrivateKey, Secret, ServerConfig};
 use culvert_transport::meek::server::{HeadRules, SessionLimits};
 use culvert_transport::meek::wire::{CookiePlan, CookieRequest, CookieSealer, KEY_LEN};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +21,12 @@ const PRIVATE: [u8; KEY_LEN] = [7; KEY_LEN];
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 async fn start(name: &str) -> (Server, SocketAddr) {
+    start_with(name, |_| {}).await
+}
+
+pub(crate) async fn start_with(name: &str, edit: impl FnOnce(&mut ServerConfig)) -> (Server, SocketAddr) {
     let server = Server::start(name, |config| {
+        edit(config);
         let address = SocketAddr::new(config.address, 0);
         config.listeners.push(Listener { protocol: TunnelProtocol::UNFRONTED_MEEK_OSSH, address });
         config.meek = Some(MeekConfig {
@@ -41,7 +46,7 @@ async fn start(name: &str) -> (Server, SocketAddr) {
     (server, address)
 }
 
-fn cookie(seed: u8, protocol: TunnelProtocol) -> String {
+pub(crate) fn cookie(seed: u8, protocol: TunnelProtocol) -> String {
     let private = PrivateKey::from_private_key(&X25519, &PRIVATE).unwrap();
     let public = private.compute_public_key().unwrap().as_ref().try_into().unwrap();
     let plan = CookiePlan {
@@ -52,7 +57,7 @@ fn cookie(seed: u8, protocol: TunnelProtocol) -> String {
     CookieSealer::new(KEY, public).seal(&plan, &[seed; KEY_LEN], &request).unwrap()
 }
 
-fn request(cookie: &str, body: &[u8], more: &str) -> Vec<u8> {
+pub(crate) fn request(cookie: &str, body: &[u8], more: &str) -> Vec<u8> {
     let head = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nCookie: n={cookie}\r\n{more}\r\n",
         body.len()
@@ -60,13 +65,13 @@ fn request(cookie: &str, body: &[u8], more: &str) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-struct Response {
+pub(crate) struct Response {
     head: String,
     body: Vec<u8>,
 }
 
 impl Response {
-    fn status(&self) -> &str {
+    pub(crate) fn status(&self) -> &str {
         self.head.split(' ').nth(1).unwrap()
     }
 
@@ -74,7 +79,7 @@ impl Response {
         self.head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    fn session(&self) -> Option<&str> {
+    pub(crate) fn session(&self) -> Option<&str> {
         self.header("Set-Cookie")?.strip_prefix("n=")
     }
 }
@@ -88,7 +93,7 @@ async fn line(stream: &mut TcpStream, end: &[u8]) -> String {
 }
 
 /// Sends a request and reads its response.
-async fn ask(stream: &mut TcpStream, request: &[u8]) -> Response {
+pub(crate) async fn ask(stream: &mut TcpStream, request: &[u8]) -> Response {
     stream.write_all(request).await.unwrap();
     let mut response = Response { head: line(stream, b"\r\n\r\n").await, body: Vec::new() };
     if let Some(length) = response.header("Content-Length") {
@@ -109,7 +114,7 @@ async fn ask(stream: &mut TcpStream, request: &[u8]) -> Response {
     }
 }
 
-fn flight(server: &Server) -> Vec<u8> {
+pub(crate) fn flight(server: &Server) -> Vec<u8> {
     let mut flight = Vec::new();
     Plan::default().connection(server).poll_transmit(&mut flight, Instant::now().into_std());
     flight

@@ -232,6 +232,27 @@ mod tests {
         (request.page, request.closes)
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_ten_seconds_and_a_pause_more() {
+        for (answered, expected) in [(0, HEAD), (1, HEAD), (3, HEAD)] {
+            let (ours, mut theirs) = tokio::io::duplex(4096);
+            let serving = tokio::spawn(serve(Box::new(ours), BytesMut::new()));
+            for _ in 0..answered {
+                theirs.write_all(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+                assert!(theirs.read(&mut [0; 2048]).await.unwrap() > 0);
+                tokio::time::sleep(PAUSE - Duration::from_secs(1)).await;
+            }
+            let began = tokio::time::Instant::now();
+            while theirs.write_all(b"G").await.is_ok() && !serving.is_finished() {
+                if timeout(Duration::from_secs(1), theirs.read(&mut [0])).await.is_ok() {
+                    break;
+                }
+            }
+            let took = began.elapsed();
+            assert!((expected..expected + Duration::from_secs(2)).contains(&took), "{answered}: {took:?}");
+        }
+    }
+
     #[test]
     fn requests_get_the_pages_of_a_new_server() {
         assert_eq!(page("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), (Page::Welcome, false));
