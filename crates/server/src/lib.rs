@@ -7,7 +7,6 @@ pub mod config;
 pub mod control;
 mod core_time;
 mod desk;
-#[expect(dead_code, reason = "what is counted by parts that come")]
 mod figures;
 mod firewall;
 pub mod forward;

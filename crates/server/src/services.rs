@@ -137,7 +137,7 @@ impl Services {
         let uses_quic = config.listeners.iter().any(|it| it.protocol == TunnelProtocol::QUIC_OSSH);
         let quic = config.obfuscated_ssh_key.as_ref().filter(|_| uses_quic).map(quic_service);
         let rules = RuleSet::compile(&config.traffic_rules, config::provider_of(&config.own_entries));
-        let login = Login::new(config.ssh.user, config.ssh.password, log);
+        let login = Login::new(config.ssh.user, config.ssh.password, log, figures.clone());
         Ok(Self {
             ssh: SshFactory {
                 ident: Ident::local(&config.ssh.identification)?,

@@ -79,8 +79,6 @@ labels! {
         TimedOut = "timed_out",
         /// SSH was not spoken as it must be.
         Protocol = "protocol",
-        /// The password or the user was wrong.
-        Login = "login",
         /// The client went.
         Left = "left",
         /// Another tunnel of the session came meanwhile, or an older one did not end.

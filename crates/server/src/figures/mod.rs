@@ -61,6 +61,7 @@ pub(crate) struct Figures {
     irregular: Family<Pairs, Count>,
     irregular_known: Mutex<BTreeSet<(TunnelProtocol, &'static str)>>,
     logins: Series<Protocol, Histogram>,
+    logins_failed: Count,
     connections: Series<Protocol, Gauge>,
     connections_now: Connections,
     tunnels: Series<Protocol, Gauge>,
@@ -106,6 +107,7 @@ impl Figures {
             irregular: Family::default(),
             irregular_known: Mutex::default(),
             logins: Series::new().with(protocols()),
+            logins_failed: Count::default(),
             connections: Series::new().with(protocols()),
             connections_now: Connections::default(),
             tunnels: Series::new().with(protocols()),
@@ -152,6 +154,8 @@ impl Figures {
         to.register("connections_irregular", help, self.irregular.clone());
         let help = "From accepting a connection to the end of a successful login";
         self.logins.register(to, "handshake_duration", Some(Unit::Seconds), help);
+        let help = "Logins with a wrong user, password or session";
+        to.register("logins_failed", help, self.logins_failed.clone());
         self.tunnels.register(to, "tunnels", None, "Tunnels that are up");
     }
 
@@ -208,6 +212,11 @@ impl Figures {
     /// Counts a login, so long after the connection was accepted.
     pub(crate) fn logged_in(&self, protocol: TunnelProtocol, after: Duration) {
         self.logins.observe(Protocol(protocol), after);
+    }
+
+    /// Counts a login that was refused.
+    pub(crate) fn login_failed(&self) {
+        self.logins_failed.inc();
     }
 
     /// Counts a tunnel, until what is returned is dropped; its flows count through its tally.

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use super::destination_bytes::{Carrier, Charge};
 use super::exit::Exit;
 use super::flows::Flows;
-use crate::figures::{FlowRefusal, Kind, Present};
+use crate::figures::{DnsOutcome, FlowRefusal, Kind, Present};
 
 /// Sockets of one gateway where the rules set no limit.
 const MOST_SOCKETS: usize = 512;
@@ -221,6 +221,7 @@ impl Gateway {
             socket: socket.clone(),
             writer: self.writer.clone(),
             flows: self.surroundings.flows.clone(),
+            asked: datagram.flags.dns().then(|| (to.ip(), Instant::now())),
         };
         let connection = datagram.connection;
         self.tasks.spawn(async move {
@@ -268,11 +269,20 @@ struct Back {
     socket: Arc<Socket>,
     writer: Writer,
     flows: Arc<Flows>,
+    /// Which resolver has a question that was not answered yet, and since when.
+    asked: Option<(IpAddr, Instant)>,
 }
 
 impl Back {
     /// Runs until the socket is idle for too long, or either side fails.
-    async fn run(self) {
+    async fn run(mut self) {
+        self.relay().await;
+        if let Some((resolver, since)) = self.asked {
+            self.flows.tally().looked_up(Some(resolver), DnsOutcome::Failed, since.elapsed());
+        }
+    }
+
+    async fn relay(&mut self) {
         loop {
             tokio::select! {
                 readable = self.socket.udp.readable() => {
@@ -287,12 +297,15 @@ impl Back {
     }
 
     /// Carries one datagram, if there is one when its turn for the channel comes.
-    async fn carry(&self) -> io::Result<()> {
+    async fn carry(&mut self) -> io::Result<()> {
         let mut writer = tokio::select! {
             writer = self.writer.lock() => writer,
             () = self.socket.closed.notified() => return Err(io::ErrorKind::NotConnected.into()),
         };
         let Some((frame, length)) = self.receive()? else { return Ok(()) };
+        if let Some((resolver, since)) = self.asked.take() {
+            self.flows.tally().looked_up(Some(resolver), DnsOutcome::Answered, since.elapsed());
+        }
         self.socket.touch();
         self.socket.meter.add_sent(length);
         writer.write_all(&frame).await

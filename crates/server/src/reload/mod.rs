@@ -1,6 +1,7 @@
 //! Reading again, while tunnels are up, the files that may change: all of them or none. Every file is read and understood first, beside
 //! the threads that serve tunnels; only when nothing is wrong with any of them are the values replaced, by exchanging pointers.
-//! Files that are as they were are left alone. The main file is only looked at: what it says takes effect at the next start.
+//! Files that are as they were are left alone. The main file is only looked at: what it says takes effect at the next start, but for the level
+//! of the log.
 //! Not how values act: whoever uses one holds a `Live` of it.
 
 mod outline;
@@ -12,14 +13,17 @@ use std::sync::Arc;
 use culvert_protocol::json_position::display_path;
 use serde_json::Value;
 
+use crate::config::server_keys;
 use crate::config::{ConfigError, Finding, ServerConfig, Strictness, parse, read_text};
 use crate::control::{Answer, FileReport, Reloaded};
 use crate::figures::Figures;
-use crate::log::{Field, Logger};
+use crate::log::{Field, Level, Logger};
 use crate::services::Services;
 use outline::Outline;
 use part::{Part, Staged, parts};
 
+/// The setting of the main file that takes effect at once.
+const LOG_LEVEL: &str = server_keys::LOG_LEVEL.name;
 /// Changes of one file that are told in full.
 const MOST_CHANGES: usize = 20;
 
@@ -62,7 +66,7 @@ impl Reloader {
         let mut staged: Vec<(usize, Staged)> = Vec::new();
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
-        let needs_restart = self.look_at_main(&mut problems);
+        let (needs_restart, level) = self.look_at_main(&mut problems);
         for (index, part) in self.parts.iter_mut().enumerate() {
             match part.stage() {
                 Ok(None) => reports.push(part.unchanged()),
@@ -91,6 +95,9 @@ impl Reloader {
                 part.commit(new, services);
             }
         }
+        if let Some(level) = level {
+            services.log.set_level(level);
+        }
         for report in &reports {
             report_success(&services.log, report);
         }
@@ -105,15 +112,17 @@ impl Reloader {
     }
 
     /// The settings of the main file that differ from those that the server runs with. One that would not start is a problem, since
-    /// whoever reloads believes that all is well.
-    fn look_at_main(&self, problems: &mut Vec<String>) -> Vec<String> {
-        let Some(main) = &self.main else { return Vec::new() };
-        let parsed =
-            read_text(&main.path).and_then(|text| parse(&main.path, &text, Strictness::Run).map(drop));
+    /// whoever reloads believes that all is well. And the level of the log, which needs no restart.
+    fn look_at_main(&self, problems: &mut Vec<String>) -> (Vec<String>, Option<Level>) {
+        let Some(main) = &self.main else { return (Vec::new(), None) };
+        let parsed = read_text(&main.path).and_then(|text| parse(&main.path, &text, Strictness::Run));
+        let level = parsed.as_ref().ok().map(|loaded| loaded.value.log.level);
         if let Err(error) = parsed {
             problems.extend(error.findings.iter().map(ToString::to_string));
         }
-        main.outline.changed_members(&outline_of(&main.path))
+        let mut changed = main.outline.changed_members(&outline_of(&main.path));
+        changed.retain(|member| !member.eq_ignore_ascii_case(LOG_LEVEL));
+        (changed, level)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Login: one user name and password for all clients, and the session that each names in its password field.
 //! Source: PROTOCOL.md 3.5.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use culvert_protocol::api::{PasswordError, PasswordPayload, SshPassword};
 
 use crate::config::Secret;
+use crate::figures::Figures;
 use crate::log::{Aggregated, Level, Logger};
 
 /// Failed logins are reported this often at most.
@@ -17,13 +19,14 @@ pub(crate) struct Login {
     user: Secret,
     password: SshPassword,
     pub(crate) failures: Aggregated,
+    figures: Arc<Figures>,
 }
 
 impl Login {
-    pub(crate) fn new(user: Secret, password: Secret, log: &Logger) -> Self {
+    pub(crate) fn new(user: Secret, password: Secret, log: &Logger, figures: Arc<Figures>) -> Self {
         let failures =
             Aggregated::new(log.clone(), Level::Warning, "authentication failures", REPORT_INTERVAL);
-        Self { user, password: SshPassword::new(password.expose()), failures }
+        Self { user, password: SshPassword::new(password.expose()), failures, figures }
     }
 
     /// Whether user name and password field are right.
@@ -31,6 +34,7 @@ impl Login {
         let payload = match PasswordPayload::parse(field) {
             Ok(payload) => payload,
             Err(error) => {
+                self.figures.login_failed();
                 self.failures.record(match error {
                     PasswordError::Malformed => "malformed password field",
                     PasswordError::SessionId => "invalid session ID",
@@ -44,6 +48,7 @@ impl Login {
         let password_matches = self.password.matches(&payload.ssh_password);
         let accepted = user_matches & password_matches;
         if !accepted {
+            self.figures.login_failed();
             self.failures.record("wrong user name or password");
         }
         accepted
@@ -59,7 +64,7 @@ mod tests {
     fn both_forms_are_accepted_and_failures_gathered() {
         let (log, captured) = Logger::captured(Level::Info, Origin::default());
         let password = "0123456789abcdef".repeat(4);
-        let login = Login::new(Secret::new("user"), Secret::new(password.as_str()), &log);
+        let login = Login::new(Secret::new("user"), Secret::new(password.as_str()), &log, Figures::new(&[]));
         let session = "00112233445566778899aabbccddeeff";
         let json = |session: &str, password: &str| {
             format!(r#"{{"SessionId":"{session}","SshPassword":"{password}"}}"#)

@@ -104,6 +104,8 @@ async fn what_clients_do_is_counted() {
         ("culvert_flow_bytes_total{kind=\"tcp\",direction=\"up\"}", 5.0),
         ("culvert_flow_bytes_total{kind=\"tcp\",direction=\"down\"}", 8.0),
         ("culvert_last_reload_successful", 1.0),
+        ("culvert_accepting_tunnels", 1.0),
+        ("culvert_strangers_held{how=\"silence\"}", 1.0),
     ] {
         assert!((value(&text, sample) - expected).abs() < 1e-9, "{sample}\n{text}");
     }

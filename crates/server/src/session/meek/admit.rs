@@ -75,6 +75,7 @@ impl Visitor<'_> {
             return None;
         }
         if self.comes_too_often(protocol) {
+            self.services.figures.refused(listener, Refusal::RateLimited);
             self.record("too many new meek sessions");
             return None;
         }
