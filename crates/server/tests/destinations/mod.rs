@@ -69,7 +69,7 @@ async fn destinations_learn_who_comes_where_it_is_wanted() {
     for (session, parts) in
         [[&b""[..], b"hello"], [b"", own], [&own[..20], &own[20..]], [b"hel", b"lo"]].into_iter().enumerate()
     {
-        let plan = Plan { session: u8::try_from(session).unwrap() + 1, ..early.clone() };
+        let plan = Plan { session: u16::try_from(session).unwrap() + 1, ..early.clone() };
         let all = received(&server, &plan, Some("1"), "localhost", parts).await;
         let Beginning::Header(length) = beginning(&all) else { panic!("{all:?}") };
         assert_eq!(&all[length..], b"hello");
