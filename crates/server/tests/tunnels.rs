@@ -8,6 +8,7 @@ mod bugs;
 mod destinations;
 mod figures;
 mod meek;
+mod offers;
 mod passthrough;
 mod reload;
 mod rules;

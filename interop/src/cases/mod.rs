@@ -3,6 +3,7 @@
 mod algorithms;
 mod lifecycle;
 mod lost_responses;
+mod offers;
 mod prefixes;
 mod probes;
 mod quic;
@@ -134,6 +135,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         lifecycle::CASES,
         lost_responses::CASES,
         reports::CASES,
+        offers::CASES,
         replay::CASES,
         prefixes::CASES,
         shaping::CASES,

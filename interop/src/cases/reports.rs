@@ -86,7 +86,7 @@ fn liveness(setting: &Setting) -> Result<Note, Failure> {
     Ok(Note::new())
 }
 
-fn wait_event(server: &mut Server, name: &str) -> Result<Value, Failure> {
+pub(super) fn wait_event(server: &mut Server, name: &str) -> Result<Value, Failure> {
     let mut cursor = Cursor::default();
     server.process_mut()?.wait_line(&mut cursor, STOP, &format!("event {name}"), |line| {
         let event: Value = serde_json::from_str(line).ok()?;
