@@ -50,6 +50,8 @@ struct Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) flows: u64,
+    /// Of these, to a name.
+    pub(crate) by_name: u64,
     pub(crate) peak_flows: usize,
     pub(crate) peak_dialing: usize,
     pub(crate) refused: u64,
@@ -126,6 +128,10 @@ impl Flows {
     /// Counts a UDP gateway.
     pub(crate) fn entered_gateway(&self) {
         self.counts(|counts| counts.totals.udp_gateways += 1);
+    }
+
+    pub(crate) fn entered_by_name(&self) {
+        self.counts(|counts| counts.totals.by_name += 1);
     }
 
     /// Counts for figures.

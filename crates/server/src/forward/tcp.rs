@@ -1,5 +1,6 @@
 //! One TCP flow: from a channel that the client wants to its end. Source: RFC 4254 section 7.2; PROTOCOL.md 3.7, 12.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use culvert_ssh::direct_tcpip::{DirectTcpip, NO_ROOM_TEXT};
@@ -105,6 +106,7 @@ pub(crate) async fn serve(
     flows: &Arc<Flows>,
 ) -> Result<(), (IncomingChannel, DialRefusal)> {
     let first_bytes = wanted.first_bytes.as_slice().len();
+    let by_name = wanted.host.parse::<IpAddr>().is_err();
     let header = flows.exit().header(&wanted.host);
     let (target, before) = match connect(wanted, flows, header.is_some()).await {
         Ok(target) => target,
@@ -116,6 +118,9 @@ pub(crate) async fn serve(
     // None: the tunnel has ended meanwhile.
     let Some(stream) = channel.accept() else { return Ok(()) };
     let place = flows.enter();
+    if by_name {
+        flows.entered_by_name();
+    }
     place.meter().add_received(first_bytes);
     let address = target.peer_addr().ok();
     let _charge = address.and_then(|to| flows.exit().charge(to.ip(), Carrier::Tcp, place.meter()));

@@ -18,6 +18,7 @@ use super::api::{Established, Event, TagChecks};
 use crate::authorizations::Shared;
 use crate::figures::Figures;
 use crate::forward::flows::Flows;
+use crate::forward::random::Moved;
 use crate::geoip::Place;
 use crate::log::{Field, Logger};
 
@@ -67,6 +68,10 @@ pub(super) struct TunnelReport<'r> {
     pub(super) is_first: bool,
     pub(super) established: Option<&'r Established>,
     pub(super) flows: &'r Flows,
+    /// Random streams before the handshake, and after it.
+    pub(super) moved: &'r [Arc<Moved>; 2],
+    /// Of a client that may not have come to its handshake.
+    pub(super) sponsor: Option<&'r str>,
 }
 
 impl TunnelReport<'_> {
@@ -92,6 +97,9 @@ impl TunnelReport<'_> {
         fields.insert("session_id".into(), self.session.as_str().into());
         fields.insert("start_time".into(), start.into());
         fields.insert("handshake_completed".into(), self.established.is_some().into());
+        if let (None, Some(sponsor)) = (self.established, self.sponsor) {
+            fields.insert("sponsor_id".into(), sponsor.into());
+        }
         fields.insert("is_first_tunnel_in_session".into(), self.is_first.into());
         fields.insert("server_entry_tag".into(), self.own_tag.into());
         if let Some(preamble) = self.preamble {
@@ -117,6 +125,7 @@ impl TunnelReport<'_> {
             ("ssh_protocol_bytes", wire),
             ("ssh_protocol_bytes_overhead", wire.saturating_sub(carried)),
             ("total_port_forward_count_tcp", totals.flows),
+            ("total_domain_port_forward_count_tcp", totals.by_name),
             ("total_port_forward_count_udp", totals.udp_flows),
             ("total_port_forward_refused_count_tcp", totals.refused),
             ("total_port_forward_evicted_count_tcp", totals.evicted),
@@ -126,6 +135,9 @@ impl TunnelReport<'_> {
             ("peak_concurrent_dialing_port_forward_count_tcp", totals.peak_dialing as u64),
         ];
         fields.extend(numbers.into_iter().map(|(name, number)| (name.to_owned(), number.into())));
+        let [before, after] = self.moved;
+        let moved = before.fields("pre_handshake_").into_iter().chain(after.fields(""));
+        fields.extend(moved.map(|(name, number)| (name, number.into())));
     }
 
     /// What was seen of it when the server's load was looked at; nothing if it never was.

@@ -52,6 +52,8 @@ struct Tunnel<'s> {
     arrival: Arrival,
     handle: Handle,
     session: SessionId,
+    /// What the client said before its handshake.
+    sponsor: Option<String>,
     /// The session had no tunnel before.
     is_first: bool,
     /// Where the client was when it came.
@@ -69,6 +71,8 @@ struct Tunnel<'s> {
     phase: Phase,
     /// A random stream was served before the handshake.
     tried_out: bool,
+    /// Random streams before the handshake, and after it.
+    moved: [Arc<random::Moved>; 2],
     random_streams: Arc<Semaphore>,
     udp_gateway: Option<AbortHandle>,
     tasks: JoinSet<()>,
@@ -212,6 +216,7 @@ impl<'s> Tunnel<'s> {
             expires: None,
             is_first: false,
             session: payload.session_id,
+            sponsor: Some(payload.sponsor_id).filter(|sponsor| !sponsor.is_empty()),
             candour: if reasons { Candour::Reasons } else { Candour::Opaque },
             early,
             flows,
@@ -219,6 +224,7 @@ impl<'s> Tunnel<'s> {
             _counted: counted,
             phase: Phase::default(),
             tried_out: false,
+            moved: Default::default(),
             random_streams: Arc::new(Semaphore::new(MOST_RANDOM_STREAMS)),
             udp_gateway: None,
             tasks: JoinSet::new(),
@@ -404,8 +410,10 @@ impl<'s> Tunnel<'s> {
         let Ok(place) = self.random_streams.clone().try_acquire_owned() else {
             return tcp::prohibit(channel);
         };
+        let [before, after] = &self.moved;
+        let moved = if self.phase.established().is_some() { after.clone() } else { before.clone() };
         self.tasks.spawn(async move {
-            random::serve(channel, sizes).await;
+            random::serve(channel, sizes, &moved).await;
             drop(place);
         });
     }
@@ -427,6 +435,8 @@ impl<'s> Tunnel<'s> {
             is_first: self.is_first,
             established: self.phase.established(),
             flows: &self.flows,
+            moved: &self.moved,
+            sponsor: self.sponsor.as_deref(),
         }
     }
 }
