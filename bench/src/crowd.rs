@@ -64,14 +64,30 @@ pub(crate) async fn garbage(server: SocketAddr, rate: usize, addresses: u32) -> 
     Ok(())
 }
 
-/// Opens `count` connections that each send a byte a second of what begins like a request, says `ready`, and each second how many the
-/// server has ended.
-pub(crate) async fn slow(server: SocketAddr, count: usize) -> Outcome<()> {
+/// What a head begins like that somebody is slow with: of an HTTP request, or of a ClientHello (RFC 8446 sections 4.1.2 and 5.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    Http,
+    Tls,
+}
+
+impl Head {
+    fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Http => b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ",
+            Self::Tls => &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
+        }
+    }
+}
+
+/// Opens `count` connections that each send a byte a second of what begins like a head, says `ready`, and each second how many the server
+/// has ended.
+pub(crate) async fn slow(server: SocketAddr, count: usize, head: Head) -> Outcome<()> {
     let ended = Arc::new(AtomicUsize::new(0));
     for mut stream in open(server, count).await? {
         let ended = ended.clone();
         tokio::spawn(async move {
-            for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ".iter().chain(std::iter::repeat(&b'a')) {
+            for byte in head.bytes().iter().chain(std::iter::repeat(&b'a')) {
                 let said = stream.write_all(&[*byte]).await;
                 if said.is_err() || timeout(Duration::from_secs(1), stream.read(&mut [0])).await.is_ok() {
                     break;

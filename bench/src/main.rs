@@ -38,7 +38,7 @@ verbs:
                       period and has it back: print after each window how many there were, median, p95, p99 and most
   silent              make COUNT connections that say nothing, print `ready`, keep them until killed
   garbage             further: ADDRESSES; COUNT connections a second of noise from so many addresses, until killed
-  slow                make COUNT connections that send a byte a second, print `ready`, and how many were ended
+  slow                further: http or tls; make COUNT connections that send a byte a second, print `ready`, and how many were ended
   proxy-flows         ENTRY-FILE is ADDRESS:PORT of a SOCKS proxy, PORT-MEMBER the number of its process: open COUNT
                       flows, print what they add to a small exchange and what each takes of memory
   rule-lookups        ENTRY-FILE is the number of filters, COUNT that of subnets: print how long choosing rules and judging
@@ -117,7 +117,8 @@ async fn load(
         ("held-probes", []) => probes::keep(server, count).await,
         ("silent", []) => crowd::silent(server, count).await,
         ("garbage", [addresses]) => crowd::garbage(server, count, addresses.parse()?).await,
-        ("slow", []) => crowd::slow(server, count).await,
+        ("slow", ["http"]) => crowd::slow(server, count, crowd::Head::Http).await,
+        ("slow", ["tls"]) => crowd::slow(server, count, crowd::Head::Tls).await,
         ("reject-times", []) => probes::reject_times(server, &entry.obfuscation_keyword()?, count).await,
         ("hold-times", []) => probes::hold_times(server, &entry.obfuscation_keyword()?, count).await,
         _ => Err(USAGE.into()),

@@ -8,11 +8,13 @@ use std::time::Duration;
 use super::table::{Bound, Figure};
 use super::{Harness, LINE, Outcome};
 use crate::bench::generator::Share;
-use crate::bench::proc;
 use crate::bench::psiphon::Setup;
+use crate::bench::{proc, sys};
 
 const LIMIT: u64 = 96 << 20;
 const TUNNELS: u32 = 4;
+/// For a server that has room again to see it.
+const RESUME: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
@@ -37,8 +39,14 @@ pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
     let files = proc::descriptors(server.program.process());
     let alive = running && tunnels.times("window", LINE).is_ok() && tunnels.program.is_running();
     drop(load);
-    let mut next = harness.generator(&server, Share::Fair, &["setup-times", "1"])?;
-    let served = running && next.number("took", LINE).is_ok();
+    let start = sys::now();
+    let mut served = false;
+    // Each try ends with the first tunnel or the first refusal.
+    while running && !served && start.elapsed() < RESUME {
+        let mut next = harness.generator(&server, Share::Fair, &["setup-times", "1"])?;
+        served = next.number("took", LINE).is_ok();
+    }
+    let resumed = start.elapsed().as_secs_f64();
     let limit =
         format!("{} MiB for 19,000 strangers and 6,000 tunnels, of which {files} were there", LIMIT >> 20);
     let one = |held: bool| if held { 1.0 } else { 0.0 };
@@ -51,7 +59,10 @@ pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
         "alive of 4",
         Bound::AtLeast(4.0),
     ));
-    harness.found(Figure::exact("little memory: served after", one(served), "of 1", Bound::AtLeast(1.0)));
+    harness.found(
+        Figure::exact("little memory: served after", one(served), "of 1", Bound::AtLeast(1.0))
+            .remark(format!("after {resumed:.1} s")),
+    );
     Ok(())
 }
 

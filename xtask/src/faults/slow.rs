@@ -23,14 +23,16 @@ const TRIES: usize = 30;
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// The transports with a head that somebody can be slow with, and what the figures are called.
-const SLOW: [(Protocol, &str, &str); 2] = [
+const SLOW: [(Protocol, &str, &str, &str); 2] = [
     (
         Protocol { name: "UNFRONTED-MEEK-OSSH", port: "meekServerPort", datagrams: false },
+        "http",
         "slow heads on meek: start p95",
         "slow heads on meek: ended",
     ),
     (
         Protocol { name: "TLS-OSSH", port: "tlsOSSHPort", datagrams: false },
+        "tls",
         "slow heads on TLS: start p95",
         "slow heads on TLS: ended",
     ),
@@ -38,10 +40,10 @@ const SLOW: [(Protocol, &str, &str); 2] = [
 
 pub(super) fn strangers(harness: &mut Harness) -> Outcome<()> {
     let clients = harness.options.scaled(CLIENTS, 5);
-    for (protocol, started, ended) in SLOW {
+    for (protocol, head, started, ended) in SLOW {
         let server = Generated::start_in(&harness.peers.ours.server, protocol, &Setup::default())?;
         let idle = start_p95(harness, &server, clients)?;
-        let mut slow = harness.generator(&server, Share::Rest, &["slow", &STRANGERS.to_string()])?;
+        let mut slow = harness.generator(&server, Share::Rest, &["slow", &STRANGERS.to_string(), head])?;
         slow.ready(BUILD_UP)?;
         let begin = sys::now();
         let beside = start_p95(harness, &server, clients)?;
