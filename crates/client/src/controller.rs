@@ -15,7 +15,7 @@ use culvert_protocol::server_entry::DecodeError;
 use culvert_protocol::{ServerEntry, TunnelProtocol};
 use culvert_ssh::{Limits, MemoryBudget};
 use culvert_transport::Network;
-use culvert_transport::resolve::{CacheLimits, Resolver};
+use culvert_transport::resolve::{CacheLimits, ResolvePlan, Resolver, Resolving};
 use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ use crate::establish::{
     Servers, Settings,
 };
 use crate::flow::{FlowOpener, flow_queue};
-use crate::local::{self, LocalError, LocalSettings};
+use crate::local::{self, Direct, LocalError, LocalSettings};
 use crate::notice::{Notice, Notices};
 use crate::randomness::random;
 use crate::store::{ServerId, Store, StoreError};
@@ -176,6 +176,7 @@ pub(crate) async fn run(
     let settings = LocalSettings {
         proxies: controller.config().local.clone(),
         origin_timeout: LocalSettings::ORIGIN_TIMEOUT,
+        direct: Direct(controller.direct()),
     };
     let proxies = local::start(&settings, opener, notices.clone()).await?;
     notices.emit(Notice::AvailableEgressRegions { regions: controller.servers.regions() });
@@ -326,6 +327,15 @@ impl Controller {
             handshakes: Semaphore::new(1),
         };
         establish::establish(Arc::new(scene.without_vain_limits()), deadline).await
+    }
+
+    /// The network as dials have it, for what does not go through the tunnel.
+    fn direct(&self) -> Arc<dyn Network> {
+        let Some(resolver) = &self.credentials.resolver else { return self.network.clone() };
+        let parameters = &self.config().parameters;
+        let seed = Seed::from_bytes(random());
+        let plan = ResolvePlan::draw(parameters, parameters.latency.general(), None, &seed);
+        Arc::new(Resolving::new(self.network.clone(), resolver.clone(), plan))
     }
 
     /// What a client does that makes no tunnels.

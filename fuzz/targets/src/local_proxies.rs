@@ -12,7 +12,7 @@ use culvert_client::flow::{FlowOpener, FlowStream, Host, OpenFailure, OpenReques
 use culvert_client::local::http::{playlist, url_mode};
 use culvert_client::local::socks::{LONGEST_MESSAGE, Parsed, parse_login, parse_opening, parse_request};
 use culvert_client::local::udp::header;
-use culvert_client::local::{LocalSettings, start};
+use culvert_client::local::{Direct, LocalSettings, start};
 use culvert_client::notice::Notices;
 use tokio::io::AsyncWriteExt;
 use url::Url;
@@ -138,7 +138,7 @@ fn start_proxy() -> SocketAddr {
 
 fn settings() -> LocalSettings {
     let proxies = LocalProxies { socks: LocalPort::Off, ..LocalProxies::default() };
-    LocalSettings { proxies, origin_timeout: Duration::from_millis(300) }
+    LocalSettings { proxies, origin_timeout: Duration::from_millis(300), direct: Direct::default() }
 }
 
 /// Flows whose far end says its answer and ends; none to hosts with a name that begins with "no".

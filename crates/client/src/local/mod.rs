@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_transport::{Network, OsNetwork};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -52,6 +53,24 @@ pub struct LocalSettings {
     pub proxies: LocalProxies,
     /// How long an origin server may take to begin its answer to the HTTP proxy.
     pub origin_timeout: Duration,
+    /// What does not go through the tunnel.
+    pub direct: Direct,
+}
+
+/// Where the client's own bytes leave, for what is fetched past the tunnel: bound, resolved and proxied as these are.
+#[derive(Clone)]
+pub struct Direct(pub Arc<dyn Network>);
+
+impl Default for Direct {
+    fn default() -> Self {
+        Self(Arc::new(OsNetwork))
+    }
+}
+
+impl std::fmt::Debug for Direct {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Direct")
+    }
 }
 
 impl LocalSettings {
@@ -133,7 +152,7 @@ pub async fn start(
     let own = [&socks, &http].into_iter().flatten().filter_map(Listening::tcp).collect();
     let servers = Servers {
         socks: Session::new(flows(Proxy::Socks), access.clone(), gateway),
-        http: HttpProxy::new(flows(Proxy::Http), access.clone(), own, settings.origin_timeout),
+        http: HttpProxy::new(flows(Proxy::Http), access.clone(), own, settings),
         access,
         notices,
         slots: Arc::new(Semaphore::new(MOST_CONNECTIONS)),

@@ -7,10 +7,13 @@ mod socks;
 mod url_modes;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use culvert_transport::{BoxFuture, Datagrams, Endpoint, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -26,6 +29,33 @@ pub(super) struct Setup {
     pub(super) said: mpsc::Receiver<Emitted>,
     /// The flows that were opened, with what went with the open.
     pub(super) opened: mpsc::UnboundedReceiver<(Destination, Bytes)>,
+    /// What goes past the tunnel.
+    pub(super) past: Past,
+}
+
+/// The client's network, which counts connections.
+#[derive(Clone, Default)]
+pub(super) struct Past(Arc<AtomicU32>);
+
+impl Past {
+    pub(super) fn connections(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Network for Past {
+    fn connect<'a>(&'a self, to: &'a Endpoint) -> BoxFuture<'a, io::Result<Stream>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OsNetwork.connect(to)
+    }
+
+    fn datagrams(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Datagrams>> {
+        OsNetwork.datagrams(to)
+    }
+
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        OsNetwork.resolve(name)
+    }
 }
 
 impl Setup {
@@ -39,14 +69,19 @@ impl Setup {
     }
 
     pub(super) async fn of(proxies: LocalProxies, carries: bool) -> Self {
-        let settings = LocalSettings { proxies, origin_timeout: Duration::from_millis(300) };
+        let past = Past::default();
+        let settings = LocalSettings {
+            proxies,
+            origin_timeout: Duration::from_millis(300),
+            direct: Direct(Arc::new(past.clone())),
+        };
         let (sender, said) = mpsc::channel(1024);
         let (opener, opened) = direct_opener();
         let opener = opener.that_carries(move || carries);
         let notices = Notices::new(vec![Sink::Channel(sender)]);
         notices.show(Detail::Diagnostic, BTreeSet::new());
         let servers = start(&settings, opener, notices).await.unwrap();
-        Self { servers, said, opened }
+        Self { servers, said, opened, past }
     }
 
     pub(super) async fn to_socks(&self) -> TcpStream {
@@ -138,6 +173,7 @@ async fn a_busy_port_is_named_with_its_holder() {
                 ..LocalProxies::default()
             },
             origin_timeout: LocalSettings::ORIGIN_TIMEOUT,
+            direct: Direct::default(),
         };
         let (opener, _queue) = flow_queue(1);
         let error = start(&settings, opener, Notices::new(vec![Sink::Channel(sender)])).await.unwrap_err();
@@ -159,6 +195,7 @@ async fn interfaces_and_switches_are_obeyed() {
     let settings = |interface| LocalSettings {
         proxies: LocalProxies { http: LocalPort::Off, interface, ..LocalProxies::default() },
         origin_timeout: LocalSettings::ORIGIN_TIMEOUT,
+        direct: Direct::default(),
     };
     let all = start(&settings(ListenInterface::All), opener.clone(), Notices::silent()).await.unwrap();
     assert!(all.socks().unwrap().ip().is_unspecified());

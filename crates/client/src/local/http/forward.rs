@@ -1,8 +1,10 @@
 //! Plain requests through the proxy: rewritten, sent to the origin server through a flow, the answer streamed back.
 //! Connections to origin servers are reused.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use culvert_transport::Endpoint;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -10,7 +12,6 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +23,7 @@ use super::pool::Origin;
 use super::tls::TlsFlow;
 use super::{Body, Far, HttpProxy, LONGEST_HEAD, Takeover, headers};
 use crate::flow::{Destination, FlowStream, Host};
+use crate::local::Direct;
 
 const HTTP_PORT: u16 = 80;
 
@@ -65,11 +67,12 @@ impl Target {
     }
 }
 
-async fn connect_past_tunnel(destination: &Destination) -> Result<FlowStream, Refusal> {
-    let connected = match &destination.host {
-        Host::Ip(ip) => TcpStream::connect((*ip, destination.port)).await,
-        Host::Name(name) => TcpStream::connect((name.as_str(), destination.port)).await,
+async fn connect_past_tunnel(destination: &Destination, direct: &Direct) -> Result<FlowStream, Refusal> {
+    let to = match &destination.host {
+        Host::Ip(ip) => Endpoint::Address(SocketAddr::new(*ip, destination.port)),
+        Host::Name(name) => Endpoint::Name(name.as_str().to_owned(), destination.port),
     };
+    let connected = direct.0.connect(&to).await;
     Ok(FlowStream::Other(Box::new(connected.map_err(|_| Refusal::NotReached)?)))
 }
 
@@ -186,7 +189,7 @@ impl HttpProxy {
         let (flow, failure) = match &via {
             Via::Tunnel if !is_tls => self.flow(destination).await?,
             Via::Tunnel | Via::Radio(_) => (self.flows.opener.open(destination).await?, Failure::default()),
-            Via::System => (connect_past_tunnel(&destination).await?, Failure::default()),
+            Via::System => (connect_past_tunnel(&destination, &self.direct).await?, Failure::default()),
         };
         let flow = if is_tls {
             let tls = TlsFlow::connect(flow, &host).await;

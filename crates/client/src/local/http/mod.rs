@@ -42,6 +42,7 @@ use super::access::Access;
 use super::early::EarlyFlows;
 use super::relay::relay_socket;
 use super::stream::AppStream;
+use super::{Direct, LocalSettings};
 use crate::flow::{Destination, FlowStream, Host};
 
 /// The most that the head of a request or an answer may take.
@@ -63,6 +64,7 @@ pub(super) struct HttpProxy {
     /// Where this client's proxies listen, to refuse requests that would come back.
     own: Arc<[SocketAddr]>,
     origin_timeout: Duration,
+    direct: Direct,
 }
 
 /// A flow that begins when an application's connection stops being HTTP.
@@ -84,9 +86,10 @@ impl HttpProxy {
         flows: EarlyFlows,
         access: Access,
         own: Vec<SocketAddr>,
-        origin_timeout: Duration,
+        LocalSettings { origin_timeout, direct, .. }: &LocalSettings,
     ) -> Self {
-        Self { flows, access, pool: Pool::default(), own: own.into(), origin_timeout }
+        let (origin_timeout, direct) = (*origin_timeout, direct.clone());
+        Self { flows, access, pool: Pool::default(), own: own.into(), origin_timeout, direct }
     }
 
     /// Serves one connection to its end, including what it was upgraded to.

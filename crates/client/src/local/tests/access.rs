@@ -93,7 +93,11 @@ async fn unix_sockets_are_private_and_stale_ones_give_way() {
     let wrong = asked(&mut stream, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(wrong.starts_with(b"HTTP/1.1 400 "));
 
-    let settings = LocalSettings { proxies: proxies(), origin_timeout: LocalSettings::ORIGIN_TIMEOUT };
+    let settings = LocalSettings {
+        proxies: proxies(),
+        origin_timeout: LocalSettings::ORIGIN_TIMEOUT,
+        direct: Direct::default(),
+    };
     let (opener, _queue) = flow_queue(1);
     let error = start(&settings, opener.clone(), Notices::silent()).await.unwrap_err().to_string();
     assert!(error.contains(&format!("the socket {} is in use", at("s").display())), "{error}");

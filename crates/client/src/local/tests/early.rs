@@ -152,7 +152,7 @@ async fn a_broken_promise_is_a_reset_and_a_notice() {
         let mut rest = Vec::new();
         let end = timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
         let error = end.expect("the connection ends").unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         assert!(rest.is_empty());
         let notice = timeout(Duration::from_secs(10), setup.said.recv()).await;
         let notice = notice.expect("a notice").unwrap().to_json();

@@ -60,8 +60,10 @@ async fn addresses_are_fetched_through_the_tunnel_or_past_it() {
     assert!(page.starts_with("HTTP/1.1 200 ") && page.ends_with("page /a?b=c"), "{page}");
     assert!(page.contains("X-Kind: page"), "{page}");
     assert!(setup.opened.try_recv().is_ok());
+    assert_eq!(setup.past.connections(), 0);
     let page = got(&setup, "direct", &format!("http://{origin}/d"), "").await;
     assert!(page.ends_with("page /d"), "{page}");
+    assert_eq!(setup.past.connections(), 1);
     assert!(setup.opened.try_recv().is_err(), "nothing went through the tunnel");
     let page = got(&setup, "tunneled", &format!("http://{origin}/away"), "").await;
     assert!(page.ends_with("page /page?from=away"), "{page}");

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::header;
 use crate::config::LocalProxies;
 use crate::flow::{FlowStream, OpenFailure, flow_queue};
-use crate::local::{LocalServers, LocalSettings, start};
+use crate::local::{Direct, LocalServers, LocalSettings, start};
 use crate::notice::Notices;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -79,7 +79,11 @@ impl Setup {
             }
         });
         let proxies = LocalProxies { udp_gateway, ..LocalProxies::default() };
-        let settings = LocalSettings { proxies, origin_timeout: LocalSettings::ORIGIN_TIMEOUT };
+        let settings = LocalSettings {
+            proxies,
+            origin_timeout: LocalSettings::ORIGIN_TIMEOUT,
+            direct: Direct::default(),
+        };
         let servers = start(&settings, opener, Notices::silent()).await.unwrap();
         Self { servers, came, opened }
     }
