@@ -148,7 +148,7 @@ async fn serve(
     // After the services, which make the state directory.
     let control = control_socket(set, &default, log)?;
     let control = control.map(|socket| tokio::spawn(control::serve(socket, order, log.clone())));
-    let _ = tokio::spawn(follow_own_addresses(services.clone()));
+    drop(tokio::spawn(follow_own_addresses(services.clone())));
     for port in &bound {
         log.info("listening", fields(port));
     }

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use crate::admission::{AcceptRules, Clocks, Door, HandshakeSlots, Host, Shut, Treatment};
 use crate::authorizations::Authorizations;
 use crate::budget::Budget;
-use crate::config::{self, HandshakeLimits, Tactics};
+use crate::config::{self, FamilyOrder, HandshakeLimits, Tactics};
 use crate::figures::{self, Country, Figures, Readiness};
 use crate::forward::blocklist::Blocklist;
 use crate::forward::destination_bytes::DestinationBytes;
@@ -287,7 +287,10 @@ fn egress(
     let entries = config.own_entries.values();
     let known_as = entries.filter_map(|entry| entry.text("ipAddress")?.parse().ok()).chain([config.address]);
     let policy = EgressPolicy::new(config.egress.allow_bogons, known_as);
-    let first = if config.egress.prefer_ipv6 { Family::V6 } else { Family::V4 };
+    let first = match config.egress.family_order {
+        FamilyOrder::Ipv4First => Family::V4,
+        FamilyOrder::Ipv6First => Family::V6,
+    };
     let exhausted = "port forward dial failed due to unavailable resource";
     Ok(Egress {
         policy: policy.map_err(ServicesError::OwnAddresses)?,

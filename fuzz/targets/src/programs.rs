@@ -9,9 +9,10 @@ use culvert_client::config as client;
 use culvert_client::notice::FreeText;
 use culvert_client::store::Store;
 use culvert_protocol::server_entry::EntrySource;
-use culvert_server::config::{Strictness, parse, psinet, traffic_rules};
+use culvert_server::config::{Strictness, blocklist as list, parse, psinet, traffic_rules};
 use culvert_server::control::Request;
 use culvert_server::forward::destination::Destination;
+use culvert_server::forward::names::question::question_name;
 use culvert_server::geoip::{GeoIp, UNKNOWN};
 
 /// A client's configuration, as it is run and as it is checked. What passes the check runs.
@@ -107,4 +108,28 @@ pub(crate) fn forward_destination(data: &[u8]) {
     let Ok(destination) = Destination::parse(host, port.into()) else { return };
     assert_eq!(destination.port(), port);
     assert!(Destination::parse(host, u32::from(port) + 65536).is_err(), "a port above 65535 was taken");
+}
+
+/// A blocklist. What is wrong with it has a place.
+pub(crate) fn blocklist(data: &[u8]) {
+    let Ok(text) = from_utf8(data) else { return };
+    let lines = text.matches('\n').count() + 1;
+    match list::parse(Path::new("list"), text) {
+        Ok(list) => assert!(list.len() <= lines, "more destinations than lines"),
+        Err(error) => {
+            for finding in &error.findings {
+                let position = finding.position.expect("a place");
+                assert!((1..=lines).contains(&position.line) && position.column > 0, "{finding}");
+            }
+        }
+    }
+}
+
+/// A datagram for a name server: what is read of it does not depend on what stands after its question.
+pub(crate) fn dns_question(data: &[u8]) {
+    let Ok(name) = question_name(data) else { return };
+    assert!(name.len() <= 4 * 255 && !name.starts_with('.') && !name.ends_with('.'), "{name}");
+    assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase() || byte.is_ascii_control()), "{name}");
+    let shortest = (0..=data.len()).find(|end| question_name(&data[..*end]).is_ok());
+    assert_eq!(shortest.map(|end| question_name(&data[..end])), Some(Ok(name)));
 }

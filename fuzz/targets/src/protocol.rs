@@ -1,5 +1,6 @@
 //! Targets of the `protocol` crate.
 
+use std::net::IpAddr;
 use std::str::from_utf8;
 
 use culvert_protocol::api::{
@@ -11,6 +12,7 @@ use culvert_protocol::authorization::{SigningKey, VerificationKeyRing};
 use culvert_protocol::cbor::Cbor;
 use culvert_protocol::json_position::{duplicate_keys, position_of};
 use culvert_protocol::packed::{self, NumberForm, Params};
+use culvert_protocol::proxy_header::{Beginning, HeaderKey, beginning};
 use culvert_protocol::server_entry::{ListDecoder, decode_line, decode_list};
 use culvert_protocol::udpgw::{FrameReader, encode_upstream};
 use culvert_protocol::{EntryFields, ServerEntry, TunnelProtocol, text_form};
@@ -220,4 +222,28 @@ fn same_after_encoding(fields: &EntryFields) {
     {
         assert_eq!(again.ok(), Some(fields.canonical_json()), "an entry changed in encoding");
     }
+}
+
+/// What a flow begins with, and headers: more bytes do not change what is known, and only what was written with the key is
+/// proved.
+pub(crate) fn proxy_header(data: &[u8]) {
+    let begins = beginning(data);
+    if let Beginning::Header(length) = begins {
+        assert!(length <= data.len(), "a header longer than what is there");
+    }
+    for shorter in 0..data.len().min(128) {
+        match beginning(&data[..shorter]) {
+            Beginning::Open => {}
+            known => assert_eq!(known, begins, "it is known after {shorter} bytes"),
+        }
+    }
+    let key = HeaderKey::parse(&"A".repeat(48)).expect("a key");
+    let Some((addresses, _)) = data.split_first_chunk::<32>() else { return };
+    let address = |from: usize| -> [u8; 16] { std::array::from_fn(|at| addresses[from + at]) };
+    let (source, destination) = (IpAddr::from(address(0)), IpAddr::from(address(16)));
+    let mut header = key.header(source, (destination, 443).into(), 7);
+    assert_eq!((key.verify(&header), beginning(&header)), (Some(7), Beginning::Header(header.len())));
+    let at = usize::from(data[0]) % header.len();
+    header[at] ^= 1;
+    assert_eq!(key.verify(&header), None, "a change at {at} is not noticed");
 }

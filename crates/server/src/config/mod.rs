@@ -224,8 +224,15 @@ pub struct EgressConfig {
     pub header_keys: BTreeMap<String, HeaderKey>,
     /// How often bytes by destination are logged; `None` is never.
     pub destination_bytes_period: Option<Duration>,
-    /// Which of a name's addresses are tried first.
-    pub prefer_ipv6: bool,
+    pub family_order: FamilyOrder,
+}
+
+/// Which of a name's addresses are tried first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FamilyOrder {
+    #[default]
+    Ipv4First,
+    Ipv6First,
 }
 
 /// For messages: `SSH, OSSH`.

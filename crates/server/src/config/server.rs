@@ -26,8 +26,9 @@ use super::meek::{meek, sites};
 use super::schema::Key;
 use super::server_keys as keys;
 use super::{
-    DataFiles, EgressConfig, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret, ServerConfig,
-    SshConfig, Tactics, TlsConfig, blocklist, data_files, operation, psinet, tactics, traffic_rules,
+    DataFiles, EgressConfig, FamilyOrder, HandshakeLimits, Listener, LogConfig, SUPPORTED, Secret,
+    ServerConfig, SshConfig, Tactics, TlsConfig, blocklist, data_files, operation, psinet, tactics,
+    traffic_rules,
 };
 use crate::forward::blocklist::Blocklist;
 use crate::geoip::{self, GeoIp};
@@ -357,7 +358,10 @@ fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
         dns_resolver,
         blocklist: Blocklist::default(),
         blocklist_active: members.flag(&keys::BLOCKLIST_ACTIVE),
-        prefer_ipv6: members.flag(&keys::PREFER_IPV6_DESTINATIONS),
+        family_order: match members.flag(&keys::PREFER_IPV6_DESTINATIONS) {
+            true => FamilyOrder::Ipv6First,
+            false => FamilyOrder::Ipv4First,
+        },
     }
 }
 

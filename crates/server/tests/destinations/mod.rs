@@ -66,9 +66,9 @@ async fn destinations_learn_who_comes_where_it_is_wanted() {
     let server = Server::start("headers", with_headers).await;
     let early = Plan { capabilities: &["server-requests", "culvert-first-bytes"], ..Plan::default() };
     let own = b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nhello";
-    for (session, parts) in
-        [[&b""[..], b"hello"], [b"", own], [&own[..20], &own[20..]], [b"hel", b"lo"]].into_iter().enumerate()
-    {
+    let cases: [[&[u8]; 2]; 4] =
+        [[&b""[..], b"hello"], [b"", own], [&own[..20], &own[20..]], [b"hel", b"lo"]];
+    for (session, parts) in cases.into_iter().enumerate() {
         let plan = Plan { session: u16::try_from(session).unwrap() + 1, ..early.clone() };
         let all = received(&server, &plan, Some("1"), "localhost", parts).await;
         let Beginning::Header(length) = beginning(&all) else { panic!("{all:?}") };

@@ -1,0 +1,8 @@
+//! libFuzzer program of the target `proxy_header`.
+
+#![no_main]
+
+use culvert_fuzz_targets::run;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| run("proxy_header", data));
