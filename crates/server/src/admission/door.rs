@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use crate::figures::Refusal;
+use crate::figures::{Overload, Refusal};
 
 /// The door.
 #[derive(Debug, Default)]
@@ -49,6 +49,17 @@ impl Shut {
             Self::Ordered => Refusal::Paused,
             Self::Tunnels => Refusal::Full,
             Self::Cpu | Self::Memory | Self::HandshakeDelay | Self::Descriptors => Refusal::Overloaded,
+        }
+    }
+
+    /// What the figures call the load; an operator's order is none.
+    pub(crate) fn load(self) -> Option<Overload> {
+        match self {
+            Self::Cpu => Some(Overload::Cpu),
+            Self::Memory => Some(Overload::Memory),
+            Self::Tunnels => Some(Overload::Tunnels),
+            Self::HandshakeDelay => Some(Overload::HandshakeDelay),
+            Self::Ordered | Self::Descriptors => None,
         }
     }
 

@@ -2,7 +2,7 @@
 //! them wait for it: each has a clock that should tick four times a second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -20,7 +20,8 @@ const TICK: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Clocks {
     began: Instant,
-    all: Mutex<Vec<Arc<Clock>>>,
+    /// Those of threads that have ended are gone.
+    all: Mutex<Vec<Weak<Clock>>>,
 }
 
 /// One thread's, in microseconds since the beginning.
@@ -39,7 +40,7 @@ impl Clocks {
     /// Keeps this thread's clock; never ends.
     pub(crate) async fn tick(&self) {
         let clock = Arc::new(Clock { due: AtomicU64::new(self.now()), latest: AtomicU64::new(0) });
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(clock.clone());
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&clock));
         loop {
             let due = self.now() + micros(TICK);
             clock.due.store(due, Ordering::Relaxed);
@@ -52,7 +53,7 @@ impl Clocks {
     pub(crate) fn delay(&self) -> Duration {
         let now = self.now();
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let delays = all.iter().map(|clock| {
+        let delays = all.iter().filter_map(Weak::upgrade).map(|clock| {
             let late = now.saturating_sub(clock.due.load(Ordering::Relaxed));
             clock.latest.swap(0, Ordering::Relaxed).max(late)
         });
@@ -89,6 +90,7 @@ impl Monitor {
         loop {
             looks.tick().await;
             self.look(&services.clocks, services.sessions.len(), &services.door, &services.log);
+            services.figures.overloaded(self.shut.and_then(Shut::load));
         }
     }
 

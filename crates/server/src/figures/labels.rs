@@ -85,6 +85,14 @@ labels! {
         Duplicate = "duplicate",
     }
 
+    /// What there is so much of that no new tunnels are taken.
+    Overload, "reason": {
+        Cpu = "cpu",
+        Memory = "memory",
+        Tunnels = "tunnels",
+        HandshakeDelay = "handshake_delay",
+    }
+
     /// What a flow carries.
     Kind, "kind": {
         Tcp = "tcp",

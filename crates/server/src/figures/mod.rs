@@ -35,7 +35,8 @@ use tokio::runtime::Handle as Runtime;
 pub(crate) use country::Country;
 use labels::Protocol;
 pub(crate) use labels::{
-    DataFile, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Refusal, ReloadOutcome,
+    DataFile, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Overload, Refusal,
+    ReloadOutcome,
 };
 pub(crate) use presence::Connection;
 use presence::Connections;
@@ -76,6 +77,7 @@ pub(crate) struct Figures {
     reload_succeeded: Gauge,
     reloaded_at: Gauge<f64, AtomicU64>,
     data_modified: Series<DataFile, Gauge<f64, AtomicU64>>,
+    overloads: Series<Overload, Gauge>,
     panics: Count,
     runtimes: Mutex<Vec<Runtime>>,
     life: Life,
@@ -122,6 +124,7 @@ impl Figures {
             reload_succeeded: Gauge::default(),
             reloaded_at: Gauge::default(),
             data_modified: Series::new(),
+            overloads: Series::new().complete(),
             panics: Count::default(),
             runtimes: Mutex::default(),
             life: Life::default(),
@@ -185,6 +188,8 @@ impl Figures {
         to.register_with_unit("last_reload_success_timestamp", help, Unit::Seconds, self.reloaded_at.clone());
         let help = "When the file in use was changed";
         self.data_modified.register(to, "data_file_modified_timestamp", Some(Unit::Seconds), help);
+        let help = "Whether no new tunnels are taken (1) because there is too much of this";
+        self.overloads.register(to, "overloaded", None, help);
         to.register("panics", "Tunnels that a mistake in this program ended", self.panics.clone());
     }
 
@@ -192,6 +197,15 @@ impl Figures {
     pub(crate) fn accepted(self: &Arc<Self>, protocol: TunnelProtocol, country: Country) -> Connection {
         self.accepted.add(Protocol(protocol));
         Connection::new(self, protocol, country)
+    }
+
+    /// What there is too much of now.
+    pub(crate) fn overloaded(&self, by: Option<Overload>) {
+        for reason in Overload::ALL {
+            if let Some(gauge) = self.overloads.of(*reason) {
+                gauge.set(i64::from(by == Some(*reason)));
+            }
+        }
     }
 
     /// Counts a connection that gets no tunnel.
