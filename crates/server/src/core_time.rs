@@ -18,7 +18,7 @@ pub(crate) fn of_this_thread() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use tokio::time::Instant;
 
     use super::*;
 

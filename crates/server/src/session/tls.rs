@@ -48,6 +48,15 @@ pub(crate) enum Strangers {
 }
 
 impl TlsService {
+    /// How long the handshake may take.
+    fn handshake_limit(&self, services: &Services) -> Duration {
+        let limit = services.handshakes.duration.unwrap_or(HANDSHAKE);
+        match self.strangers {
+            Strangers::Inside => limit.min(WITHOUT_PROOF),
+            Strangers::Site { .. } | Strangers::Silence => limit,
+        }
+    }
+
     /// Whether both meek and TLS-OSSH are inside.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.strangers, Strangers::Site { shares_port: true, .. })
@@ -73,7 +82,6 @@ pub(super) async fn introduce(
 ) -> Option<Stream> {
     let mut judge = Judge { reader: HelloReader::default(), tls, services, arrival };
     let needs_proof = !matches!(tls.strangers, Strangers::Inside);
-    let mut limit = services.handshakes.duration.unwrap_or(HANDSHAKE);
     let mut ticket = match tls.strangers {
         Strangers::Silence | Strangers::Inside => services.held.enter(),
         Strangers::Site { .. } => services.at_site.enter(),
@@ -122,9 +130,7 @@ pub(super) async fn introduce(
         }
         Verdict::Client => {
             let stream = services.treatment.of_carrier(stream, arrival);
-            if !needs_proof {
-                limit = limit.min(WITHOUT_PROOF);
-            }
+            let limit = tls.handshake_limit(services);
             let accepting = timeout(limit, tls.server.accept(judge.reader, stream));
             tokio::select! {
                 accepted = accepting => accepted.ok()?.ok().map(|connected| connected.stream),

@@ -117,11 +117,7 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
             }
             // An error is the end of the server.
             Ok(()) = ruled_anew.changed() => tunnel.choose_rules(&mut link),
-            () = due(trial.as_deref()), if trial.is_some() => {
-                if let Some(trial) = &mut trial {
-                    trial.judge(tunnel.handle.stats().idle, tunnel.flows.bytes());
-                }
-            }
+            () = judged(&mut trial, &tunnel.handle, &tunnel.flows) => {}
             () = too_silent(&tunnel.handle) => break None,
             () = revoked(&mut tunnel.claim) => {
                 tunnel.on_revoked();
@@ -135,13 +131,7 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     if let Some(trial) = trial.as_mut().filter(|_| tunnel.phase.established().is_some()) {
         trial.has_worked();
     }
-    let farewell = match over {
-        None => link.end().await,
-        Some(gone) => {
-            drop(gone);
-            None
-        }
-    };
+    let farewell = if over.map(drop).is_some() { None } else { link.end().await };
     // Flows learn of the end before they are ended, so that destinations get a reset: a part of something sent must not
     // look like the whole. What still waits for a dial is dropped.
     tokio::task::yield_now().await;
@@ -171,11 +161,11 @@ async fn reached(time: Option<Instant>) {
     }
 }
 
-async fn due(trial: Option<&Trial>) {
-    match trial {
-        Some(trial) => trial.due().await,
-        None => pending().await,
-    }
+/// Returns when it was found out whether what the server does with first bytes works; never again after that.
+async fn judged(trial: &mut Option<Box<Trial>>, handle: &Handle, flows: &Flows) {
+    let Some(trial) = trial else { return pending().await };
+    trial.due().await;
+    trial.judge(handle.stats().idle, flows.bytes());
 }
 
 /// Returns when nothing was read for too long.
