@@ -5,6 +5,7 @@
 
 mod admission;
 mod bugs;
+mod canary;
 mod destinations;
 mod figures;
 mod meek;
