@@ -3,6 +3,8 @@
 
 mod watched;
 
+mod canary;
+
 use std::fs::{self, Permissions};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
