@@ -98,7 +98,8 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
     Ok(if bench.results.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn today() -> String {
+/// The day.
+pub(crate) fn today() -> String {
     let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
     output.map_or_else(|_| "unknown".to_owned(), |out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }

@@ -127,7 +127,8 @@ fn search(name: &str) -> Option<PathBuf> {
     places.map(|folder| folder.join(name)).find(|file| file.is_file())?.canonicalize().ok()
 }
 
-fn describe() -> String {
+/// Which state of the repository this is.
+pub(crate) fn describe() -> String {
     first_line(
         Command::new("git").args(["describe", "--always", "--dirty", "--tags"]).current_dir(tree::root()),
     )

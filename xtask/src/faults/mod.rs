@@ -1,6 +1,6 @@
 //! `cargo xtask faults`: what our programs do when descriptors, memory or the disk are exhausted, when strangers flood them, when peers are
-//! slow, when the clock is odd, and when they are killed; and how they are after a long time. Prints one table, and fails if a figure is
-//! missed. Timed figures are those of the machine it runs on; the short form decides only by what holds on any machine.
+//! slow, when the clock is odd, and when they are killed; and how they are after a long time. Prints one table, which a whole run writes to
+//! `bench/FAULTS.md`, and fails if a figure is missed. Timed figures are those of the machine it runs on; the short form decides only by what holds on any machine.
 
 mod clock;
 mod descriptors;
@@ -15,8 +15,8 @@ mod stop;
 mod table;
 
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use crate::bench::generator::{Generator, Share};
 use crate::bench::load::Load;
@@ -24,6 +24,7 @@ use crate::bench::origin::Origin;
 use crate::bench::peers::{Peers, Profile};
 use crate::bench::psiphon::{Generated, OSSH, Setup};
 use crate::bench::{Outcome, results, sys};
+use crate::tree;
 use options::{Fault, Options};
 use table::{Figure, Table};
 
@@ -63,7 +64,13 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
         }
         eprintln!("   {} s", start.elapsed().as_secs());
     }
-    println!("{}", harness.table.text());
+    let text = harness.table.text();
+    println!("{text}");
+    if harness.options.is_whole() {
+        let [day, ours] = [crate::bench::today(), crate::bench::peers::describe()];
+        let head = format!("# Results of `cargo xtask faults`\n\nDate: {day}; ours: {ours}\n\n");
+        fs::write(tree::root().join("bench/FAULTS.md"), head + &text)?;
+    }
     Ok(if harness.table.is_held(harness.options.short) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

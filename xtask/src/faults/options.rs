@@ -96,6 +96,11 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether this is everything.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.short && self.faults.len() == Fault::ALL.len()
+    }
+
     /// The whole, or in the short form a part.
     pub(super) fn scaled<T>(&self, whole: T, short: T) -> T {
         if self.short { short } else { whole }
@@ -123,8 +128,9 @@ mod tests {
     fn options_are_read() {
         let options = Options::parse(&["--only", "disk", "--only", "soak", "--minutes", "5"]).unwrap();
         assert_eq!((options.faults, options.minutes), (vec![Fault::Disk, Fault::Soak], 5));
-        assert_eq!(Options::parse(&["--short"]).unwrap().faults, Fault::SHORT);
-        assert_eq!(Options::parse(&[]).unwrap().faults.len(), Fault::ALL.len());
+        let short = Options::parse(&["--short"]).unwrap();
+        assert!(short.faults == Fault::SHORT && !short.is_whole());
+        assert!(Options::parse(&[]).unwrap().is_whole());
         for bad in [vec!["--only"], vec!["--only", "x"], vec!["--minutes"], vec!["x"]] {
             assert!(Options::parse(&bad).is_err(), "{bad:?}");
         }
