@@ -237,6 +237,20 @@ impl Logger {
         self.line(Level::Error, message, fields);
     }
 
+    /// One line about where a flow goes, of level debug: no other may name a destination.
+    #[track_caller]
+    pub fn destination<'a>(
+        &self,
+        message: &'static str,
+        (host, port): (&str, u32),
+        fields: impl IntoIterator<Item = (&'a str, Field)>,
+    ) {
+        if self.enabled(Level::Debug) {
+            let destination = [("destination", Field::text(format!("{host}:{port}")))];
+            self.line(Level::Debug, message, destination.into_iter().chain(fields));
+        }
+    }
+
     /// One log line. A field called like one of the line's own is kept as `fields.NAME`, as the reference does.
     #[track_caller]
     pub fn line<'a>(

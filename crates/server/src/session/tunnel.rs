@@ -25,7 +25,7 @@ use super::report::{self, Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
 use crate::admission::Trial;
 use crate::authorizations::Claim;
-use crate::figures::{self, Country, Refusal};
+use crate::figures::{self, Country, FlowRefusal, Refusal};
 use crate::forward::early::Early;
 use crate::forward::exit::Exit;
 use crate::forward::flows::Flows;
@@ -361,12 +361,21 @@ impl<'s> Tunnel<'s> {
             return self.on_udp_gateway(channel, wanted);
         }
         let (flows, alerts, candour) = (self.flows.clone(), self.alerts.clone(), self.candour);
+        let log = self.services.log.clone();
+        let place = log.enabled(Level::Debug).then(|| (wanted.host.clone(), wanted.port));
         let drill = self.services.drill.clone();
         self.tasks.spawn(async move {
             drill.at(DrillSpot::Flow);
             if let Err((channel, refusal)) = tcp::serve(channel, wanted, &flows).await {
                 if refusal.is_disallowed() {
                     alerts.disallowed_traffic();
+                }
+                if let Some((host, port)) = place {
+                    log.destination(
+                        "flow refused",
+                        (&host, port),
+                        [("reason", FlowRefusal::from(refusal).text().into())],
+                    );
                 }
                 tcp::refuse(channel, refusal, candour);
             }

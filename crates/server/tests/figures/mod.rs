@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use culvert_server::log::Level;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -245,4 +246,23 @@ async fn load_is_reported_in_the_reference_s_words() {
     assert_eq!(report["peak_concurrent_proximate_accepted_clients"], 1);
     assert!(report.get("peak_concurrent_proximate_established_clients").is_none(), "nowhere is not near");
     assert!(report.get("peak_dns_failure_rate").is_none());
+}
+
+#[tokio::test]
+async fn destinations_are_named_at_level_debug_alone() {
+    for (level, lines) in [(Level::Info, 0), (Level::Debug, 1)] {
+        let mut server = Server::start("destinations-logged", |_| {}).await;
+        server.set_level(level);
+        let client = Plan::default().tunnel(&server).await;
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        assert!(client.flow(closed).await.is_err());
+        server.stop().await;
+        let text = server.lines();
+        let named: Vec<_> = text.lines().filter(|line| line.contains(&closed.to_string())).collect();
+        assert_eq!(named.len(), lines, "{text}");
+        for line in named {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&line["level"], &line["reason"]), (&"debug".into(), &"connection_refused".into()));
+        }
+    }
 }

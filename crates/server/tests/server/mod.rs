@@ -34,6 +34,7 @@ pub(crate) struct Server {
     pub(crate) ssh: SocketAddr,
     entry: ServerEntry,
     log: Captured,
+    logger: Logger,
     state: std::path::PathBuf,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), RunError>>>,
@@ -60,6 +61,7 @@ impl Server {
         edit(&mut config);
         let state = config.state_directory.clone();
         let (log, captured) = Logger::captured(Level::Info, Origin::default());
+        let logger = log.clone();
         let (stop, stopped) = oneshot::channel();
         let (running, up) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -74,6 +76,7 @@ impl Server {
             ssh,
             entry: generated.entry,
             log: captured,
+            logger,
             state,
             stop: Some(stop),
             thread: Some(thread),
@@ -99,6 +102,11 @@ impl Server {
         if let Some(thread) = self.thread.take() {
             tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap().unwrap();
         }
+    }
+
+    /// Which lines are written from now on.
+    pub(crate) fn set_level(&self, level: Level) {
+        self.logger.set_level(level);
     }
 
     pub(crate) fn lines(&self) -> String {
