@@ -134,7 +134,7 @@ async fn a_tunnel_ends_when_its_authorization_expires() {
     assert_eq!(reply.get("active_authorization_ids"), None);
     assert!(client.ask("keepalive@openssh.com", "").await.is_some());
     let mut other = Plan { session: 2, ..Plan::default() }.connect(&server).await.unwrap();
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let reply = shake(&other, &[authorization(b"2", Duration::seconds(3))]).await;
     assert_eq!(reply["active_authorization_ids"].as_array().unwrap().len(), 1);
     other.ended().await;
