@@ -48,6 +48,8 @@ pub(crate) enum Signal {
     Terminate,
     /// A crash.
     Kill,
+    /// To a server: files have changed.
+    Reload,
 }
 
 /// A running program.
@@ -136,6 +138,7 @@ fn send(target: i64, signal: Signal) -> io::Result<()> {
         Signal::Interrupt => libc::SIGINT,
         Signal::Terminate => libc::SIGTERM,
         Signal::Kill => libc::SIGKILL,
+        Signal::Reload => libc::SIGUSR1,
     };
     let target = libc::pid_t::try_from(target).map_err(io::Error::other)?;
     #[expect(unsafe_code, reason = "std has no way to send a signal other than KILL")]

@@ -168,6 +168,14 @@ pub(crate) fn connect(proxy: SocketAddr, target: &Target) -> Result<TcpStream, F
     ask_connect(proxy, target)?.flow("HTTP CONNECT", target)
 }
 
+/// Has an echo say what it is told.
+pub(crate) fn echo(flow: &mut TcpStream, said: &[u8]) -> Result<(), Failure> {
+    flow.write_all(said).doing("write to the echo")?;
+    let mut heard = vec![0; said.len()];
+    flow.read_exact(&mut heard).doing("read from the echo")?;
+    expect_eq("what the echo says", said, heard.as_slice())
+}
+
 /// Fetches the page over a flow to the page server and checks it.
 pub(crate) fn fetch_page(stream: TcpStream) -> Result<(), Failure> {
     request_page(stream, "/page")

@@ -26,6 +26,8 @@ pub(crate) const START: Duration = Duration::from_secs(20);
 pub(crate) const TUNNEL: Duration = Duration::from_secs(30);
 pub(crate) const STOP: Duration = Duration::from_secs(10);
 
+const RULES: &str = "psiphond-traffic-rules.config";
+
 /// The tunnel protocols that are paired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -329,6 +331,12 @@ impl Server {
         process.wait_exit(STOP)
     }
 
+    /// Changes members of `DefaultRules` and has the running server read them.
+    pub(crate) fn reload_rules(&self, changes: Map<String, Value>) -> Result<(), Failure> {
+        merge(&self.folder.0.join(RULES), "/DefaultRules", changes)?;
+        self.process()?.signal(Signal::Reload)
+    }
+
     /// The running process.
     pub(crate) fn process(&self) -> Result<&Process, Failure> {
         self.process.as_ref().ok_or_else(not_running)
@@ -461,7 +469,7 @@ fn edit_files(folder: &Path, edits: ServerEdits) -> Result<(), Failure> {
         "IdleTCPPortForwardTimeoutMilliseconds": 300_000,
     }));
     rules.extend(edits.rules);
-    merge(&folder.join("psiphond-traffic-rules.config"), "/DefaultRules", rules)?;
+    merge(&folder.join(RULES), "/DefaultRules", rules)?;
     if edits.tactics.is_empty() {
         return Ok(());
     }

@@ -4,16 +4,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::from_utf8;
+use std::sync::Arc;
 
 use culvert_client::config as client;
 use culvert_client::notice::FreeText;
 use culvert_client::store::Store;
+use culvert_protocol::TunnelProtocol;
+use culvert_protocol::packed::Params;
 use culvert_protocol::server_entry::EntrySource;
 use culvert_server::config::{Strictness, blocklist as list, parse, psinet, traffic_rules};
 use culvert_server::control::Request;
 use culvert_server::forward::destination::Destination;
 use culvert_server::forward::names::question::question_name;
 use culvert_server::geoip::{GeoIp, UNKNOWN};
+use culvert_server::rules::{ClientFacts, HandshakeFacts, RuleSet, TextParameters};
 
 /// A client's configuration, as it is run and as it is checked. What passes the check runs.
 pub(crate) fn client_config(data: &[u8]) {
@@ -46,6 +50,36 @@ pub(crate) fn server_traffic_rules(data: &[u8]) {
     let runs = traffic_rules::parse(file, text, Strictness::Run).is_ok();
     let passes = traffic_rules::parse(file, text, Strictness::Check).is_ok();
     assert!(runs || !passes, "rules pass the check and do not run");
+    let Ok(file) = traffic_rules::parse(file, text, Strictness::Run) else { return };
+    let rules = RuleSet::compile(&file.value, "provider");
+    // Clients made of what the rules speak of, so that some fit.
+    let words: Vec<&str> = text.split('"').skip(1).step_by(2).filter(|word| word.len() < 100).collect();
+    for start in 0..words.len().min(16) {
+        let word = |number: usize| words.get((start * 7 + number * 3) % words.len()).copied().unwrap_or("");
+        let place = [word(0), word(1), word(2), word(3)];
+        let handshake =
+            serde_json::json!({ "sponsor_id": word(4), "client_platform": word(5), "client_version": "7" });
+        let parameters =
+            Params::from_json(handshake.to_string().as_bytes()).map(|it| TextParameters::new(&it));
+        let parameters = parameters.expect("it is an object of texts");
+        let tokens = [word(6).to_owned(), word(7).to_owned()];
+        let handshake = HandshakeFacts {
+            parameters: &parameters,
+            access_types: &tokens,
+            authorization_ids: &tokens,
+            revoked: start % 3 == 0,
+        };
+        let [country, isp, asn, city] = place;
+        for handshake in [None, Some(handshake)] {
+            let client = ClientFacts { protocol: TunnelProtocol::OSSH, country, isp, asn, city, handshake };
+            let (chosen, first) = (rules.select(&client), rules.select_by_trying_all(&client));
+            assert!(Arc::ptr_eq(&chosen, &first), "the index finds another filter than the first that fits");
+            let address = word(8).split('/').next().and_then(|address| address.parse().ok());
+            let address = address.unwrap_or(IpAddr::from([192, 0, 2, 1]));
+            let _ = chosen.permits_tcp(SocketAddr::new(address, 443), &|_| Some(7));
+            let _ = chosen.permits_udp(SocketAddr::new(address, 53), &|_| None);
+        }
+    }
 }
 
 /// The psinet database.

@@ -10,6 +10,7 @@ mod quic;
 mod refusals;
 mod replay;
 mod reports;
+mod rules;
 mod shaping;
 mod tls;
 mod traffic;
@@ -132,6 +133,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         traffic::CASES,
         udp::CASES,
         refusals::CASES,
+        rules::CASES,
         lifecycle::CASES,
         lost_responses::CASES,
         reports::CASES,

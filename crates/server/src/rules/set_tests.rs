@@ -251,8 +251,7 @@ fn the_index_finds_what_trying_all_finds() {
         let count = draw.one(&[1, 3, 20, 300]);
         let filters: Vec<_> =
             (0..count).map(|_| (draw.filter(), (draw.below(4) == 0).then(|| draw.filter()))).collect();
-        let file = file_of(filters.clone());
-        let set = RuleSet::compile(&file, "P");
+        let set = RuleSet::compile(&file_of(filters.clone()), "P");
         for _ in 0..200 {
             let client = draw.client();
             let facts = client.facts();
@@ -262,8 +261,46 @@ fn the_index_finds_what_trying_all_finds() {
                 .position(|(filter, except)| fits(filter) && !except.as_ref().is_some_and(fits));
             let found = number_of(&set.select(&facts)).map(|number| number - 1000);
             assert_eq!(found, linear, "round {round}, CULVERT_TEST_SEED={seed}: {facts:?}");
+            assert!(Arc::ptr_eq(&set.select(&facts), &set.select_by_trying_all(&facts)));
             hits += usize::from(found.is_some());
         }
     }
     assert!(hits > 1000, "only {hits} clients had rules of their own, seed {seed}");
+}
+
+/// Not the time, which depends on the machine: how many filters are tried for a client.
+#[test]
+fn few_of_many_filters_are_tried() {
+    const MANY: usize = 10_000;
+    let names = |kind: &str, number: usize| -> Names { [format!("{kind}{number}")].into_iter().collect() };
+    let filters: Vec<Filter> = (0..MANY)
+        .map(|number| {
+            let mut filter = Filter { countries: names("", number % 200), ..Filter::default() };
+            match number % 4 {
+                0 => filter.isps = names("isp", number),
+                1 => filter.asns = names("", number),
+                2 => {
+                    filter.handshake.parameters =
+                        parameter("sponsor_id", &[&format!("{number:016x}"), "0000000000000000"]);
+                }
+                _ => {
+                    let types = names("type", number);
+                    filter.handshake.authorizations = Authorizations::Active { types, ids: Names::default() };
+                }
+            }
+            filter
+        })
+        .collect();
+    let index = Index::new(filters.iter());
+    let mut handshake = handshake(r#"{"sponsor_id": "0000000000000bb6"}"#);
+    handshake.types = (0..16).map(|number| format!("type{number}")).collect();
+    let client = Client { place: ["198", "isp4000", "77", "None"], ..someone(Some(handshake)) };
+    let tried = std::cell::Cell::new(0);
+    let fits = |number: u32| {
+        tried.set(tried.get() + 1);
+        filters[number as usize].fits(&client.facts())
+    };
+    // That of its sponsor, whose country is its own.
+    assert_eq!(index.find(&client.facts(), fits), Some(0xbb6));
+    assert!(tried.get() <= 8, "{} filters were tried", tried.get());
 }

@@ -39,6 +39,16 @@ const RULES: &str = r#"{
   "FilteredRules": [{"Filter": {"Regions": ["R1"]}, "Rules": {"MaxTCPPortForwardCount": 1}}]
 }"#;
 
+const FILTERS: &str = r#"{"FilteredRules": [
+    {"Filter": {"Regions": ["R1", "R2"], "ISPs": ["One"], "ASNs": ["64500"], "Cities": ["Town"], "TunnelProtocols": ["OSSH"]},
+     "Rules": {"DisallowSubnets": ["192.0.2.0/25", "2001:db8::/33"], "DisallowASNs": ["64501"]}},
+    {"Filter": {"HandshakeParameters": {"sponsor_id": ["A*", "R1"], "client_platform": ["One"]}, "MinClientVersion": 3},
+     "ExceptFilter": {"AuthorizedAccessTypes": ["Town", "type"], "ActiveAuthorizationIDs": ["R1", "id"]},
+     "Rules": {"AllowTCPPorts": [], "RateLimits": {"CloseAfterExhausted": true, "UnthrottleFirstTunnelOnly": false}}},
+    {"Filter": {"AuthorizationsRevoked": true, "ProviderIDs": ["provider"], "APIProtocol": "ssh"}, "Rules": {"DisableDiscovery": true}},
+    {"Filter": {"ProviderIDs": ["another"]}}, {}
+  ], "MeekRateLimiterHistorySize": 10, "MeekRateLimiterThresholdSeconds": 60, "MeekRateLimiterRegions": ["R1"]}"#;
+
 const NOTICE: &str =
     "dial tcp 192.0.2.1:443: no route; [2001:db8::1]:80 and ::ffff:192.0.2.1, at 12:30:05 in std::net::io";
 
@@ -89,6 +99,7 @@ pub(crate) fn inputs() -> Vec<Input> {
             r#"{"TunnelProtocolPorts": {"SSH": 0, "OSH": 70000}, "ServerIPAddress": "host"}"#,
         ),
         ("server_traffic_rules", "usual", RULES),
+        ("server_traffic_rules", "filters", FILTERS),
         (
             "server_traffic_rules",
             "unfit",
