@@ -144,7 +144,8 @@ fn idle(setting: &Setting) -> Result<Note, Failure> {
 
 /// A subnet and a port that are denied by files that change under a tunnel: it goes on, and obeys. What is open stays open.
 fn reload(setting: &Setting) -> Result<Note, Failure> {
-    let (server, mut client) = with_rules(setting, Map::new())?;
+    let server = setting.plain_server()?;
+    let mut client = setting.connect(&setting.plan(&server).with("EmitServerAlerts", true))?;
     let (echo, page) = (Target::address(setting.origin.echo), Target::address(setting.origin.page));
     let mut open = proxies::socks5(client.socks, &echo)?;
     proxies::echo(&mut open, b"here")?;

@@ -42,7 +42,7 @@ struct Counts {
     next: u64,
     open: BTreeMap<u64, Flow>,
     /// The open flows by when they were used, as far as is known, the least recent first.
-    by_use: BTreeSet<(Instant, u64)>,
+    by_use: BTreeSet<(u64, u64)>,
     totals: Totals,
 }
 
@@ -64,9 +64,8 @@ pub(crate) struct Totals {
 /// One open flow.
 struct Flow {
     meter: Meter,
-    /// What it had carried when somebody looked, and when something was last seen to have changed.
-    seen: (u64, u64),
-    used: Instant,
+    /// When it was used last, by the meter's clock, when somebody looked.
+    used: u64,
     evicted: Arc<Notify>,
 }
 
@@ -187,8 +186,8 @@ impl Flows {
     pub(crate) fn enter(self: &Arc<Self>) -> Place {
         let most = self.rules().most_flows.map_or(usize::MAX, std::num::NonZeroUsize::get);
         let (meter, evicted) = (self.tally.meter(Kind::Tcp).part(), Arc::<Notify>::default());
-        let used = Instant::now();
-        let flow = Flow { meter: meter.clone(), seen: meter.totals(), used, evicted: evicted.clone() };
+        meter.touch();
+        let flow = Flow { used: meter.last_use(), meter: meter.clone(), evicted: evicted.clone() };
         let number = self.counts(|counts| {
             while counts.open.len() >= most && counts.evict() {
                 self.tally.evicted(Kind::Tcp);
@@ -236,23 +235,19 @@ fn most_dialing(rules: &TrafficRules) -> usize {
 }
 
 impl Counts {
-    /// Ends the flow that was used least recently; false if there is none. When a flow was used is only looked at here,
-    /// since flows are many and evictions few: one that has moved since the last look counts as used now. So each look
-    /// is followed by an eviction, or was for a flow that carries something.
+    /// Ends the flow that was used least recently; false if there is none. When a flow was used is only looked at here, since
+    /// flows are many and evictions few: one that was used since the last look goes back to its place in the line.
     fn evict(&mut self) -> bool {
-        let now = Instant::now();
-        for _ in 0..=self.open.len() {
-            let Some((used, number)) = self.by_use.pop_first() else { return false };
+        while let Some((used, number)) = self.by_use.pop_first() {
             let Some(flow) = self.open.get_mut(&number) else { continue };
-            let carried = flow.meter.totals();
-            if carried == flow.seen || used == now {
+            flow.used = flow.meter.last_use();
+            if flow.used == used {
                 flow.evicted.notify_one();
                 self.open.remove(&number);
                 self.totals.evicted += 1;
                 return true;
             }
-            (flow.seen, flow.used) = (carried, now);
-            self.by_use.insert((now, number));
+            self.by_use.insert((flow.used, number));
         }
         false
     }
@@ -331,19 +326,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flow_that_carries_something_stays() {
+    async fn whoever_was_used_least_recently_makes_room() {
         let flows = flows(3, 1);
         let places: Vec<_> = (0..3).map(|_| flows.enter()).collect();
-        tokio::time::advance(Duration::from_millis(10)).await;
         places[0].meter().add_received(1);
         let fourth = flows.enter();
         places[1].evicted().await;
-        tokio::time::advance(Duration::from_millis(10)).await;
-        places[2].meter().add_received(1);
         fourth.meter().add_received(1);
-        let _fifth = flows.enter();
+        places[2].meter().add_sent(1);
+        // Not used yet, but later than what was used before.
+        let fifth = flows.enter();
         places[0].evicted().await;
-        assert_eq!(flows.totals().evicted, 2);
+        let _sixth = flows.enter();
+        fourth.evicted().await;
+        let _seventh = flows.enter();
+        places[2].evicted().await;
+        let _eighth = flows.enter();
+        fifth.evicted().await;
+        assert_eq!(flows.totals().evicted, 5);
     }
 
     #[tokio::test(start_paused = true)]
