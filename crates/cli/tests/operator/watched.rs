@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use serde_json::{Value, json};
 
