@@ -1,13 +1,14 @@
 //! Traffic rules as clients meet them: how fast tunnels are, whose rules hold, and that other rules hold as soon as they are there.
 //! Times are only bounded where a slow machine makes them longer, not shorter.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use culvert_protocol::api::{HandshakeReply, ReplyEncoding};
 use culvert_server::control::Answer;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::reload::Reloaded;
 use crate::server::{Client, HANDSHAKE, Plan, SOON, Server};
