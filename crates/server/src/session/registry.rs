@@ -32,12 +32,22 @@ struct Live {
     gone: Gone,
 }
 
-/// Sessions without a tunnel now, by when they ended.
-#[derive(Default)]
+/// Sessions without a tunnel now, in few bytes each, since there are many more of them than tunnels.
 struct Gone {
-    ended: BTreeMap<SessionId, Instant>,
+    began: Instant,
+    /// In seconds since the beginning.
+    ended: BTreeMap<Name, u32>,
     /// The oldest first; those that came back meanwhile are in it still.
-    order: VecDeque<(Instant, SessionId)>,
+    order: VecDeque<(Name, u32)>,
+}
+
+/// What is kept of a session's identifier: the number that its digits are.
+type Name = [u8; 16];
+
+impl Default for Gone {
+    fn default() -> Self {
+        Self { began: Instant::now(), ended: BTreeMap::new(), order: VecDeque::new() }
+    }
 }
 
 struct Tunnel {
@@ -114,28 +124,44 @@ impl Sessions {
 }
 
 impl Gone {
-    fn remember(&mut self, id: SessionId, now: Instant) {
-        while self.order.front().is_some_and(|(ended, _)| {
-            self.order.len() >= MOST_REMEMBERED || now.saturating_duration_since(*ended) >= REMEMBERED
-        }) {
+    fn remember(&mut self, id: &SessionId, now: Instant) {
+        let now = self.seconds(now);
+        while self
+            .order
+            .front()
+            .is_some_and(|(_, ended)| self.order.len() >= MOST_REMEMBERED || is_over(*ended, now))
+        {
             self.forget_oldest();
         }
-        self.ended.insert(id.clone(), now);
-        self.order.push_back((now, id));
+        self.ended.insert(name_of(id), now);
+        self.order.push_back((name_of(id), now));
     }
 
     /// Whether it was remembered; it is not any more.
     fn forget(&mut self, id: &SessionId, now: Instant) -> bool {
-        let ended = self.ended.remove(id);
-        ended.is_some_and(|ended| now.saturating_duration_since(ended) < REMEMBERED)
+        let ended = self.ended.remove(&name_of(id));
+        ended.is_some_and(|ended| !is_over(ended, self.seconds(now)))
     }
 
     fn forget_oldest(&mut self) {
-        let Some((when, id)) = self.order.pop_front() else { return };
-        if self.ended.get(&id) == Some(&when) {
-            self.ended.remove(&id);
+        let Some((name, when)) = self.order.pop_front() else { return };
+        if self.ended.get(&name) == Some(&when) {
+            self.ended.remove(&name);
         }
     }
+
+    fn seconds(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.began).as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+fn is_over(ended: u32, now: u32) -> bool {
+    u64::from(now.saturating_sub(ended)) >= REMEMBERED.as_secs()
+}
+
+fn name_of(id: &SessionId) -> Name {
+    // 32 hex digits always fit.
+    u128::from_str_radix(id.as_str(), 16).unwrap_or_default().to_be_bytes()
 }
 
 impl Registration {
@@ -151,7 +177,7 @@ impl Drop for Registration {
         self.sessions.live(|live| {
             if live.tunnels.get(&self.id).is_some_and(|tunnel| tunnel.number == self.number) {
                 live.tunnels.remove(&self.id);
-                live.gone.remember(self.id.clone(), Instant::now());
+                live.gone.remember(&self.id, Instant::now());
             }
         });
     }
@@ -211,7 +237,7 @@ mod tests {
             SessionId::from_bytes(bytes)
         };
         for number in 0..70_000 {
-            gone.remember(id(number), now);
+            gone.remember(&id(number), now);
         }
         assert_eq!((gone.ended.len(), gone.order.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
         assert!(!gone.forget(&id(0), now) && gone.forget(&id(69_999), now));
