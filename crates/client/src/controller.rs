@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::config::{Config, Upstream};
+use crate::config::{Config, Upstream, WindowMemory};
 use crate::controls::{Controls, NetworkEvents};
 use crate::data_dir::DataDir;
 use crate::dial::Credentials;
@@ -213,7 +213,10 @@ impl Controller {
             sponsor_id: config.identity.sponsor_id.clone(),
             capabilities: capabilities(&config),
             limits,
-            budget: MemoryBudget::new(WINDOW_MEMORY),
+            budget: MemoryBudget::new(match config.ssh.windows {
+                WindowMemory::Usual => WINDOW_MEMORY,
+                WindowMemory::Least => 0,
+            }),
             rate_limits: config.parameters.tunnel.rate_limits,
             resolver,
         };

@@ -31,7 +31,7 @@ pub(super) const ABOUT: &[(&str, &str)] = &[
     ("ConnectionWorkerPoolMaxSize", "Most parallel dials, whatever tactics say."),
     ("DisableConnectionWorkerPool", "Tactics are fetched, but no tunnel is made."),
     ("LimitCPUThreads", "Use one thread of the operating system."),
-    ("LimitRelayBufferSizes", "Relay with buffers of 4 KiB."),
+    ("LimitRelayBufferSizes", "Let windows of flows not grow, on devices with little memory."),
     ("UpstreamProxyURL", "The proxy that all dials go through: an http, socks4a or socks5 URL, with a login if it needs one."),
     ("CustomHeaders", "Further headers of plain HTTP and proxy requests."),
     ("MeekAdditionalHeaders", "Further headers of meek requests."),

@@ -13,7 +13,7 @@ use super::read::Fields;
 use super::upstream;
 use super::{
     Api, ApiEncoding, Config, Establish, Identity, KeepAliveSettings, NoticeSettings, Secret, ServerChoice,
-    SessionId, SshSettings,
+    SessionId, SshSettings, WindowMemory,
 };
 use crate::notice::{Detail, Topic};
 
@@ -163,6 +163,10 @@ fn ssh(fields: &mut Fields<'_>) -> SshSettings {
         rekey_bytes: fields
             .integer("SSHRekeyBytes", 65_536..=1 << 40, "65536 bytes to 1 TiB")
             .and_then(|bytes: i64| u64::try_from(bytes).ok()),
+        windows: match fields.switch("LimitRelayBufferSizes") {
+            true => WindowMemory::Least,
+            false => WindowMemory::Usual,
+        },
         algorithms,
         keep_alive: KeepAliveSettings { periodic_off: fields.switch("DisablePeriodicSshKeepAlive") },
     }

@@ -224,9 +224,21 @@ pub struct SshSettings {
     pub optimistic_open_off: bool,
     /// Change keys after this many bytes in a direction; ours, not the reference's.
     pub rekey_bytes: Option<u64>,
+    /// What windows may grow by, all tunnels together.
+    pub windows: WindowMemory,
     /// Key exchange, cipher, MAC and host key algorithm, one name each.
     pub algorithms: Option<[String; 4]>,
     pub keep_alive: KeepAliveSettings,
+}
+
+/// How much memory flows may have beyond their first windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WindowMemory {
+    /// What a phone has to spare.
+    #[default]
+    Usual,
+    /// None: for devices with little memory, or many clients in a process.
+    Least,
 }
 
 /// Whether idle tunnels are probed. When is in the parameters.

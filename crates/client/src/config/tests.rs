@@ -202,9 +202,20 @@ fn unknown_keys_warn_at_run_time_and_fail_in_check() {
 }
 
 #[test]
+fn devices_with_little_memory_have_small_buffers() {
+    let text = "\"LimitRelayBufferSizes\": true, \"LimitMeekBufferSizes\": true";
+    let config = parse("c", &with_ids(text)).unwrap().config;
+    assert_eq!(config.ssh.windows, WindowMemory::Least);
+    assert!(config.parameters.meek.limit_buffer_sizes);
+    let usual = parse("c", &with_ids("\"LimitRelayBufferSizes\": false")).unwrap().config;
+    assert_eq!(usual.ssh.windows, WindowMemory::Usual);
+    assert!(!usual.parameters.meek.limit_buffer_sizes);
+}
+
+#[test]
 fn keys_without_effect_are_accepted_and_named() {
-    let loaded = parse("c", &with_ids("\"DisableTactics\": true, \"LimitMeekBufferSizes\": true")).unwrap();
-    assert_eq!(loaded.without_effect, ["DisableTactics", "LimitMeekBufferSizes"]);
+    let loaded = parse("c", &with_ids("\"DisableTactics\": true, \"EmitSLOKs\": true")).unwrap();
+    assert_eq!(loaded.without_effect, ["DisableTactics", "EmitSLOKs"]);
     assert!(parse("c", &with_ids("\"UpstreamProxyURL\": \"\"")).is_ok(), "empty is not set");
 }
 

@@ -71,6 +71,13 @@ pub enum SetupError {
     Head(#[from] BadHead),
 }
 
+/// What may wait to be read of responses.
+fn most_received(of: &Meek) -> usize {
+    let limited = of.limited_full_receive_buffer_length;
+    usize::try_from(if of.limit_buffer_sizes { limited } else { of.full_receive_buffer_length })
+        .unwrap_or(usize::MAX)
+}
+
 /// Connects. The session's first request leaves with the first bytes that are written, or with the first poll.
 pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, DialError> {
     let head = HeadWriter::new(plan.look.clone()).map_err(SetupError::Head)?;
@@ -87,7 +94,8 @@ pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, Dia
     });
     // The header of a body is a part of it. TRANSPORTS.md 2.8.
     let header = usize::from(padding.is_some());
-    let (stream, depot) = pipe(plan.most_payload.min(MAX_BODY).saturating_sub(header));
+    let (stream, depot) =
+        pipe(plan.most_payload.min(MAX_BODY).saturating_sub(header), most_received(&plan.parameters));
     let facts = DialFacts { meek_cookie_len: Some(plan.look.cookie_name.len() + cookie.len()), tls };
     let session = Session {
         line: Line { network: Arc::clone(network), route: plan.route.clone(), connection: Some(connection) },

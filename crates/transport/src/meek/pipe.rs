@@ -11,8 +11,6 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What may be received and not read yet; beyond that the response is not read on. TRANSPORTS.md 2.7.
-const MOST_RECEIVED: usize = 4 << 20;
 /// Bodies of this size get a response without a wait for more. TRANSPORTS.md 2.6.
 pub(super) const LARGE_BODY: usize = 8192;
 
@@ -35,6 +33,8 @@ struct State {
     /// Received, in order.
     incoming: VecDeque<Bytes>,
     incoming_len: usize,
+    /// What may be received and not read yet; beyond that the response is not read on. TRANSPORTS.md 2.7.
+    most_received: usize,
     reader: Option<Waker>,
     session: Option<Waker>,
     watcher: Option<Waker>,
@@ -63,10 +63,14 @@ enum SessionEnd {
     Failed(io::Error),
 }
 
-/// A stream and the session's side of it; bodies have at most `most_sent` bytes.
-pub(super) fn pipe(most_sent: usize) -> (MeekStream, Depot) {
+/// A stream and the session's side of it; bodies have at most `most_sent` bytes, and `most_received` may wait to be read.
+pub(super) fn pipe(most_sent: usize, most_received: usize) -> (MeekStream, Depot) {
     let shared = Arc::new(Shared::default());
-    shared.lock().most_sent = most_sent.max(1);
+    {
+        let mut state = shared.lock();
+        state.most_sent = most_sent.max(1);
+        state.most_received = most_received.max(1);
+    }
     (MeekStream(Arc::clone(&shared)), Depot(shared))
 }
 
@@ -144,7 +148,7 @@ impl Depot {
         }
         poll_fn(|cx| {
             let state = &mut *self.0.lock();
-            if state.incoming_len >= MOST_RECEIVED && state.above != Above::Gone {
+            if state.incoming_len >= state.most_received && state.above != Above::Gone {
                 return wait(&mut state.session, cx);
             }
             Poll::Ready(())
@@ -210,9 +214,9 @@ impl AsyncRead for MeekStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.0.lock();
         if state.incoming_len > 0 || to.remaining() == 0 {
-            let was_full = state.incoming_len >= MOST_RECEIVED;
+            let was_full = state.incoming_len >= state.most_received;
             state.hand_on(to);
-            if was_full && state.incoming_len < MOST_RECEIVED {
+            if was_full && state.incoming_len < state.most_received {
                 wake(&mut state.session);
             }
             return Poll::Ready(Ok(()));
@@ -286,11 +290,12 @@ mod tests {
 
     use super::*;
 
+    const MOST_RECEIVED: usize = 4 << 20;
     const MOMENT: Duration = Duration::from_millis(20);
 
     #[tokio::test]
     async fn payload_is_taken_when_it_is_complete_or_a_body_is_full() {
-        let (mut stream, depot) = pipe(10);
+        let (mut stream, depot) = pipe(10, MOST_RECEIVED);
         assert!(timeout(MOMENT, depot.payload(Worth::Any)).await.is_err());
         stream.write_all(b"abc").await.unwrap();
         assert!(timeout(MOMENT, depot.payload(Worth::Any)).await.is_err(), "there may be more");
@@ -313,7 +318,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_received_is_bounded_and_outlives_the_session() {
-        let (mut stream, depot) = pipe(10);
+        let (mut stream, depot) = pipe(10, MOST_RECEIVED);
         depot.deliver(vec![7; MOST_RECEIVED].into()).await;
         assert!(timeout(MOMENT, depot.deliver(Bytes::from_static(b"more"))).await.is_err());
         let mut first = [0; 10];
@@ -330,12 +335,12 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_who_is_gone() {
-        let (stream, depot) = pipe(10);
+        let (stream, depot) = pipe(10, MOST_RECEIVED);
         depot.deliver(vec![7; MOST_RECEIVED].into()).await;
         drop(stream);
         timeout(MOMENT, depot.deliver(Bytes::from_static(b"more"))).await.unwrap();
         timeout(MOMENT, depot.abandoned()).await.unwrap();
-        let (mut stream, depot) = pipe(10);
+        let (mut stream, depot) = pipe(10, MOST_RECEIVED);
         drop(depot);
         assert_eq!(stream.read(&mut [0; 4]).await.unwrap(), 0);
     }
