@@ -158,6 +158,17 @@ impl Exit {
         Ok(found?)
     }
 
+    /// Whether rules that hold anew allow a TCP flow that is open.
+    pub(crate) fn leaves_tcp(&self, address: SocketAddr, rules: &TrafficRules) -> bool {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        rules.permits_tcp(address, &|address| self.asn_of(address))
+    }
+
+    /// The same of a UDP flow.
+    pub(crate) fn leaves_udp(&self, address: SocketAddr, rules: &TrafficRules) -> bool {
+        rules.permits_udp(address, &|address| self.asn_of(address))
+    }
+
     /// Whether a UDP flow may go to an address.
     pub(crate) fn judge_udp(&self, address: SocketAddr, rules: &TrafficRules) -> Result<(), DialRefusal> {
         self.judge(address, |address| rules.permits_udp(address, &|address| self.asn_of(address)))

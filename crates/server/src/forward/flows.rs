@@ -95,7 +95,8 @@ impl Flows {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on these rules hold: for new flows all of them, for those that are open how long they may be idle.
+    /// From now on these rules hold: for new flows all of them, for those that are open where they may go and how long they may be
+    /// idle.
     pub(crate) fn replace_rules(&self, rules: Arc<TrafficRules>) {
         self.turns.set_most(most_dialing(&rules));
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
@@ -105,6 +106,17 @@ impl Flows {
     /// Returns when other rules hold than when this was called.
     pub(crate) fn ruled_anew(&self) -> Notified<'_> {
         self.ruled_anew.notified()
+    }
+
+    /// Returns when rules hold that forbid where an open flow goes: an operator who blocks a site wants it blocked now.
+    pub(crate) async fn forbidden(&self, address: SocketAddr) {
+        loop {
+            let anew = self.ruled_anew();
+            if !self.exit.leaves_tcp(address, &self.rules()) {
+                return;
+            }
+            anew.await;
+        }
     }
 
     /// Whether a UDP flow may go to an address.

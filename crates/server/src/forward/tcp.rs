@@ -1,6 +1,6 @@
 //! One TCP flow: from a channel that the client wants to its end. Source: RFC 4254 section 7.2; PROTOCOL.md 3.7, 12.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use culvert_ssh::direct_tcpip::{DirectTcpip, NO_ROOM_TEXT};
@@ -139,8 +139,16 @@ pub(crate) async fn serve(
     tokio::select! {
         () = relayed => {}
         () = place.evicted() => {}
+        () = forbidden(flows, address) => flows.refused(DialRefusal::Rules),
     }
     Ok(())
+}
+
+async fn forbidden(flows: &Flows, address: Option<SocketAddr>) {
+    match address {
+        Some(address) => flows.forbidden(address).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A connection to where a flow goes, with the first bytes under way, or given back where a header must come before them.

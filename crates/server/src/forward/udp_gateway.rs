@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::destination_bytes::{Carrier, Charge};
+use super::egress::DialRefusal;
 use super::exit::Exit;
 use super::flows::Flows;
 use crate::figures::{DnsOutcome, FlowRefusal, Kind, Present};
@@ -110,8 +111,14 @@ impl Gateway {
         let mut frames = FrameReader::new();
         self.take(&mut frames, first_bytes)?;
         let mut piece = vec![0; PIECE];
+        let flows = self.surroundings.flows.clone();
+        let mut anew = Box::pin(flows.ruled_anew());
         loop {
             tokio::select! {
+                () = &mut anew => {
+                    anew.set(flows.ruled_anew());
+                    self.close_forbidden();
+                }
                 count = reader.read(&mut piece) => {
                     let count = count?;
                     if count == 0 {
@@ -168,6 +175,21 @@ impl Gateway {
                 open.socket.meter.add_received(datagram.packet.len());
             }
         }
+    }
+
+    /// Closes what rules that hold anew forbid. Queries go to the resolver whatever the rules.
+    fn close_forbidden(&mut self) {
+        let flows = self.surroundings.flows.clone();
+        let rules = flows.rules();
+        self.sockets.retain(|_, open| {
+            let remote = SocketAddr::new(open.socket.remote.ip().to_canonical(), open.socket.remote.port());
+            let is_query = open.socket.udp.peer_addr().map_or(true, |peer| peer != remote);
+            let stays = is_query || flows.exit().leaves_udp(remote, &rules);
+            if !stays {
+                flows.tally().refused(Kind::Udp, FlowRefusal::from(DialRefusal::Rules));
+            }
+            stays
+        });
     }
 
     /// Where a new socket leads, if it may.

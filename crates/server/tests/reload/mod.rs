@@ -118,10 +118,8 @@ async fn a_reload_is_seen_by_tunnels_that_are_up_and_drops_none() {
     for (client, flow) in &mut clients {
         until(async || client.flow(origin).await.is_err()).await;
         assert_eq!(client.flow(origin).await.err().unwrap(), OPAQUE);
-        // Flows that are up go on.
-        flow.write_all(b"still there").await.unwrap();
-        flow.shutdown().await.unwrap();
-        assert_eq!(to_end(flow).await, b"still there");
+        // It leads to where none may lead any more.
+        assert_eq!(to_end(flow).await, b"");
     }
     let counted = figures(figures_port(&reloaded.server)).await;
     let by_rules = value(&counted, "culvert_flows_refused_total{kind=\"tcp\",reason=\"rules\"}");
@@ -130,8 +128,17 @@ async fn a_reload_is_seen_by_tunnels_that_are_up_and_drops_none() {
     let again = reloaded.reloaded(&blocking).await;
     assert!(!again.changed && again.changes.is_empty(), "{again:?}");
     assert!(reloaded.reloaded(ALLOWING).await.changed);
-    for (client, _) in &clients {
+    for (client, flow) in &mut clients {
         until(async || client.flow(origin).await.is_ok()).await;
+        *flow = client.flow(origin).await.unwrap();
+    }
+    // What leads elsewhere goes on.
+    let elsewhere = ALLOWING.replace("null", "[1]");
+    assert!(reloaded.reloaded(&elsewhere).await.changed);
+    for (_, flow) in &mut clients {
+        flow.write_all(b"still there").await.unwrap();
+        flow.shutdown().await.unwrap();
+        assert_eq!(to_end(flow).await, b"still there");
     }
     flood.abort();
     assert!(reloaded.server.events("server_tunnel").is_empty());

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use culvert_protocol::api::{HandshakeReply, ReplyEncoding};
+use culvert_protocol::udpgw::Flags;
 use culvert_server::control::Answer;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::reload::Reloaded;
 use crate::server::{Client, HANDSHAKE, Plan, SOON, Server};
+use crate::udp_gateway::{self, Gateway};
 use crate::{OPAQUE, echo_after_end, to_end};
 
 const PLAN: Plan = Plan {
@@ -181,7 +183,26 @@ async fn limits_of_flows_change_under_them() {
     assert_eq!(to_end(&mut flows[3]).await, b"");
     let subnet = r#"{"DefaultRules": {"DisallowSubnets": ["127.0.0.0/8"]}}"#;
     reloaded.reloaded(subnet).await;
+    assert_eq!(to_end(&mut flows[2]).await, b"", "it went where nothing may go any more");
     let mut client = client;
     assert_eq!(client.flow(origin).await.err().unwrap(), OPAQUE);
     assert_eq!(tokio::time::timeout(SOON, client.asked()).await.unwrap().0, "psiphon-alert");
+}
+
+#[tokio::test]
+async fn datagrams_stop_where_new_rules_say_so() {
+    let reloaded = Reloaded::start("rules-live-udp").await;
+    let origins = [udp_gateway::echo("127.0.0.1:0").await, udp_gateway::echo("127.0.0.1:0").await];
+    let client = PLAN.tunnel(&reloaded.server).await;
+    let mut gateway = Gateway::open(&client).await;
+    for origin in origins {
+        gateway.send(origin.port(), origin, Flags::default(), b"before").await;
+        gateway.next(false).await;
+    }
+    let blocked = format!(r#"{{"DefaultRules": {{"DisallowUDPPorts": [{}]}}}}"#, origins[0].port());
+    reloaded.reloaded(&blocked).await;
+    gateway.send(origins[0].port(), origins[0], Flags::default(), b"blocked").await;
+    gateway.send(origins[1].port(), origins[1], Flags::default(), b"still").await;
+    assert_eq!(gateway.next(false).await.3, b"still");
+    gateway.is_silent().await;
 }

@@ -16,7 +16,7 @@ use crate::server::{Client, Plan, SOON, Server};
 const GATEWAY: (&str, u16) = ("127.0.0.1", 7300);
 
 /// Answers each datagram with the port it came from and its bytes.
-async fn echo(at: &str) -> SocketAddr {
+pub(crate) async fn echo(at: &str) -> SocketAddr {
     let socket = UdpSocket::bind(at).await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
@@ -30,25 +30,25 @@ async fn echo(at: &str) -> SocketAddr {
 }
 
 /// A gateway's channel.
-struct Gateway {
+pub(crate) struct Gateway {
     channel: ChannelStream,
     frames: FrameReader,
     unread: Vec<u8>,
 }
 
 impl Gateway {
-    async fn open(client: &Client) -> Self {
+    pub(crate) async fn open(client: &Client) -> Self {
         let channel = client.flow_to(GATEWAY.0, GATEWAY.1).await.unwrap();
         Self { channel, frames: FrameReader::new(), unread: Vec::new() }
     }
 
-    async fn send(&mut self, connection: u16, remote: SocketAddr, flags: Flags, packet: &[u8]) {
+    pub(crate) async fn send(&mut self, connection: u16, remote: SocketAddr, flags: Flags, packet: &[u8]) {
         let datagram = Datagram { flags, connection, remote, packet: packet.to_vec() };
         self.channel.write_all(&encode_upstream(&datagram).unwrap()).await.unwrap();
     }
 
     /// The next datagram: connection, where from, the port of ours that the other end saw, bytes.
-    async fn next(&mut self, is_ipv6: bool) -> (u16, SocketAddr, u16, Vec<u8>) {
+    pub(crate) async fn next(&mut self, is_ipv6: bool) -> (u16, SocketAddr, u16, Vec<u8>) {
         loop {
             let (taken, datagram) = self.frames.read_downstream(&self.unread, |_| Some(is_ipv6)).unwrap();
             self.unread.drain(..taken);
@@ -63,7 +63,7 @@ impl Gateway {
         }
     }
 
-    async fn is_silent(&mut self) {
+    pub(crate) async fn is_silent(&mut self) {
         let mut byte = [0];
         assert!(timeout(Duration::from_millis(200), self.channel.read(&mut byte)).await.is_err());
     }
