@@ -9,6 +9,7 @@ use super::traffic::{download, in_parallel, upload};
 use super::{Applies, Case, Note, Protocols, case};
 use crate::clock;
 use crate::failure::{Failure, expect_eq};
+use crate::programs::Maker;
 use crate::proxies::{self, Answer, Target};
 use crate::scenario::{Client, Server, ServerEdits, Setting, members};
 
@@ -149,16 +150,29 @@ fn reload(setting: &Setting) -> Result<Note, Failure> {
     let (echo, page) = (Target::address(setting.origin.echo), Target::address(setting.origin.page));
     let mut open = proxies::socks5(client.socks, &echo)?;
     proxies::echo(&mut open, b"here")?;
-    for (rules, denied) in [
-        (json!({ "DisallowTCPPorts": [setting.origin.page.port()] }), true),
-        (json!({ "DisallowTCPPorts": null }), false),
-        (json!({ "DisallowSubnets": ["127.0.0.0/8", "192.0.2.0/24"] }), true),
-        (json!({ "DisallowSubnets": ["127.0.0.2/32", "192.0.2.0/24"] }), false),
+    let ours = setting.pairing.server == Maker::Ours;
+    for (rules, denied, echo_too) in [
+        (json!({ "DisallowTCPPorts": [setting.origin.page.port()] }), true, false),
+        (json!({ "DisallowTCPPorts": null }), false, false),
+        (json!({ "DisallowSubnets": ["127.0.0.0/8", "192.0.2.0/24"] }), true, true),
+        (json!({ "DisallowSubnets": ["127.0.0.2/32", "192.0.2.0/24"] }), false, false),
     ] {
         server.reload_rules(members(rules))?;
         let obeyed = clock::poll(SOON, || (reaches(&client, &page) != denied).then_some(()));
         expect_eq("whether other rules are obeyed", Some(()), obeyed)?;
-        proxies::echo(&mut open, b"still here")?;
+        if !(ours && echo_too) {
+            proxies::echo(&mut open, b"still here")?;
+            continue;
+        }
+        // Ours ends flows to where none may go any more.
+        let ended = clock::poll(SOON, || proxies::echo(&mut open, b"gone").is_err().then_some(()));
+        expect_eq("whether an open flow was ended", Some(()), ended)?;
+        server.reload_rules(members(json!({ "DisallowSubnets": null })))?;
+        let again = clock::poll(SOON, || {
+            let mut flow = proxies::socks5(client.socks, &echo).ok()?;
+            proxies::echo(&mut flow, b"here").ok().map(|()| flow)
+        });
+        open = again.ok_or_else(|| Failure::mismatch("a flow to what is allowed again", "one", "none"))?;
     }
     client.wait_notice("notice ServerAlert", SOON, |notice| {
         (notice.kind == "ServerAlert" && notice.data["reason"] == "disallowed-traffic").then_some(())
