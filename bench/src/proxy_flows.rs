@@ -2,15 +2,16 @@
 //! the same exchanges without it, and how much larger the client's process becomes.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Outcome;
+use crate::exchanges::echo;
 
 /// Exchanges of each flow, and the time from one to the next.
 const EXCHANGES: u32 = 10;
@@ -51,22 +52,6 @@ pub(crate) async fn run(proxy: SocketAddr, count: usize, process: u32) -> Outcom
     }
     println!("memory: {} KiB each when open, {} KiB each after use", each(opened), each(after));
     Ok(())
-}
-
-async fn echo() -> Outcome<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                // Fails only when the other end has gone, which ends this just as well.
-                let _ = stream.set_nodelay(true);
-                let mut bytes = [0; LENGTH];
-                while stream.read_exact(&mut bytes).await.is_ok() && stream.write_all(&bytes).await.is_ok() {}
-            });
-        }
-    });
-    Ok(address)
 }
 
 /// RFC 1928.

@@ -143,12 +143,7 @@ fn run(file: &Path, actions: &Actions) -> Result<(), Failure> {
     let loaded = config::load(file, Strictness::Run)?;
     let config = loaded.value;
     config::check_modes(&config.files)?;
-    let log = Logger::open(
-        config.log.target.clone(),
-        config.log.keeping,
-        config.log.level,
-        config.log.origin.clone(),
-    )?;
+    let log = config.log.open()?;
     for finding in loaded.warnings {
         log.warning("configuration", [("finding", culvert_server::log::Field::text(finding.to_string()))]);
     }

@@ -170,14 +170,16 @@ fn blackhole_with_a_flow_waiting(programs: &Programs, journal: &Journal) -> Outc
     }
     let after = clock::now() - start;
     println!("page {after:?} after the blackhole began, asked for {asked} times");
-    let limit = Duration::from_secs(20);
-    if after > limit {
-        return Err(Failure::Timeout {
-            awaited: format!("page after a blackhole: it took {after:?}"),
-            limit,
-        });
-    }
+    within(after, Duration::from_secs(20), "page after a blackhole")?;
     client.stop()
+}
+
+/// Fails if what was awaited took too long.
+fn within(took: Duration, limit: Duration, awaited: &str) -> Outcome {
+    if took > limit {
+        return Err(Failure::Timeout { awaited: format!("{awaited}: it took {took:?}"), limit });
+    }
+    Ok(())
 }
 
 /// The client's device gets another address, as when another network is joined.
@@ -193,13 +195,7 @@ fn another_address(programs: &Programs, journal: &Journal) -> Outcome {
     let again = client.tunnel(TUNNEL)?;
     let page = world.page(&client)?;
     println!("noticed {noticed:?} after the change; by {} again, page {page:?}", again.protocol);
-    if noticed > Duration::from_secs(2) {
-        let limit = Duration::from_secs(2);
-        return Err(Failure::Timeout {
-            awaited: format!("notice of another address: it took {noticed:?}"),
-            limit,
-        });
-    }
+    within(noticed, Duration::from_secs(2), "notice of another address")?;
     client.stop()?;
     if world.server_runs() { Ok(()) } else { Err(Failure::mismatch("psiphond", "running", "ended")) }
 }
@@ -217,13 +213,7 @@ fn another_device(programs: &Programs, journal: &Journal) -> Outcome {
     let again = client.tunnel(TUNNEL)?;
     let page = world.page(&client)?;
     println!("noticed {noticed:?} after the change; by {} again, page {page:?}", again.protocol);
-    let limit = Duration::from_secs(2);
-    if noticed > limit {
-        return Err(Failure::Timeout {
-            awaited: format!("notice of another device: it took {noticed:?}"),
-            limit,
-        });
-    }
+    within(noticed, Duration::from_secs(2), "notice of another device")?;
     client.stop()
 }
 

@@ -10,7 +10,6 @@ use culvert_client::notice::{Form, Sink};
 use culvert_protocol::{PortSource, ServerEntry, TunnelProtocol};
 use culvert_server::config::{self, Strictness};
 use culvert_server::generate::{FileNames, Listeners, Options, generate};
-use culvert_server::log::Logger;
 use serde_json::json;
 
 use super::failure::StepError;
@@ -86,12 +85,7 @@ impl ServerFiles {
     /// Starts the server from its files.
     pub(super) async fn start(&self) -> Result<LocalServer, StepError> {
         let config = config::load(&self.config(), Strictness::Check)?.value;
-        let log = Logger::open(
-            config.log.target.clone(),
-            config.log.keeping,
-            config.log.level,
-            config.log.origin.clone(),
-        )?;
+        let log = config.log.open()?;
         Ok(LocalServer::start(config, log).await?)
     }
 

@@ -35,7 +35,7 @@ use culvert_transport::tls::TicketSecret;
 
 use crate::forward::blocklist::Blocklist;
 use crate::geoip::GeoIp;
-use crate::log::{Keeping, Level, LogTarget, Origin};
+use crate::log::{Keeping, Level, LogError, LogTarget, Logger, Origin};
 use crate::panics::Drill;
 use crate::psinet::Psinet;
 use crate::rules::RulesFile;
@@ -168,6 +168,13 @@ pub struct LogConfig {
     pub origin: Origin,
     /// How often to report load; `None` is never.
     pub load_period: Option<Duration>,
+}
+
+impl LogConfig {
+    /// The log that it asks for.
+    pub fn open(&self) -> Result<Logger, LogError> {
+        Logger::open(self.target.clone(), self.keeping, self.level, self.origin.clone())
+    }
 }
 
 /// Where figures are asked for, and what of.

@@ -135,9 +135,7 @@ impl Exit {
         limit: Option<Duration>,
     ) -> Result<TcpStream, DialRefusal> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let judge = |address: SocketAddr| {
-            self.judge(address, |address| rules.permits_tcp(address, &|address| self.asn_of(address)))
-        };
+        let judge = |address: SocketAddr| self.judge(address, |address| self.leaves_tcp(address, rules));
         let addresses = match destination {
             Destination::Address(address) => permitted([*address], judge)?,
             Destination::Name { name, port } => {
@@ -158,7 +156,7 @@ impl Exit {
         Ok(found?)
     }
 
-    /// Whether rules that hold anew allow a TCP flow that is open.
+    /// Whether rules allow a TCP flow, new or open, whatever else there is against it.
     pub(crate) fn leaves_tcp(&self, address: SocketAddr, rules: &TrafficRules) -> bool {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         rules.permits_tcp(address, &|address| self.asn_of(address))
@@ -171,7 +169,7 @@ impl Exit {
 
     /// Whether a UDP flow may go to an address.
     pub(crate) fn judge_udp(&self, address: SocketAddr, rules: &TrafficRules) -> Result<(), DialRefusal> {
-        self.judge(address, |address| rules.permits_udp(address, &|address| self.asn_of(address)))
+        self.judge(address, |address| self.leaves_udp(address, rules))
     }
 
     /// Whether a datagram for a name server is a query for a name that may be asked for.
