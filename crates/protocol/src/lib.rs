@@ -4,7 +4,6 @@
 
 pub mod api;
 pub mod authorization;
-mod blake3;
 pub mod cbor;
 pub mod duration;
 pub mod go_json;
