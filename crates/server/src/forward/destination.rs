@@ -46,6 +46,14 @@ impl Destination {
         }
     }
 
+    /// The name, if it is one.
+    pub fn name(&self) -> Option<&HostName> {
+        match self {
+            Self::Address(_) => None,
+            Self::Name { name, .. } => Some(name),
+        }
+    }
+
     pub fn port(&self) -> u16 {
         match self {
             Self::Address(address) => address.port(),

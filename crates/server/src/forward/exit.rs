@@ -167,6 +167,36 @@ impl Exit {
         rules.permits_udp(address, &|address| self.asn_of(address))
     }
 
+    /// Why a TCP flow that is open may not go on, by rules and the list as they are now.
+    pub(crate) fn ends_tcp(
+        &self,
+        address: SocketAddr,
+        name: Option<&HostName>,
+        rules: &TrafficRules,
+    ) -> Option<DialRefusal> {
+        if !self.leaves_tcp(address, rules) {
+            return Some(DialRefusal::Rules);
+        }
+        self.ends_listed(address.ip(), name)
+    }
+
+    /// The same of a UDP flow.
+    pub(crate) fn ends_udp(&self, address: SocketAddr, rules: &TrafficRules) -> Option<DialRefusal> {
+        if !self.leaves_udp(address, rules) {
+            return Some(DialRefusal::Rules);
+        }
+        self.ends_listed(address.ip(), None)
+    }
+
+    /// Only a list that refuses ends what is open; a hit is a try, and a flow that goes on is none.
+    fn ends_listed(&self, address: IpAddr, name: Option<&HostName>) -> Option<DialRefusal> {
+        if !self.shared.blocks {
+            return None;
+        }
+        let by_name = name.map_or(Ok(()), |name| self.check_name(name.as_str()));
+        by_name.and_then(|()| self.check_address(address.to_canonical())).err()
+    }
+
     /// Whether a UDP flow may go to an address.
     pub(crate) fn judge_udp(&self, address: SocketAddr, rules: &TrafficRules) -> Result<(), DialRefusal> {
         self.judge(address, |address| self.leaves_udp(address, rules))
@@ -200,13 +230,17 @@ impl Exit {
         if !self.shared.policy.permits(address.ip()) {
             return Err(DialRefusal::Bogon);
         }
-        let list = self.shared.blocklist.get();
-        self.check(Listed::Address(address.ip()), list.of_address(address.ip()))?;
+        self.check_address(address.ip())?;
         if rules(address) { Ok(()) } else { Err(DialRefusal::Rules) }
     }
 
     fn asn_of(&self, address: IpAddr) -> Option<u32> {
         self.shared.geoip.get().look_up_network(address).asn.parse().ok()
+    }
+
+    fn check_address(&self, address: IpAddr) -> Result<(), DialRefusal> {
+        let list = self.shared.blocklist.get();
+        self.check(Listed::Address(address), list.of_address(address))
     }
 
     fn check_name(&self, name: &str) -> Result<(), DialRefusal> {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout};
 
-use super::destination::Destination;
+use super::destination::{Destination, HostName};
 use super::egress::DialRefusal;
 use super::exit::Exit;
 use super::turns::Turns;
@@ -29,7 +29,7 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Flows {
     exit: Exit,
     rules: RwLock<Arc<TrafficRules>>,
-    /// Told when there are other rules.
+    /// Told when there are other rules, or another blocklist.
     ruled_anew: Notify,
     turns: Turns,
     counts: Mutex<Counts>,
@@ -103,17 +103,23 @@ impl Flows {
         self.ruled_anew.notify_waiters();
     }
 
-    /// Returns when other rules hold than when this was called.
+    /// Another blocklist holds from now on, also for flows that are open.
+    pub(crate) fn listed_anew(&self) {
+        self.ruled_anew.notify_waiters();
+    }
+
+    /// Returns when there are other rules, or another blocklist, than when this was called.
     pub(crate) fn ruled_anew(&self) -> Notified<'_> {
         self.ruled_anew.notified()
     }
 
-    /// Returns when rules hold that forbid where an open flow goes: an operator who blocks a site wants it blocked now.
-    pub(crate) async fn forbidden(&self, address: SocketAddr) {
+    /// Returns when rules or a blocklist hold that forbid where an open flow goes: an operator who blocks a site wants it blocked
+    /// now. `name` is what the client named, if it was a name.
+    pub(crate) async fn forbidden(&self, address: SocketAddr, name: Option<&HostName>) -> DialRefusal {
         loop {
             let anew = self.ruled_anew();
-            if !self.exit.leaves_tcp(address, &self.rules()) {
-                return;
+            if let Some(refusal) = self.exit.ends_tcp(address, name, &self.rules()) {
+                return refusal;
             }
             anew.await;
         }

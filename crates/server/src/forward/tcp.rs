@@ -1,13 +1,13 @@
 //! One TCP flow: from a channel that the client wants to its end. Source: RFC 4254 section 7.2; PROTOCOL.md 3.7, 12.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use culvert_ssh::direct_tcpip::{DirectTcpip, NO_ROOM_TEXT};
 use culvert_ssh_tokio::IncomingChannel;
 use tokio::net::TcpStream;
 
-use super::destination::Destination;
+use super::destination::{Destination, HostName};
 use super::destination_bytes::Carrier;
 use super::early::{Early, FirstBytes, NotKept};
 use super::egress::DialRefusal;
@@ -106,10 +106,9 @@ pub(crate) async fn serve(
     flows: &Arc<Flows>,
 ) -> Result<(), (IncomingChannel, DialRefusal)> {
     let first_bytes = wanted.first_bytes.as_slice().len();
-    let by_name = wanted.host.parse::<IpAddr>().is_err();
     let header = flows.exit().header(&wanted.host);
-    let (target, before) = match connect(wanted, flows, header.is_some()).await {
-        Ok(target) => target,
+    let (destination, target, before) = match connect(wanted, flows, header.is_some()).await {
+        Ok(connected) => connected,
         Err(refusal) => {
             flows.refused(refusal);
             return Err((channel, refusal));
@@ -118,7 +117,8 @@ pub(crate) async fn serve(
     // None: the tunnel has ended meanwhile.
     let Some(stream) = channel.accept() else { return Ok(()) };
     let place = flows.enter();
-    if by_name {
+    let name = destination.name();
+    if name.is_some() {
         flows.entered_by_name();
     }
     place.meter().add_received(first_bytes);
@@ -139,14 +139,14 @@ pub(crate) async fn serve(
     tokio::select! {
         () = relayed => {}
         () = place.evicted() => {}
-        () = forbidden(flows, address) => flows.refused(DialRefusal::Rules),
+        refusal = forbidden(flows, address, name) => flows.refused(refusal),
     }
     Ok(())
 }
 
-async fn forbidden(flows: &Flows, address: Option<SocketAddr>) {
+async fn forbidden(flows: &Flows, address: Option<SocketAddr>, name: Option<&HostName>) -> DialRefusal {
     match address {
-        Some(address) => flows.forbidden(address).await,
+        Some(address) => flows.forbidden(address, name).await,
         None => std::future::pending().await,
     }
 }
@@ -157,17 +157,17 @@ async fn connect(
     wanted: Wanted,
     flows: &Flows,
     has_header: bool,
-) -> Result<(TcpStream, Vec<u8>), DialRefusal> {
+) -> Result<(Destination, TcpStream, Vec<u8>), DialRefusal> {
     let destination = Destination::parse(&wanted.host, wanted.port)?;
     let mut target = flows.dial(&destination).await?;
     // Fails only for a connection that is already gone, which the next read will tell.
     let _ = target.set_nodelay(true);
     let first_bytes = wanted.first_bytes.as_slice();
     if has_header {
-        return Ok((target, first_bytes.to_vec()));
+        return Ok((destination, target, first_bytes.to_vec()));
     }
     flows.begin(&mut target, first_bytes).await?;
-    Ok((target, Vec::new()))
+    Ok((destination, target, Vec::new()))
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::destination_bytes::{Carrier, Charge};
-use super::egress::DialRefusal;
 use super::exit::Exit;
 use super::flows::Flows;
 use crate::figures::{DnsOutcome, FlowRefusal, Kind, Present};
@@ -115,16 +114,11 @@ impl Gateway {
         let mut anew = Box::pin(flows.ruled_anew());
         loop {
             tokio::select! {
+                // What is forbidden is closed before anything more is sent.
+                biased;
                 () = &mut anew => {
                     anew.set(flows.ruled_anew());
                     self.close_forbidden();
-                }
-                count = reader.read(&mut piece) => {
-                    let count = count?;
-                    if count == 0 {
-                        return Ok(());
-                    }
-                    self.take(&mut frames, piece.get(..count).unwrap_or_default())?;
                 }
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     if let Ok((connection, number)) = ended
@@ -132,6 +126,13 @@ impl Gateway {
                     {
                         self.sockets.remove(&connection);
                     }
+                }
+                count = reader.read(&mut piece) => {
+                    let count = count?;
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    self.take(&mut frames, piece.get(..count).unwrap_or_default())?;
                 }
             }
         }
@@ -177,18 +178,21 @@ impl Gateway {
         }
     }
 
-    /// Closes what rules that hold anew forbid. Queries go to the resolver whatever the rules.
+    /// Closes what rules or a blocklist that hold anew forbid. Queries go to the resolver whatever they say.
     fn close_forbidden(&mut self) {
         let flows = self.surroundings.flows.clone();
         let rules = flows.rules();
         self.sockets.retain(|_, open| {
             let remote = SocketAddr::new(open.socket.remote.ip().to_canonical(), open.socket.remote.port());
             let is_query = open.socket.udp.peer_addr().map_or(true, |peer| peer != remote);
-            let stays = is_query || flows.exit().leaves_udp(remote, &rules);
-            if !stays {
-                flows.tally().refused(Kind::Udp, FlowRefusal::from(DialRefusal::Rules));
+            if is_query {
+                return true;
             }
-            stays
+            let refusal = flows.exit().ends_udp(remote, &rules);
+            if let Some(refusal) = refusal {
+                flows.tally().refused(Kind::Udp, refusal.into());
+            }
+            refusal.is_none()
         });
     }
 

@@ -93,6 +93,7 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     };
     // Before rules are chosen, so that none are missed.
     let mut ruled_anew = services.rules.changes();
+    let mut listed_anew = services.blocklist.changes();
     let mut tunnel = Tunnel::new(services, arrival, link.handle(), payload);
     tunnel.is_first = registration.is_first;
     let over = loop {
@@ -117,6 +118,7 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
             }
             // An error is the end of the server.
             Ok(()) = ruled_anew.changed() => tunnel.choose_rules(&mut link),
+            Ok(()) = listed_anew.changed() => tunnel.flows.listed_anew(),
             () = judged(&mut trial, &tunnel.handle, &tunnel.flows) => {}
             () = too_silent(&tunnel.handle) => break None,
             () = revoked(&mut tunnel.claim) => {

@@ -5,14 +5,19 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use culvert_protocol::proxy_header::{Beginning, HeaderKey, beginning};
+use culvert_protocol::udpgw::Flags;
 use culvert_server::config::ServerConfig;
 use culvert_server::config::blocklist;
+use culvert_server::control::{Answer, Request};
 use data_encoding::BASE64;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::reload::Reloaded;
 use crate::server::{HANDSHAKE, Plan, SOON, Server};
+use crate::udp_gateway::{self, Gateway};
+use crate::{echo_after_end, to_end};
 
 /// Of the handshake.
 const SPONSOR: &str = "1122334455667788";
@@ -118,6 +123,66 @@ async fn listed_destinations_are_reported_and_refused() {
         );
         assert_eq!(hits[0]["sponsor_id"], SPONSOR);
         assert!(!blocks || hits[1]["blocklist_domain"] == "bad.example");
+    }
+}
+
+/// A site that is listed anew: open flows to it by its name and by its address end, and are hits; others go on.
+#[tokio::test]
+async fn a_list_that_is_read_again_ends_open_flows() {
+    for blocks in [true, false] {
+        let mut reloaded = Reloaded::start_with("blocklist-live", |config, folder| {
+            let file = folder.join("list");
+            std::fs::write(&file, "192.0.2.1,feed,other\n").unwrap();
+            config.files.blocklist = Some(file);
+            config.egress.blocklist_active = blocks;
+        })
+        .await;
+        let origin = echo_after_end().await;
+        let udp = [udp_gateway::echo("127.0.0.1:0").await, udp_gateway::echo("127.0.0.2:0").await];
+        let client = Plan::default().tunnel(&reloaded.server).await;
+        let mut by_name = client.flow_to("localhost", origin.port()).await.unwrap();
+        let by_address = client.flow(origin).await.unwrap();
+        let mut gateway = Gateway::open(&client).await;
+        for to in udp {
+            gateway.send(to.port(), to, Flags::default(), b"before").await;
+            gateway.next(false).await;
+        }
+        let hits = |reloaded: &Reloaded| reloaded.server.events("server_blocklist_hit");
+        let list = async |list: &str| {
+            std::fs::write(reloaded.folder.join("list"), list).unwrap();
+            let answer = reloaded.ask(Request::Reload).await;
+            assert!(matches!(answer, Answer::Reloaded(_)), "{answer:?}");
+        };
+        list("localhost,feed,phishing\n").await;
+        if blocks {
+            assert_eq!(to_end(&mut by_name).await, b"");
+        }
+        list("127.0.0.1,feed,botnet\n").await;
+        for (flow, ends) in [(by_address, blocks), (by_name, blocks)] {
+            let mut flow = flow;
+            if ends {
+                assert_eq!(to_end(&mut flow).await, b"");
+            } else {
+                flow.write_all(b"still there").await.unwrap();
+                flow.shutdown().await.unwrap();
+                assert_eq!(to_end(&mut flow).await, b"still there");
+            }
+        }
+        for to in udp {
+            gateway.send(to.port(), to, Flags::default(), b"after").await;
+        }
+        let answered = if blocks { &udp[1..] } else { &udp[..] };
+        for to in answered {
+            assert_eq!(gateway.next(false).await.1, *to);
+        }
+        gateway.is_silent().await;
+        drop((client, gateway));
+        reloaded.server.stop().await;
+        let subjects: Vec<_> =
+            hits(&reloaded).iter().map(|hit| hit["blocklist_subject"].as_str().unwrap().to_owned()).collect();
+        // By name; by address; the datagrams' socket, and the one that was to take its place.
+        let expected = if blocks { &["phishing", "botnet", "botnet", "botnet"][..] } else { &[] };
+        assert_eq!(subjects, expected);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Files that change while tunnels are up: what is read takes effect at once, what is wrong changes nothing, and nobody is dropped.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use culvert_server::config::{Strictness, traffic_rules};
+use culvert_server::config::{ServerConfig, Strictness, traffic_rules};
 use culvert_server::control::{Answer, FileReport, Request, ask};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -23,7 +23,7 @@ pub(crate) struct Reloaded {
     pub(crate) server: Server,
     rules: PathBuf,
     socket: PathBuf,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl Drop for Reloaded {
@@ -34,6 +34,11 @@ impl Drop for Reloaded {
 
 impl Reloaded {
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, |_, _| {}).await
+    }
+
+    /// With other settings, and files in this folder.
+    pub(crate) async fn start_with(name: &str, edit: impl FnOnce(&mut ServerConfig, &Path)) -> Self {
         let folder = std::env::temp_dir().join(format!("culvert-{name}-files-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let rules = folder.join("rules");
@@ -44,12 +49,13 @@ impl Reloaded {
             config.traffic_rules = traffic_rules::load(&rules, Strictness::Run).unwrap().value;
             socket = config.default_control_socket();
             config.figures.address = Some("127.0.0.1:0".parse().unwrap());
+            edit(config, &folder);
         })
         .await;
         Self { server, rules, socket, folder }
     }
 
-    async fn ask(&self, request: Request) -> Answer {
+    pub(crate) async fn ask(&self, request: Request) -> Answer {
         let socket = self.socket.clone();
         tokio::task::spawn_blocking(move || ask(&socket, request)).await.unwrap().unwrap()
     }
@@ -69,7 +75,7 @@ impl Reloaded {
 }
 
 /// What happens until it is so. Tunnels learn of rules by themselves, so it may take a moment.
-async fn until(so: impl AsyncFn() -> bool) {
+pub(crate) async fn until(so: impl AsyncFn() -> bool) {
     let waiting = async {
         while !so().await {
             sleep(Duration::from_millis(10)).await;
