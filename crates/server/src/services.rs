@@ -298,6 +298,7 @@ fn egress(
         blocklist: blocklist.clone(),
         geoip: geoip.clone(),
         blocks: config.egress.blocklist_active,
+        limits_udp: config.egress.limits_udp,
         names: Live::new(cache_limits(&config.tactics)),
         header_keys: config.egress.header_keys.clone(),
         headers: Live::new(headers(&config.egress.header_keys, &config.tactics)),

@@ -223,6 +223,8 @@ pub struct EgressConfig {
     pub allow_bogons: bool,
     /// The pseudo destination that means the UDP gateway.
     pub udp_gateway: Option<SocketAddr>,
+    /// Datagrams are kept from scanning and flooding others.
+    pub limits_udp: bool,
     pub dns_resolver: Option<IpAddr>,
     pub blocklist: Blocklist,
     /// What is listed is refused, not only reported.

@@ -354,6 +354,7 @@ fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
         header_keys,
         destination_bytes_period: (!period.is_zero()).then_some(period),
         allow_bogons: members.flag(&keys::ALLOW_BOGONS),
+        limits_udp: !members.flag(&keys::UNLIMITED_UDP),
         udp_gateway,
         dns_resolver,
         blocklist: Blocklist::default(),

@@ -1,6 +1,6 @@
 //! The settings of the server's main file, `psiphond.config`: the one table of them. All names are the reference's
 //! but for `ControlSocket`, `LoadLimits`, `LogRotateKeep`, `LogRotateMegabytes`, `MetricsAddress`, `MetricsCountries`,
-//! `PreferIPv6Destinations`, `ProbeHoldSeconds`, `SSHRekeyBytes`, `StateDirectory` and `WindowMemoryBytes`.
+//! `PreferIPv6Destinations`, `ProbeHoldSeconds`, `SSHRekeyBytes`, `StateDirectory`, `UnlimitedUDP` and `WindowMemoryBytes`.
 
 use super::schema::{Key, Kind};
 use Kind::{Anything, Flag, Integer, IntegerMap, Object, Text, TextList, TextMap};
@@ -101,6 +101,7 @@ server_keys! {
 
     // Egress.
     ALLOW_BOGONS = Key::applied("AllowBogons", Flag).about("Private and reserved addresses are destinations too. For tests.");
+    UNLIMITED_UDP = Key::applied("UnlimitedUDP", Flag).about("Datagrams to those who do not answer have no limit. For networks of your own.");
     UDP_INTERCEPT_UDPGW_SERVER_ADDRESS = Key::applied("UDPInterceptUdpgwServerAddress", Text).about("The address and port that mean the UDP gateway, such as 127.0.0.1:7300.");
     DNS_RESOLVER_IP_ADDRESS = Key::applied("DNSResolverIPAddress", Text).about("The resolver to ask where the system has none.");
     BLOCKLIST_FILENAME = Key::applied("BlocklistFilename", Text).about("The file of suspected destinations, in CSV: destination,source,subject.");

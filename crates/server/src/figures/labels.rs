@@ -125,6 +125,18 @@ labels! {
         ResourceExhausted = "resource_exhausted",
     }
 
+    /// Why a datagram was lost here.
+    DatagramLoss, "reason": {
+        /// Too many new destinations that do not answer.
+        NewDestinations = "new_destinations",
+        /// Too much to one that does not answer.
+        Unanswered = "unanswered",
+        /// Too many questions to name servers.
+        Queries = "queries",
+        /// Too much of an answer.
+        Unasked = "unasked",
+    }
+
     /// How a dial ended.
     DialOutcome, "outcome": {
         Connected = "connected",

@@ -35,8 +35,8 @@ use tokio::runtime::Handle as Runtime;
 pub(crate) use country::Country;
 use labels::Protocol;
 pub(crate) use labels::{
-    DataFile, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Overload, Refusal,
-    ReloadOutcome,
+    DataFile, DatagramLoss, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Overload,
+    Refusal, ReloadOutcome,
 };
 pub(crate) use presence::Connection;
 use presence::Connections;
@@ -71,6 +71,7 @@ pub(crate) struct Figures {
     flows_opened: Series<Kind, Count>,
     flows_refused: Series<(Kind, FlowRefusal), Count>,
     flows_evicted: Series<Kind, Count>,
+    datagrams_lost: Series<DatagramLoss, Count>,
     dials: Series<(AddressFamily, DialOutcome), Histogram>,
     look_ups: Series<DnsOutcome, Histogram>,
     reloads: Series<ReloadOutcome, Count>,
@@ -118,6 +119,7 @@ impl Figures {
             flows_opened: Series::new().complete(),
             flows_refused: Series::new().complete(),
             flows_evicted: Series::new().complete(),
+            datagrams_lost: Series::new().complete(),
             dials: Series::new().complete(),
             look_ups: Series::new().complete(),
             reloads: Series::new().complete(),
@@ -169,6 +171,8 @@ impl Figures {
         self.flows_refused.register(to, "flows_refused", None, "Flows that were not connected, and why");
         let help = "Flows ended to make room for others of the same tunnel";
         self.flows_evicted.register(to, "flows_evicted", None, help);
+        let help = "Datagrams that were not passed on, since what nobody answers or asked for has limits";
+        self.datagrams_lost.register(to, "udp_datagrams_dropped", None, help);
         let help = "Connecting to destinations, waiting in line and look-ups included";
         self.dials.register(to, "dial_duration", Some(Unit::Seconds), help);
         self.look_ups.register(to, "dns_duration", Some(Unit::Seconds), "Looking up names for clients");
@@ -256,6 +260,10 @@ impl Figures {
     fn flow_refused(&self, kind: Kind, why: FlowRefusal) {
         self.flows_refused.add((kind, why));
         self.quality().refused(kind, why);
+    }
+
+    fn datagram_lost(&self, why: DatagramLoss) {
+        self.datagrams_lost.add(why);
     }
 
     fn flow_evicted(&self, kind: Kind) {

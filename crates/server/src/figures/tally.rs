@@ -11,7 +11,7 @@ use culvert_protocol::TunnelProtocol;
 use culvert_ssh_tokio::{Handle, Meter};
 
 use super::country::Country;
-use super::labels::{DialOutcome, DnsOutcome, Family, FlowRefusal, Kind, Labels as _};
+use super::labels::{DatagramLoss, DialOutcome, DnsOutcome, Family, FlowRefusal, Kind, Labels as _};
 use super::quality::Quality;
 use super::{Figures, Present};
 
@@ -123,6 +123,11 @@ impl Tally {
     /// Counts a flow that is not connected.
     pub(crate) fn refused(&self, kind: Kind, why: FlowRefusal) {
         self.figures.flow_refused(kind, why);
+    }
+
+    /// Counts a datagram that is not passed on.
+    pub(crate) fn datagram_lost(&self, why: DatagramLoss) {
+        self.figures.datagram_lost(why);
     }
 
     /// Counts a flow that makes room for another.

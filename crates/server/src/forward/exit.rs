@@ -41,6 +41,8 @@ pub(crate) struct Egress {
     pub(crate) destination_bytes: Arc<DestinationBytes>,
     /// What is listed is refused, not only reported.
     pub(crate) blocks: bool,
+    /// Datagrams are kept from doing harm.
+    pub(crate) limits_udp: bool,
     pub(crate) names: Live<CacheLimits>,
     /// Dials that failed for want of files, ports or memory.
     pub(crate) exhausted: Aggregated,
@@ -211,6 +213,11 @@ impl Exit {
 
     pub(crate) fn resolver(&self) -> &Resolver {
         &self.shared.resolver
+    }
+
+    /// Whether datagrams are kept from doing harm.
+    pub(crate) fn limits_udp(&self) -> bool {
+        self.shared.limits_udp
     }
 
     pub(crate) fn policy(&self) -> &EgressPolicy {

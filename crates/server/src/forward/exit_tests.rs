@@ -56,6 +56,7 @@ fn way_out(policy: EgressPolicy, list: &str, blocks: bool) -> (Exit, Told) {
             log.clone(),
         ),
         blocks,
+        limits_udp: true,
         names: Live::new(CacheLimits { names: 32, time: Duration::from_secs(10) }),
         exhausted: Aggregated::new(log, Level::Error, "exhausted", Duration::from_secs(60)),
     };

@@ -16,6 +16,7 @@ use super::destination::{Destination, HostName};
 use super::egress::DialRefusal;
 use super::exit::Exit;
 use super::turns::Turns;
+use super::udp_limits::UdpLimits;
 use crate::figures::{AddressFamily, DialOutcome, Kind, Present, Tally};
 use crate::rules::TrafficRules;
 
@@ -32,6 +33,7 @@ pub(crate) struct Flows {
     /// Told when there are other rules, or another blocklist.
     ruled_anew: Notify,
     turns: Turns,
+    udp_limits: UdpLimits,
     counts: Mutex<Counts>,
     tally: Arc<Tally>,
 }
@@ -81,6 +83,7 @@ pub(crate) struct Place {
 impl Flows {
     pub(crate) fn new(exit: Exit, rules: Arc<TrafficRules>, tally: Arc<Tally>) -> Arc<Self> {
         Arc::new(Self {
+            udp_limits: UdpLimits::new(exit.limits_udp(), Instant::now()),
             exit,
             turns: Turns::new(most_dialing(&rules)),
             rules: RwLock::new(rules),
@@ -128,6 +131,11 @@ impl Flows {
     /// Whether a UDP flow may go to an address.
     pub(crate) fn judge_udp(&self, address: SocketAddr) -> Result<(), DialRefusal> {
         self.exit.judge_udp(address, &self.rules())
+    }
+
+    /// How the tunnel's datagrams are kept from doing harm.
+    pub(crate) fn udp_limits(&self) -> &UdpLimits {
+        &self.udp_limits
     }
 
     pub(crate) fn exit(&self) -> &Exit {

@@ -18,3 +18,4 @@ mod staggered;
 pub(crate) mod tcp;
 mod turns;
 pub(crate) mod udp_gateway;
+pub(crate) mod udp_limits;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use culvert_protocol::udpgw::{Datagram, FrameReader, MAX_PACKET, UdpgwError, encode_downstream};
 use culvert_ssh_tokio::{ChannelStream, Meter};
@@ -23,7 +23,8 @@ use tokio::time::{Instant, sleep_until};
 use super::destination_bytes::{Carrier, Charge};
 use super::exit::Exit;
 use super::flows::Flows;
-use crate::figures::{DnsOutcome, FlowRefusal, Kind, Present};
+use super::udp_limits::Dealings;
+use crate::figures::{DatagramLoss, DnsOutcome, FlowRefusal, Kind, Present};
 
 /// Sockets of one gateway where the rules set no limit.
 const MOST_SOCKETS: usize = 512;
@@ -88,10 +89,17 @@ struct Socket {
     connection: u16,
     /// What the client calls the other end; its resolver has another address.
     remote: SocketAddr,
-    used: Mutex<Instant>,
+    state: Mutex<State>,
     /// Not needed any more. Its task is never simply ended: half a frame would spoil the channel.
     closed: Notify,
     _present: Present,
+}
+
+/// What changes of a socket.
+struct State {
+    used: Instant,
+    /// `None` with the resolver.
+    dealings: Option<Dealings>,
 }
 
 /// Dropped when its place is taken, or it has ended by itself.
@@ -151,9 +159,15 @@ impl Gateway {
 
     /// Sends a datagram on, over a new socket if it needs one. There is no way to tell a client of a failure.
     fn forward(&mut self, datagram: &Datagram) {
+        let now = Instant::now();
+        let flows = self.surroundings.flows.clone();
         let is_query = datagram.flags.dns() || datagram.remote.port() == DNS_PORT;
+        if is_query && flows.udp_limits().query(now).map_err(|why| flows.tally().datagram_lost(why)).is_err()
+        {
+            return;
+        }
         if is_query && !self.exit().permits_query(&datagram.packet) {
-            self.surroundings.flows.tally().refused(Kind::Udp, FlowRefusal::Blocked);
+            flows.tally().refused(Kind::Udp, FlowRefusal::Blocked);
             return;
         }
         let outdated = |open: &Open| datagram.flags.rebind() || open.socket.remote != datagram.remote;
@@ -164,16 +178,26 @@ impl Gateway {
         }
         if !self.sockets.contains_key(&datagram.connection) {
             let Some(to) = self.destination(datagram) else { return };
+            // The resolver is not the client's choice.
+            if !datagram.flags.dns()
+                && let Err(why) = flows.udp_limits().open(now)
+            {
+                return flows.tally().datagram_lost(why);
+            }
             if self.open(datagram, to).is_err() {
                 return;
             }
         }
         if let Some(open) = self.sockets.get(&datagram.connection) {
-            open.socket.touch();
+            let length = datagram.packet.len();
+            let judged = open.socket.deal(now, |dealings| flows.udp_limits().send(dealings, length, now));
+            if let Err(why) = judged {
+                return flows.tally().datagram_lost(why);
+            }
             // A full or failing socket loses the datagram, as networks do. Past the runtime, which does not know of a new
             // socket that it can be written to.
             if socket2::SockRef::from(&open.socket.udp).send(&datagram.packet).is_ok() {
-                open.socket.meter.add_received(datagram.packet.len());
+                open.socket.meter.add_received(length);
             }
         }
     }
@@ -237,7 +261,10 @@ impl Gateway {
             _charge: charge,
             connection: datagram.connection,
             remote: datagram.remote,
-            used: Mutex::new(Instant::now()),
+            state: Mutex::new(State {
+                used: Instant::now(),
+                dealings: (!datagram.flags.dns()).then(|| Dealings::new(Instant::now())),
+            }),
             closed: Notify::new(),
             _present: self.surroundings.flows.tally().flow(Kind::Udp),
         });
@@ -281,12 +308,26 @@ fn connected(to: SocketAddr) -> io::Result<std::net::UdpSocket> {
 }
 
 impl Socket {
-    fn touch(&self) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    /// Whether a datagram may pass, which is a use of the socket then.
+    fn deal(
+        &self,
+        now: Instant,
+        judge: impl FnOnce(&mut Dealings) -> Result<(), DatagramLoss>,
+    ) -> Result<(), DatagramLoss> {
+        let mut state = self.state();
+        if let Some(dealings) = &mut state.dealings {
+            judge(dealings)?;
+        }
+        state.used = now;
+        Ok(())
     }
 
     fn used(&self) -> Instant {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state().used
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -332,7 +373,12 @@ impl Back {
         if let Some((resolver, since)) = self.asked.take() {
             self.flows.tally().looked_up(Some(resolver), DnsOutcome::Answered, since.elapsed());
         }
-        self.socket.touch();
+        let (now, limits) = (Instant::now(), self.flows.udp_limits());
+        let judged = self.socket.deal(now, |dealings| limits.receive(dealings, length, now));
+        if let Err(why) = judged {
+            self.flows.tally().datagram_lost(why);
+            return Ok(());
+        }
         self.socket.meter.add_sent(length);
         writer.write_all(&frame).await
     }

@@ -18,6 +18,10 @@ impl Json {
         Self::Value(Value::Null)
     }
 
+    pub(crate) fn list<T: Copy + Into<Value>>(items: &[T]) -> Self {
+        Self::Value(items.iter().copied().map(Into::into).collect())
+    }
+
     /// Indented by four spaces, with a final line feed.
     pub(super) fn to_text(&self) -> Zeroizing<String> {
         let mut bytes = Vec::new();

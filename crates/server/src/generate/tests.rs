@@ -70,7 +70,15 @@ fn the_files_have_the_reference_s_members_and_load_without_a_remark() {
     let loaded = config::load(&options.files.config, Strictness::Check).unwrap();
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let rules = crate::rules::RuleSet::compile(&loaded.value.traffic_rules, "");
-    assert_eq!(**rules.default_rules(), crate::rules::TrafficRules::default());
+    let mut rules = crate::rules::TrafficRules::clone(rules.default_rules());
+    for (denied, allowed) in [("192.0.2.1:25", "192.0.2.1:587"), ("192.0.2.1:11211", "192.0.2.1:443")] {
+        let [denied, allowed] = [denied, allowed].map(|to| to.parse().unwrap());
+        let permits = |to| (rules.permits_tcp(to, &|_| None), rules.permits_udp(to, &|_| None));
+        assert_ne!(permits(denied), (true, true), "{denied}");
+        assert_eq!(permits(allowed), (true, true), "{allowed}");
+    }
+    (rules.disallow_ports, rules.udp.disallow_ports) = Default::default();
+    assert_eq!(rules, crate::rules::TrafficRules::default());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! at the other end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use culvert_protocol::udpgw::{Datagram, Flags, FrameReader, encode_upstream};
@@ -9,8 +11,9 @@ use culvert_server::rules::PortList;
 use culvert_ssh_tokio::ChannelStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::figures::{figures, port as figures_port, value};
 use crate::server::{Client, Plan, SOON, Server};
 
 const GATEWAY: (&str, u16) = ("127.0.0.1", 7300);
@@ -66,6 +69,16 @@ impl Gateway {
     pub(crate) async fn is_silent(&mut self) {
         let mut byte = [0];
         assert!(timeout(Duration::from_millis(200), self.channel.read(&mut byte)).await.is_err());
+    }
+
+    /// Whether something comes soon.
+    async fn answers(&mut self) -> bool {
+        let mut piece = [0; 4096];
+        match timeout(Duration::from_millis(200), self.channel.read(&mut piece)).await {
+            Ok(count) => self.unread.extend_from_slice(&piece[..count.unwrap()]),
+            Err(_) => return !self.unread.is_empty(),
+        }
+        true
     }
 
     async fn has_ended(mut self) {
@@ -142,4 +155,75 @@ async fn rules_hold_and_breaches_end_the_channel() {
     successor.channel.write_all(&[2, 0]).await.unwrap();
     successor.has_ended().await;
     assert!(client.handle.end().is_none(), "the tunnel goes on");
+}
+
+/// Counts what comes and answers nothing.
+async fn silent(at: &str) -> (SocketAddr, Arc<AtomicU64>) {
+    let socket = UdpSocket::bind(at).await.unwrap();
+    let (address, count) = (socket.local_addr().unwrap(), Arc::<AtomicU64>::default());
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while socket.recv_from(&mut [0; 64]).await.is_ok() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    (address, count)
+}
+
+/// Lets nothing come to those who do not answer but what an honest client sends in vain; those who do answer are served meanwhile.
+#[tokio::test]
+async fn scans_and_floods_go_nowhere() {
+    let mut server = Server::start("udpgw-limits", |config| {
+        config.figures.address = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    let (flooded, scanned) = (silent("127.0.0.1:0").await, silent("127.0.0.1:0").await);
+    let friend = echo("127.0.0.1:0").await;
+    let client = Plan::default().tunnel(&server).await;
+    let mut gateway = Gateway::open(&client).await;
+    let began = Instant::now();
+    for number in 0..1000 {
+        gateway.send(1, flooded.0, Flags::default(), b"flood").await;
+        // Not so many at once that they do not fit in the other end's buffer.
+        if number % 50 == 0 {
+            gateway.send(2, friend, Flags::default(), b"beside").await;
+            assert_eq!(gateway.next(false).await.3, b"beside");
+        }
+    }
+    for connection in 1000..1900 {
+        gateway.send(connection, scanned.0, Flags::default(), b"scan").await;
+        if connection % 20 == 0 {
+            gateway.send(2, friend, Flags::default().with_rebind(), b"ping").await;
+            if gateway.answers().await {
+                gateway.next(false).await;
+            }
+        }
+    }
+    // Another gateway of the same client begins with no more.
+    let mut gateway = Gateway::open(&client).await;
+    for connection in 0..100 {
+        gateway.send(connection, scanned.0, Flags::default(), b"scan").await;
+    }
+    gateway.is_silent().await;
+    let seconds = began.elapsed().as_secs() + 1;
+    let [flooded, scanned] = [flooded.1, scanned.1].map(|count| count.load(Ordering::Relaxed));
+    assert!((64..=128 + 16 * seconds).contains(&flooded), "{flooded} in {seconds} s");
+    assert!((64..=256 + 32 * seconds).contains(&scanned), "{scanned} in {seconds} s");
+    let counted = figures(figures_port(&server)).await;
+    for reason in ["new_destinations", "unanswered"] {
+        let lost = value(&counted, &format!("culvert_udp_datagrams_dropped_total{{reason=\"{reason}\"}}"));
+        assert!(lost > 0.0, "{reason}");
+    }
+    // After a while it is a client like others.
+    let answered = timeout(SOON, async {
+        loop {
+            gateway.send(3, friend, Flags::default().with_rebind(), b"again").await;
+            if gateway.answers().await {
+                return gateway.next(false).await;
+            }
+        }
+    });
+    assert_eq!(answered.await.expect("an answer").3, b"again");
+    drop((client, gateway));
+    server.stop().await;
 }

@@ -163,7 +163,14 @@ pub(super) const FIRST_ONLY: Key = Key::applied("UnthrottleFirstTunnelOnly", Fla
 pub(super) const RATES: &[Key] =
     &[READ_FREE, READ_RATE, WRITE_FREE, WRITE_RATE, CLOSE, EARLY_READ_RATE, EARLY_WRITE_RATE, FIRST_ONLY];
 
-/// The rules of a new server, which are the defaults written out: every setting stands there, to be found and changed.
+/// What mail is brought to other servers by: without it nobody can send unwanted mail from here.
+const HARMFUL_TCP_PORTS: &[u16] = &[25];
+/// Services of local networks and of the past whose answers are many times as large as what is asked, and which have no use across
+/// the Internet: qotd, chargen, portmap, NetBIOS, SNMP, CLDAP, RIP, SSDP, WS-Discovery, mDNS, memcached.
+const HARMFUL_UDP_PORTS: &[u16] = &[17, 19, 111, 137, 138, 161, 389, 520, 1900, 3702, 5353, 11211];
+
+/// The rules of a new server, which are the defaults written out, and ports that are good for nothing but harm: every setting stands
+/// there, to be found and changed.
 pub(crate) fn generated() -> Json {
     let zeros =
         ["ReadUnthrottledBytes", "ReadBytesPerSecond", "WriteUnthrottledBytes", "WriteBytesPerSecond"];
@@ -177,6 +184,8 @@ pub(crate) fn generated() -> Json {
             name if name == IDLE_TIMEOUT.name || name == IDLE_UDP_TIMEOUT.name => Json::from(30_000),
             name if name == MOST_FLOWS.name => Json::from(512),
             name if name == MOST_UDP_FLOWS.name => Json::from(32),
+            name if name == DISALLOW_TCP_PORTS.name => Json::list(HARMFUL_TCP_PORTS),
+            name if name == DISALLOW_UDP_PORTS.name => Json::list(HARMFUL_UDP_PORTS),
             _ => Json::null(),
         };
         (key.name, value)
