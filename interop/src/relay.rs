@@ -7,10 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::clock::poll;
+use crate::failure::Failure;
+
 /// How much of each direction of a connection is kept.
 const KEPT: usize = 64 * 1024;
 /// Bytes that come no later belong together.
 const PAUSE: Duration = Duration::from_millis(50);
+/// A response of which no more came for so long is whole; the next request comes 70 ms after one at the earliest.
+const FINISHED: Duration = Duration::from_millis(40);
 
 /// A relay to one server. Dropping it closes its connections and frees its port.
 pub(crate) struct Relay {
@@ -47,6 +52,14 @@ pub(crate) struct Seen {
     pub(crate) first_burst: usize,
     /// When its last bytes came, as long as it has not paused.
     bursting: Option<Instant>,
+    /// Who sent the last bytes of the connection, and when.
+    last: Option<(Sender, Instant)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Client,
+    Server,
 }
 
 struct Connection {
@@ -84,6 +97,22 @@ impl Relay {
     /// From now on such connections end.
     pub(crate) fn lose(&self, losses: Losses) {
         *lock(&self.losses) = losses;
+    }
+
+    /// Cuts when nothing is asked: the server spoke last, and has finished. Otherwise a request may be lost on its way, which the
+    /// reference's server cannot tell from a lost response (TRANSPORTS.md 2.6).
+    pub(crate) fn cut_when_answered(&self, limit: Duration) -> Result<(), Failure> {
+        let answered = poll(limit, || self.is_answered().then_some(()));
+        answered.ok_or_else(|| Failure::Timeout { awaited: "pause between requests".to_owned(), limit })?;
+        self.cut();
+        Ok(())
+    }
+
+    fn is_answered(&self) -> bool {
+        let connections = lock(&self.connections);
+        let last =
+            connections.iter().filter_map(|connection| lock(&connection.seen).last).max_by_key(|(_, at)| *at);
+        last.is_some_and(|(sender, at)| sender == Sender::Server && at.elapsed() >= FINISHED)
     }
 
     /// Closes both ends of every connection, as a network that went away and said so.
@@ -130,7 +159,7 @@ fn join(
         copy(down.0, down.1, |part| {
             let before = received;
             received += part.len() as u64;
-            keep(&mut lock(&down.2).downstream, part);
+            record_down(&mut lock(&down.2), part);
             match *lock(&losses) {
                 Losses::AfterDownstream(most) if received > most => Some(most.saturating_sub(before)),
                 Losses::AnswerAfterUpstream(least) if sent.load(Ordering::Relaxed) >= least => Some(0),
@@ -170,7 +199,13 @@ fn record_up(seen: &mut Seen, part: &[u8]) {
     if seen.bursting.is_some() {
         seen.first_burst += part.len();
     }
+    seen.last = Some((Sender::Client, now));
     keep(&mut seen.upstream, part);
+}
+
+fn record_down(seen: &mut Seen, part: &[u8]) {
+    seen.last = Some((Sender::Server, crate::clock::now()));
+    keep(&mut seen.downstream, part);
 }
 
 fn keep(kept: &mut Vec<u8>, part: &[u8]) {

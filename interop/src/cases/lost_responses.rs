@@ -1,6 +1,7 @@
 //! Responses that are lost, in the middle or before they began: a session of requests and responses outlives its connections.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::traffic::{download, upload};
 use super::{Case, Note, Protocols, case};
@@ -15,12 +16,14 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 const BYTES: u64 = 2_000_000;
+/// For a pause between requests.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every connection ends; the tunnel stays.
 fn cut_between_requests(setting: &Setting) -> Result<Note, Failure> {
     through(setting, Losses::None, |relay, socks| {
         for _ in 0..5 {
-            relay.cut();
+            relay.cut_when_answered(PATIENCE)?;
             download(socks, setting.origin.bulk, 100_000)?;
         }
         Ok(())
@@ -57,7 +60,7 @@ fn through(
     relay.lose(Losses::None);
     let connections = relay.seen().len() - before;
     expect_eq(format!("whether {connections} new connections are several"), true, connections >= 3)?;
-    let lost = client.wait_tunnels(0, std::time::Duration::from_millis(100));
+    let lost = client.wait_tunnels(0, Duration::from_millis(100));
     expect_eq("whether the tunnel is the first one", true, matches!(lost, Err(Failure::Timeout { .. })))?;
     Ok(format!("{connections} connections"))
 }

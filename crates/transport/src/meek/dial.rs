@@ -14,6 +14,7 @@ use super::pipe::pipe;
 use super::request::{BadHead, HeadWriter, RequestLook};
 use super::route::Route;
 use super::session::{Line, Padding, Session};
+use super::stale::Beginning;
 use super::wire::{
     BoxError, CookiePlan, CookieRequest, CookieSealer, Flow, KEY_LEN, MAX_BODY, PaddingReceiver,
     PaddingSender, PayloadPaddingKey,
@@ -107,6 +108,7 @@ pub async fn dial(plan: &Plan, network: &Arc<dyn Network>) -> Result<Dialed, Dia
         padding,
         redial: Prng::derived(&plan.pace_seed, "redial"),
         last_response: 0,
+        last_beginning: Beginning::default(),
     };
     tokio::spawn(session.run(depot));
     Ok(Dialed { stream: Box::new(stream), facts })

@@ -11,6 +11,7 @@ mod round_trip;
 mod route;
 pub mod server;
 mod session;
+mod stale;
 #[cfg(test)]
 mod tests;
 pub mod wire;

@@ -16,6 +16,7 @@ use super::pace::{Pace, Retries};
 use super::pipe::{Depot, Worth};
 use super::request::{HeadWriter, RequestPart};
 use super::route::Route;
+use super::stale::{Beginning, Verdict};
 use super::wire::{PaddingError, PaddingReceiver, PaddingSender};
 use crate::{DialError, Network};
 
@@ -86,6 +87,8 @@ pub(super) struct Session {
     pub(super) redial: Prng,
     /// Bytes of the last response.
     pub(super) last_response: usize,
+    /// How the last response began.
+    pub(super) last_beginning: Beginning,
 }
 
 /// How far a round trip is, over all its tries.
@@ -96,6 +99,7 @@ struct Progress {
     acknowledged: bool,
     /// Bytes of the response.
     received: u64,
+    beginning: Beginning,
     /// Whether any of them were payload.
     payload: bool,
 }
@@ -123,8 +127,9 @@ impl Session {
             let payload = depot.take();
             let sends = !payload.is_empty();
             let body = self.body(payload);
-            let progress = self.round_trip(body, depot).await?;
+            let Some(progress) = self.round_trip(body, depot).await? else { continue };
             self.last_response = usize::try_from(progress.received).unwrap_or(usize::MAX);
+            self.last_beginning = progress.beginning;
             self.pace.round_trip_done(sends || progress.payload);
             if self.redial.flip_weighted_coin(self.parameters.redial_tls_probability.get()) {
                 self.line.connection = None;
@@ -163,7 +168,8 @@ impl Session {
         body.into()
     }
 
-    async fn round_trip(&mut self, mut body: Bytes, depot: &Depot) -> Result<Progress, SessionError> {
+    /// `None`: the server has answered with the response before, and still has to be asked for the next.
+    async fn round_trip(&mut self, mut body: Bytes, depot: &Depot) -> Result<Option<Progress>, SessionError> {
         let started = Instant::now();
         let mut retries = Retries::new(Arc::clone(&self.parameters), self.latency_multiplier);
         let mut progress = Progress::default();
@@ -171,7 +177,11 @@ impl Session {
             padding.receiver.begin_body();
         }
         loop {
-            let Err(error) = self.attempt(&body, &mut progress, depot).await else { return Ok(progress) };
+            let error = match self.attempt(&body, &mut progress, depot).await {
+                Ok(Verdict::Stale) => return Ok(None),
+                Ok(_) => return Ok(Some(progress)),
+                Err(error) => error,
+            };
             self.line.connection = None;
             if error.is_final() {
                 return Err(error);
@@ -191,7 +201,7 @@ impl Session {
         body: &Bytes,
         progress: &mut Progress,
         depot: &Depot,
-    ) -> Result<(), SessionError> {
+    ) -> Result<Verdict, SessionError> {
         let range = (progress.failures > 0).then_some(progress.received);
         let part = RequestPart { cookie: &self.cookie, length: body.len(), range };
         let asked = async {
@@ -210,11 +220,50 @@ impl Session {
             self.cookie = cookie;
         }
         progress.acknowledged = true;
-        let Some(connection) = &mut self.line.connection else { return Ok(()) };
-        loop {
+        // Only then can it be the response before.
+        let verdict = if range == Some(0) && body.is_empty() { Verdict::Open } else { Verdict::New };
+        self.receive(verdict, silence, progress, depot).await
+    }
+
+    /// Takes a response. What may be the one before is held until that is clear, and then passed over.
+    async fn receive(
+        &mut self,
+        mut verdict: Verdict,
+        silence: Duration,
+        progress: &mut Progress,
+        depot: &Depot,
+    ) -> Result<Verdict, SessionError> {
+        let (mut beginning, mut held) = (Beginning::default(), Vec::new());
+        while let Some(connection) = &mut self.line.connection {
             let piece = timeout(silence, connection.piece()).await.map_err(|_| SessionError::Silence)??;
-            let Some(mut piece) = piece else { return Ok(()) };
+            let Some(piece) = piece else { break };
+            if verdict == Verdict::Open {
+                beginning.extend(&piece);
+                verdict = beginning.judge(&self.last_beginning);
+            }
+            match verdict {
+                Verdict::Open => held.push(piece),
+                Verdict::Stale => held.clear(),
+                Verdict::New => {
+                    held.push(piece);
+                    self.accept(&mut held, progress, depot).await?;
+                }
+            }
+        }
+        self.accept(&mut held, progress, depot).await?;
+        Ok(verdict)
+    }
+
+    /// Uses pieces of a response.
+    async fn accept(
+        &mut self,
+        pieces: &mut Vec<Bytes>,
+        progress: &mut Progress,
+        depot: &Depot,
+    ) -> Result<(), SessionError> {
+        for mut piece in pieces.drain(..) {
             progress.received += piece.len() as u64;
+            progress.beginning.extend(&piece);
             if let Some(padding) = &mut self.padding {
                 let payload = padding.receiver.receive(&piece)?.len();
                 piece = piece.split_off(piece.len().saturating_sub(payload));
@@ -222,6 +271,7 @@ impl Session {
             progress.payload |= !piece.is_empty();
             depot.deliver(piece).await;
         }
+        Ok(())
     }
 }
 

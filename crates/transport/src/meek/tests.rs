@@ -185,6 +185,53 @@ async fn a_response_cut_before_its_head_is_asked_for_with_the_body() {
     assert_eq!(hear(&mut stream, 2).await, "ok");
 }
 
+/// After "hello" was answered with "previous", a poll is lost: the retry, which is answered.
+async fn answer_to_a_lost_poll(stream: &mut Stream, server: &mut Server, answer: &str) {
+    say(stream, "hello").await;
+    server.payload().await;
+    server.answer("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nprevious").await;
+    assert_eq!(hear(stream, 8).await, "previous");
+    assert_eq!(server.request().await.header("Range"), None);
+    server.cut();
+    assert_eq!(server.request().await.header("Range"), Some("bytes=0-"));
+    server.answer(answer).await;
+}
+
+#[tokio::test]
+async fn a_response_that_was_used_is_not_used_again() {
+    let (mut stream, mut server) = connected(&plan()).await;
+    let stale = "HTTP/1.1 206 Partial Content\r\nTransfer-Encoding: chunked\r\n\r\n3\r\npre\r\n";
+    answer_to_a_lost_poll(&mut stream, &mut server, stale).await;
+    server.answer("5\r\nvious\r\n0\r\n\r\n").await;
+    assert_eq!(server.request().await.header("Range"), None, "the poll is made anew");
+    server.answer("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext").await;
+    assert_eq!(hear(&mut stream, 4).await, "next");
+}
+
+#[tokio::test]
+async fn a_stale_response_may_break_too() {
+    let (mut stream, mut server) = connected(&plan()).await;
+    let stale = "HTTP/1.1 206 Partial Content\r\nContent-Length: 8\r\n\r\nprev";
+    answer_to_a_lost_poll(&mut stream, &mut server, stale).await;
+    server.cut();
+    assert_eq!(server.request().await.header("Range"), Some("bytes=0-"));
+    server.answer("HTTP/1.1 206 Partial Content\r\nContent-Length: 8\r\n\r\nprevious").await;
+    assert_eq!(server.request().await.header("Range"), None);
+    server.answer("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext").await;
+    assert_eq!(hear(&mut stream, 4).await, "next");
+}
+
+#[tokio::test]
+async fn a_lost_response_is_used_when_it_is_given_again() {
+    for answer in ["present", "pre"] {
+        let (mut stream, mut server) = connected(&plan()).await;
+        let head = format!("HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n\r\n", answer.len());
+        answer_to_a_lost_poll(&mut stream, &mut server, &format!("{head}{answer}")).await;
+        assert_eq!(hear(&mut stream, answer.len()).await, answer);
+        assert_eq!(server.request().await.header("Range"), None);
+    }
+}
+
 #[tokio::test]
 async fn a_connection_closed_between_requests_is_replaced_without_a_retry() {
     let (mut stream, mut server) = connected(&plan()).await;
