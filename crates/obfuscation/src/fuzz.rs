@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     Direction, Keystream, Keyword, MAX_PREFIX_SEARCH, ObfuscatorSeed, PREFIX_SALT_LEN, Pattern, PatternKind,
-    PreambleReader, Prng, Seed, SeedHistory, SeedHistoryLimits, TerminatorSearch, kex_packet_size,
+    PreambleReader, Prng, Seed, SeedHistory, SeedHistoryLimits, SeedIndexKey, TerminatorSearch,
+    kex_packet_size,
 };
 
 /// What a stranger, or with an odd first byte someone who knows the keyword, sends to a server. The second byte
@@ -93,11 +94,11 @@ pub fn transform(data: &[u8]) {
 pub fn seed_history(data: &[u8]) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let limits = SeedHistoryLimits { max_seeds: 8, ..SeedHistoryLimits::default() };
-    if let Ok(mut restored) = SeedHistory::restore(limits, data, now) {
+    let restore = |stored| SeedHistory::restore(limits, SeedIndexKey::new([0; 16]), stored, now);
+    if let Ok(mut restored) = restore(data) {
         assert!(restored.history.len() <= 8);
         let stored = restored.history.snapshot(now);
-        let again =
-            SeedHistory::restore(limits, &stored, now).map(|again| (again.history.len(), again.damaged));
+        let again = restore(&stored).map(|again| (again.history.len(), again.damaged));
         assert_eq!(again.ok(), Some((restored.history.len(), 0)), "what is stored comes back");
     }
 }

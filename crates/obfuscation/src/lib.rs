@@ -20,8 +20,8 @@ mod transform;
 
 pub use builtin::BuiltinPrefix;
 pub use history::{
-    AddressMatch, NotASeedHistory, ReplayMode, RestoredHistory, SEED_RECORD_LEN, SeedHistory,
-    SeedHistoryLimits, SeedRecord, SeedVerdict,
+    AddressMatch, NotASeedHistory, ReplayMode, RestoredHistory, SEED_HEADER_LEN, SEED_RECORD_LEN,
+    SeedHistory, SeedHistoryLimits, SeedIndexKey, SeedRecord, SeedVerdict,
 };
 pub use identification::{identification, server_identification};
 pub use keystream::{Direction, Keystream, Keyword, derive_key};

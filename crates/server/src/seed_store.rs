@@ -6,6 +6,7 @@
 //! time. What a crash of this process loses is at most the record being written then.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use culvert_obfuscation::{ReplayMode, SEED_RECORD_LEN, SeedHistory, SeedHistoryLimits, SeedVerdict};
+use culvert_obfuscation::{
+    ReplayMode, SEED_HEADER_LEN, SEED_RECORD_LEN, SeedHistory, SeedHistoryLimits, SeedIndexKey, SeedVerdict,
+};
 
 use crate::log::{Field, Logger};
 use crate::state_directory::LOCK;
@@ -74,7 +77,7 @@ impl SeedStore {
     pub fn open(folder: &Path, limits: SeedHistoryLimits, now: SystemTime, log: Logger) -> Self {
         let mut inner = Inner {
             limits,
-            history: SeedHistory::new(limits),
+            history: SeedHistory::new(limits, index_key()),
             read: false,
             journal: Journal::Lost { since: now },
             folder: Some(folder.to_owned()),
@@ -91,7 +94,7 @@ impl SeedStore {
     pub fn in_memory(limits: SeedHistoryLimits, log: Logger) -> Self {
         Self(Mutex::new(Inner {
             limits,
-            history: SeedHistory::new(limits),
+            history: SeedHistory::new(limits, index_key()),
             read: false,
             journal: Journal::Lost { since: SystemTime::UNIX_EPOCH },
             folder: None,
@@ -137,7 +140,7 @@ impl Inner {
             self.append_live(&mut stored, now);
         }
         let mut rewrite = stored.is_empty() || seeds_since;
-        match SeedHistory::restore(self.limits, &stored, now) {
+        match SeedHistory::restore(self.limits, index_key(), &stored, now) {
             Ok(restored) => {
                 rewrite |= restored.damaged > 0 || is_wasteful(restored.valid, restored.history.len());
                 self.history = restored.history;
@@ -159,13 +162,12 @@ impl Inner {
 
     /// Adds the seeds that came while the journal could not be read to what it holds.
     fn append_live(&mut self, stored: &mut Vec<u8>, now: SystemTime) {
-        let header = SeedHistory::new(self.limits).snapshot(now).len();
         let live = self.history.snapshot(now);
-        match stored.len().checked_sub(header) {
+        match stored.len().checked_sub(SEED_HEADER_LEN) {
             Some(records) => {
                 // The records must stay aligned when the last one was cut short.
                 stored.truncate(stored.len() - records % SEED_RECORD_LEN);
-                stored.extend_from_slice(live.get(header..).unwrap_or_default());
+                stored.extend_from_slice(live.get(SEED_HEADER_LEN..).unwrap_or_default());
             }
             None => *stored = live,
         }
@@ -267,6 +269,14 @@ impl Inner {
         self.journal = Journal::Open { file, records: self.history.len() };
         Ok(())
     }
+}
+
+/// Another one each time.
+fn index_key() -> SeedIndexKey {
+    // The library draws both halves from the system, once for each thread.
+    let drawn = RandomState::new();
+    let halves = [0_u8, 1].map(|half| u128::from(drawn.hash_one(half)));
+    SeedIndexKey::new(halves.iter().fold(0, |all, half| all << 64 | half).to_be_bytes())
 }
 
 fn is_wasteful(stored: usize, live: usize) -> bool {

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use culvert_obfuscation::{
     AddressMatch, ClientPreamble, Direction, GeneratedPrefix, Keystream, Keyword, PaddingRange, PaddingUse,
     PreambleError, PreamblePlan, PreambleReader, PrefixName, PrefixPlan, PrefixSpec, Prng, ReplayMode, Seed,
-    SeedHistory, SeedHistoryLimits, SeedVerdict, ServerOpening, ServerPreamble, TERMINATOR_LEN, derive_key,
+    SeedHistory, SeedHistoryLimits, SeedIndexKey, SeedVerdict, ServerOpening, ServerPreamble, TERMINATOR_LEN,
+    derive_key,
 };
 use serde_json::Value;
 
@@ -145,7 +146,7 @@ fn prefixed_preamble(case: &Value, keyword: &Keyword, prefix: GeneratedPrefix) -
 
 /// One history over the cases, in their order.
 pub(super) fn seed_history(file: &Value) -> Checked {
-    let mut history = SeedHistory::new(SeedHistoryLimits::default());
+    let mut history = SeedHistory::new(SeedHistoryLimits::default(), SeedIndexKey::new([0; 16]));
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     for (index, case) in list(file, "vectors")?.iter().enumerate() {
         history_case(&mut history, case, now).map_err(|error| format!("case {index}: {error}"))?;

@@ -1,10 +1,15 @@
 //! A long time: tunnels that stay and exchange a little, tunnels that come and go, and what the server has grown by meanwhile.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::table::{Bound, Figure};
 use super::{Harness, LINE, Outcome, kib};
+use crate::bench::folder::free_port;
 use crate::bench::generator::Share;
 use crate::bench::proc;
 use crate::bench::psiphon::{Generated, Setup};
@@ -14,6 +19,8 @@ const TUNNELS: u32 = 50;
 /// Each second.
 const COME_AND_GO: u32 = 5;
 const SAMPLE: Duration = Duration::from_secs(5);
+/// One sample of so many is told while it goes on.
+const TOLD: usize = 12;
 /// Until what is set up once is there, as a part of the whole: what is measured comes after it.
 const WARM_UP: u32 = 6;
 /// For those who went to be gone.
@@ -21,29 +28,23 @@ const REST: Duration = Duration::from_secs(5);
 
 pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
     let whole = Duration::from_secs(60) * harness.options.scaled(harness.options.minutes, 1);
-    let server = harness.server(&Setup::default())?;
+    let figures = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let config = json!({ "MetricsAddress": figures.to_string() });
+    let server = harness.server(&Setup { config, ..Setup::default() })?;
     let mut tunnels = harness.exchanges(&server, TUNNELS, 1000)?;
     thread::sleep(REST);
-    let before = Counts::of(&server);
+    let before = Counts::of(&server, figures)?;
     let mut visitors = harness.generator(&server, Share::Fair, &["churn", &COME_AND_GO.to_string()])?;
     visitors.ready(LINE)?;
-    let start = sys::now();
-    let mut samples = Vec::new();
-    while start.elapsed() < whole {
-        thread::sleep(SAMPLE);
-        if start.elapsed() > whole / WARM_UP {
-            samples.push((start.elapsed().as_secs_f64() / 3600.0, kib(server.program.resident())));
-        }
-    }
-    let mut failed = 0.0;
+    let samples = samples(&server, whole);
+    let mut served = 0.0;
     while let Ok(counted) = visitors.number("served", Duration::ZERO) {
-        failed = counted;
+        served = counted;
     }
-    let served = failed;
     visitors.program.signal(libc::SIGTERM);
     drop(visitors);
     thread::sleep(REST);
-    let after = Counts::of(&server);
+    let after = Counts::of(&server, figures)?;
     let alive = tunnels.times("window", LINE).is_ok() && tunnels.program.is_running();
     let (slope, mean) = slope(&samples).ok_or("too short to tell a slope")?;
     let minutes = whole.as_secs() / 60;
@@ -61,25 +62,59 @@ pub(super) fn run(harness: &mut Harness) -> Outcome<()> {
     for (name, before, after) in [
         ("soak: descriptors", before.descriptors, after.descriptors),
         ("soak: threads", before.threads, after.threads),
+        ("soak: tasks", before.tasks, after.tasks),
     ] {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let more = after as f64 - before as f64;
-        let remark = format!("{before} before");
+        let remark = format!("{before} before, {after} after");
         harness.found(Figure::exact(name, more, "more", Bound::AtMost(1.0)).remark(remark));
     }
     Ok(())
 }
 
+/// Resident KiB at times in hours, from when what is set up once is there.
+fn samples(server: &Generated, whole: Duration) -> Vec<(f64, f64)> {
+    let start = sys::now();
+    let mut samples = Vec::new();
+    for number in 1.. {
+        thread::sleep(SAMPLE);
+        let (time, resident) = (start.elapsed(), kib(server.program.resident()));
+        if time >= whole {
+            break;
+        }
+        if number % TOLD == 0 {
+            eprintln!("   after {} s {resident:.0} KiB", time.as_secs());
+        }
+        if time > whole / WARM_UP {
+            samples.push((time.as_secs_f64() / 3600.0, resident));
+        }
+    }
+    samples
+}
+
 struct Counts {
     descriptors: usize,
     threads: usize,
+    tasks: usize,
 }
 
 impl Counts {
-    fn of(server: &Generated) -> Self {
+    fn of(server: &Generated, figures: SocketAddr) -> Outcome<Self> {
         let process = server.program.process();
-        Self { descriptors: proc::descriptors(process), threads: proc::threads(process) }
+        let tasks = tasks(figures)?;
+        Ok(Self { descriptors: proc::descriptors(process), threads: proc::threads(process), tasks })
     }
+}
+
+/// How many the server says are alive.
+fn tasks(figures: SocketAddr) -> Outcome<usize> {
+    let mut stream = TcpStream::connect(figures)?;
+    stream.set_read_timeout(Some(LINE))?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {figures}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let tasks = answer.lines().find_map(|line| line.strip_prefix("culvert_tasks "));
+    Ok(tasks.ok_or("the server does not say how many tasks are alive")?.parse()?)
 }
 
 /// The line that fits best: what it rises in each unit, and the mean.

@@ -80,7 +80,7 @@ pub(crate) struct Figures {
     data_modified: Series<DataFile, Gauge<f64, AtomicU64>>,
     overloads: Series<Overload, Gauge>,
     panics: Count,
-    runtimes: Mutex<Vec<Runtime>>,
+    runtimes: Arc<sampled::Runtimes>,
     life: Life,
     live: Arc<Live>,
     /// Since the load was last reported.
@@ -128,7 +128,7 @@ impl Figures {
             data_modified: Series::new(),
             overloads: Series::new().complete(),
             panics: Count::default(),
-            runtimes: Mutex::default(),
+            runtimes: Arc::default(),
             life: Life::default(),
             live: Arc::default(),
             since_reported: Mutex::default(),
@@ -142,8 +142,8 @@ impl Figures {
         figures.register_state(own);
         own.register_collector(Box::new(sampled::Carriage(figures.live.clone())));
         if let Some(sources) = sources {
-            let live = figures.live.clone();
-            own.register_collector(Box::new(sampled::SourcesCollector { sources, live }));
+            let (live, runtimes) = (figures.live.clone(), figures.runtimes.clone());
+            own.register_collector(Box::new(sampled::SourcesCollector { sources, live, runtimes }));
         }
         registry.register_collector(Box::new(process::ProcessCollector));
         figures.registry = registry;
@@ -302,13 +302,12 @@ impl Figures {
 
     /// Adds the runtime of a thread, whose tasks count.
     pub(crate) fn runs_on(&self, runtime: Runtime) {
-        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).push(runtime);
+        self.runtimes.add(runtime);
     }
 
     /// Tasks of all threads.
     fn tasks(&self) -> u64 {
-        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
-        runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks() as u64).sum()
+        self.runtimes.tasks()
     }
 
     /// Every port is served.

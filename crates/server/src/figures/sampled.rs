@@ -1,7 +1,7 @@
 //! Figures that are looked up when somebody asks, rather than counted.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -9,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
+use tokio::runtime::Handle as Runtime;
 
 use super::country::Country;
 use super::labels::{Direction, Kind, Labels as _};
@@ -33,11 +34,28 @@ impl fmt::Debug for Sources {
     }
 }
 
+/// Those of all threads, each with tasks of its own.
+#[derive(Debug, Default)]
+pub(super) struct Runtimes(Mutex<Vec<Runtime>>);
+
+impl Runtimes {
+    pub(super) fn add(&self, runtime: Runtime) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(runtime);
+    }
+
+    /// Those that are alive.
+    pub(super) fn tasks(&self) -> u64 {
+        let runtimes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks() as u64).sum()
+    }
+}
+
 /// Looks it up.
 #[derive(Debug)]
 pub(super) struct SourcesCollector {
     pub(super) sources: Sources,
     pub(super) live: Arc<Live>,
+    pub(super) runtimes: Arc<Runtimes>,
 }
 
 impl Collector for SourcesCollector {
@@ -53,6 +71,8 @@ impl Collector for SourcesCollector {
             let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
             ConstGauge::new(count).encode(strangers.encode_family(&[("how", how)])?)?;
         }
+        let help = "Tasks that are alive, of all threads: some for the server, and a few for each connection and flow";
+        gauge(&mut to, "tasks", help, i64::try_from(self.runtimes.tasks()).unwrap_or(i64::MAX))?;
         let help = "Lines that could not be written to the log";
         let lines = to.encode_descriptor("log_lines_lost", help, None, MetricType::Counter)?;
         ConstCounter::new(log.lost()).encode(lines)?;

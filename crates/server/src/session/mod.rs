@@ -5,6 +5,7 @@ mod alerts;
 pub(crate) mod api;
 pub(crate) mod auth;
 mod blocklist_hits;
+mod gone;
 mod link;
 pub(crate) mod meek;
 mod opening;

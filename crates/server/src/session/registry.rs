@@ -1,7 +1,7 @@
 //! Who is connected, by session ID. A client that comes back takes its session over: its old tunnel is stopped, and the
 //! new one goes on only when the old one has ended, so that no session is counted twice. Source: PROTOCOL.md 3.5.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,13 +9,10 @@ use culvert_protocol::api::SessionId;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use super::gone::Gone;
+
 /// How long an old tunnel may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a session counts as known after its last tunnel.
-const REMEMBERED: Duration = Duration::from_secs(3600);
-/// Sessions that are remembered at once; the oldest make room.
-const MOST_REMEMBERED: usize = 1 << 16;
 
 /// All live sessions, and those that were a while ago.
 #[derive(Clone)]
@@ -30,24 +27,6 @@ struct Live {
     next: u64,
     tunnels: BTreeMap<SessionId, Tunnel>,
     gone: Gone,
-}
-
-/// Sessions without a tunnel now, in few bytes each, since there are many more of them than tunnels.
-struct Gone {
-    began: Instant,
-    /// In seconds since the beginning.
-    ended: BTreeMap<Name, u32>,
-    /// The oldest first; those that came back meanwhile are in it still.
-    order: VecDeque<(Name, u32)>,
-}
-
-/// What is kept of a session's identifier: the number that its digits are.
-type Name = [u8; 16];
-
-impl Default for Gone {
-    fn default() -> Self {
-        Self { began: Instant::now(), ended: BTreeMap::new(), order: VecDeque::new() }
-    }
 }
 
 struct Tunnel {
@@ -123,47 +102,6 @@ impl Sessions {
     }
 }
 
-impl Gone {
-    fn remember(&mut self, id: &SessionId, now: Instant) {
-        let now = self.seconds(now);
-        while self
-            .order
-            .front()
-            .is_some_and(|(_, ended)| self.order.len() >= MOST_REMEMBERED || is_over(*ended, now))
-        {
-            self.forget_oldest();
-        }
-        self.ended.insert(name_of(id), now);
-        self.order.push_back((name_of(id), now));
-    }
-
-    /// Whether it was remembered; it is not any more.
-    fn forget(&mut self, id: &SessionId, now: Instant) -> bool {
-        let ended = self.ended.remove(&name_of(id));
-        ended.is_some_and(|ended| !is_over(ended, self.seconds(now)))
-    }
-
-    fn forget_oldest(&mut self) {
-        let Some((name, when)) = self.order.pop_front() else { return };
-        if self.ended.get(&name) == Some(&when) {
-            self.ended.remove(&name);
-        }
-    }
-
-    fn seconds(&self, now: Instant) -> u32 {
-        u32::try_from(now.saturating_duration_since(self.began).as_secs()).unwrap_or(u32::MAX)
-    }
-}
-
-fn is_over(ended: u32, now: u32) -> bool {
-    u64::from(now.saturating_sub(ended)) >= REMEMBERED.as_secs()
-}
-
-fn name_of(id: &SessionId) -> Name {
-    // 32 hex digits always fit.
-    u128::from_str_radix(id.as_str(), 16).unwrap_or_default().to_be_bytes()
-}
-
 impl Registration {
     /// Returns when another tunnel of the session takes over.
     pub(crate) async fn stopped(&mut self) {
@@ -185,6 +123,7 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gone::REMEMBERED;
     use super::*;
 
     fn id(digit: u8) -> SessionId {
@@ -226,21 +165,6 @@ mod tests {
         tokio::time::advance(REMEMBERED).await;
         assert!(is_first().await);
         assert!(sessions.register(id(2)).await.unwrap().is_first);
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let (mut gone, now) = (Gone::default(), Instant::now());
-        let id = |number: u32| {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&number.to_be_bytes());
-            SessionId::from_bytes(bytes)
-        };
-        for number in 0..70_000 {
-            gone.remember(&id(number), now);
-        }
-        assert_eq!((gone.ended.len(), gone.order.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
-        assert!(!gone.forget(&id(0), now) && gone.forget(&id(69_999), now));
     }
 
     #[tokio::test(start_paused = true)]

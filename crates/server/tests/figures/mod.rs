@@ -111,6 +111,9 @@ async fn what_clients_do_is_counted() {
         assert!((value(&text, sample) - expected).abs() < 1e-9, "{sample}\n{text}");
     }
     assert!(value(&text, "culvert_tunnel_bytes_total{direction=\"up\"}") > 500.0);
+    // Each thread has one for each port and two of its own, and the tunnel some more.
+    let tasks = value(&text, "culvert_tasks");
+    assert!((3.0..1000.0).contains(&tasks), "{tasks}");
     // It is here, and so is its processor's time; another host would not know its own names.
     assert!(value(&text, "process_resident_memory_bytes") > 1e6 && value(&text, "process_open_fds") > 5.0);
     for address in [origin.local_addr().unwrap(), closed, server.ossh] {
