@@ -65,7 +65,6 @@ impl Hash {
         self.tag() << POSITION_BITS | u32::try_from(position).unwrap_or(0)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "shifted to 16 bits")]
     fn tag(self) -> u32 {
         (self.0 >> (u64::BITS - TAG_BITS)) as u32
     }
