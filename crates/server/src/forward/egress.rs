@@ -3,18 +3,20 @@
 //! Not relaying, and not names. Sources: PROTOCOL.md 3.7; RFC 8305 section 5; the forms to refuse are those that the
 //! reference was measured to let through.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::destination::DestinationError;
 use super::names::NameError;
 use super::own_addresses::OwnAddresses;
+use super::route;
 use super::special_purpose;
 use super::staggered::{Pace, first_of};
 use crate::live::Live;
@@ -62,28 +64,58 @@ impl EgressPolicy {
 
     /// Whether the system would deliver to itself what is sent to `address`, by whatever route: the last look before a
     /// dial, which also knows addresses that no interface has, or has had for a moment only.
-    fn leads_home(&self, address: SocketAddr) -> io::Result<bool> {
+    pub(super) fn leads_home(&self, address: SocketAddr) -> io::Result<bool> {
         if matches!(self, Self::Anything) {
             return Ok(false);
         }
+        match route::ends_here(address.ip()) {
+            // Not permitted here, maybe. What the system would send from tells most of it.
+            Err(error) if !is_exhausted(&error) => Self::would_leave_from(address),
+            told => told,
+        }
+    }
+
+    /// Whether the address that a socket gets which is to reach `address` is that address itself.
+    fn would_leave_from(address: SocketAddr) -> io::Result<bool> {
         let any: IpAddr = match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let probe = UdpSocket::bind((any, 0))?;
         // Only chooses a route, nothing is sent. Without one the dial will tell what is wrong.
-        Ok(probe.connect(address).is_ok() && is_own_end(&probe, address))
+        Ok(probe.connect(address).is_ok() && is_own_end(probe.local_addr(), address))
     }
 
-    /// The same of a connected socket to which nothing was written yet.
-    pub(super) fn ends_here(&self, socket: &UdpSocket, remote: SocketAddr) -> bool {
-        matches!(self, Self::PublicOnly(_)) && is_own_end(socket, remote)
+    /// The same of a connection that was just made, to which nothing was written yet: the address may have become ours meanwhile.
+    fn ended_here(&self, socket: &TcpStream, address: SocketAddr) -> bool {
+        matches!(self, Self::PublicOnly(_)) && is_own_end(socket.local_addr(), address)
+    }
+
+    /// Returns when this host's own addresses are others; never where they do not matter.
+    pub(super) async fn changed(own: &mut Option<watch::Receiver<Arc<OwnAddresses>>>) {
+        match own {
+            Some(own) => {
+                if own.changed().await.is_err() {
+                    // The end of the server.
+                    pending::<()>().await;
+                }
+            }
+            None => pending().await,
+        }
+    }
+
+    /// For [`Self::changed`]; what is current now counts as seen.
+    pub(super) fn changes(&self) -> Option<watch::Receiver<Arc<OwnAddresses>>> {
+        match self {
+            Self::Anything => None,
+            Self::PublicOnly(own) => Some(own.changes()),
+        }
     }
 }
 
-/// What is sent to an address of this host leaves from that address.
-fn is_own_end(socket: &UdpSocket, remote: SocketAddr) -> bool {
-    socket.local_addr().is_ok_and(|own| own.ip().to_canonical() == remote.ip().to_canonical())
+/// What is sent to an address of this host leaves from that address, unless a route says otherwise.
+fn is_own_end(own: io::Result<SocketAddr>, remote: SocketAddr) -> bool {
+    own.is_ok_and(|own| own.ip().to_canonical() == remote.ip().to_canonical())
 }
 
 /// Whether a failure is for want of files, ports or memory.
@@ -205,7 +237,8 @@ pub(super) async fn dial(
             }
             let until = deadline.or_else(|| (!is_alone).then(|| Instant::now() + ATTEMPT_LIMIT));
             let connected = by(until, TcpStream::connect(address)).await.ok_or(DialRefusal::TimedOut)?;
-            connected.map_err(|error| DialRefusal::from_connect(&error))
+            let connected = connected.map_err(|error| DialRefusal::from_connect(&error))?;
+            if policy.ended_here(&connected, address) { Err(DialRefusal::Bogon) } else { Ok(connected) }
         }
     };
     let attempts = addresses.iter().map(attempt).collect();

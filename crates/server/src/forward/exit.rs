@@ -182,8 +182,11 @@ impl Exit {
         self.ends_listed(address.ip(), name)
     }
 
-    /// The same of a UDP flow.
+    /// The same of a UDP flow, which an address that has become this host's would take over as well.
     pub(crate) fn ends_udp(&self, address: SocketAddr, rules: &TrafficRules) -> Option<DialRefusal> {
+        if !self.shared.policy.permits(address.ip()) {
+            return Some(DialRefusal::Bogon);
+        }
         if !self.leaves_udp(address, rules) {
             return Some(DialRefusal::Rules);
         }

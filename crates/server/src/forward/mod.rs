@@ -13,6 +13,7 @@ pub mod names;
 pub mod own_addresses;
 pub(crate) mod random;
 mod relay;
+mod route;
 pub mod special_purpose;
 mod staggered;
 pub(crate) mod tcp;

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::destination_bytes::{Carrier, Charge};
+use super::egress::EgressPolicy;
 use super::exit::Exit;
 use super::flows::Flows;
 use super::udp_limits::Dealings;
@@ -89,6 +90,8 @@ struct Socket {
     connection: u16,
     /// What the client calls the other end; its resolver has another address.
     remote: SocketAddr,
+    /// It leads to the resolver instead, and takes nothing but queries.
+    is_resolver: bool,
     state: Mutex<State>,
     /// Not needed any more. Its task is never simply ended: half a frame would spoil the channel.
     closed: Notify,
@@ -120,6 +123,7 @@ impl Gateway {
         let mut piece = vec![0; PIECE];
         let flows = self.surroundings.flows.clone();
         let mut anew = Box::pin(flows.ruled_anew());
+        let mut own = flows.exit().policy().changes();
         loop {
             tokio::select! {
                 // What is forbidden is closed before anything more is sent.
@@ -128,6 +132,7 @@ impl Gateway {
                     anew.set(flows.ruled_anew());
                     self.close_forbidden();
                 }
+                () = EgressPolicy::changed(&mut own) => self.close_forbidden(),
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     if let Ok((connection, number)) = ended
                         && self.sockets.get(&connection).is_some_and(|open| open.number == number)
@@ -170,7 +175,10 @@ impl Gateway {
             flows.tally().refused(Kind::Udp, FlowRefusal::Blocked);
             return;
         }
-        let outdated = |open: &Open| datagram.flags.rebind() || open.socket.remote != datagram.remote;
+        let outdated = |open: &Open| {
+            let Socket { remote, is_resolver, .. } = *open.socket;
+            datagram.flags.rebind() || remote != datagram.remote || is_resolver != datagram.flags.dns()
+        };
         if let Some(open) = self.sockets.get(&datagram.connection)
             && outdated(open)
         {
@@ -202,14 +210,13 @@ impl Gateway {
         }
     }
 
-    /// Closes what rules or a blocklist that hold anew forbid. Queries go to the resolver whatever they say.
+    /// Closes what rules or a blocklist that hold anew forbid, and what has become this host. Queries go to the resolver whatever they say.
     fn close_forbidden(&mut self) {
         let flows = self.surroundings.flows.clone();
         let rules = flows.rules();
         self.sockets.retain(|_, open| {
             let remote = SocketAddr::new(open.socket.remote.ip().to_canonical(), open.socket.remote.port());
-            let is_query = open.socket.udp.peer_addr().map_or(true, |peer| peer != remote);
-            if is_query {
+            if open.socket.is_resolver {
                 return true;
             }
             let refusal = flows.exit().ends_udp(remote, &rules);
@@ -244,26 +251,29 @@ impl Gateway {
     }
 
     fn open(&mut self, datagram: &Datagram, to: SocketAddr) -> io::Result<()> {
-        let udp = connected(to).inspect_err(|error| self.exit().udp_failed(error))?;
         // The resolver may well be here.
-        if !datagram.flags.dns() && self.exit().policy().ends_here(&udp, to) {
+        let is_resolver = datagram.flags.dns();
+        let failed = |error: &io::Error| self.exit().udp_failed(error);
+        if !is_resolver && self.exit().policy().leads_home(to).inspect_err(failed)? {
+            self.surroundings.flows.tally().refused(Kind::Udp, FlowRefusal::Bogon);
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        let udp = UdpSocket::from_std(udp)?;
+        let udp = UdpSocket::from_std(connected(to).inspect_err(failed)?)?;
         let rules = self.surroundings.flows.rules();
         let most = rules.udp.most_flows.map_or(MOST_SOCKETS, NonZeroUsize::get).min(MOST_SOCKETS);
         while self.sockets.len() >= most && self.evict() {}
         let meter = self.surroundings.flows.udp_meter().part();
-        let charge = self.exit().charge(to.ip(), Carrier::Udp, &meter).filter(|_| !datagram.flags.dns());
+        let charge = self.exit().charge(to.ip(), Carrier::Udp, &meter).filter(|_| !is_resolver);
         let socket = Arc::new(Socket {
             udp,
             meter,
             _charge: charge,
             connection: datagram.connection,
             remote: datagram.remote,
+            is_resolver,
             state: Mutex::new(State {
                 used: Instant::now(),
-                dealings: (!datagram.flags.dns()).then(|| Dealings::new(Instant::now())),
+                dealings: (!is_resolver).then(|| Dealings::new(Instant::now())),
             }),
             closed: Notify::new(),
             _present: self.surroundings.flows.tally().flow(Kind::Udp),
@@ -274,7 +284,7 @@ impl Gateway {
             socket: socket.clone(),
             writer: self.writer.clone(),
             flows: self.surroundings.flows.clone(),
-            asked: datagram.flags.dns().then(|| (to.ip(), Instant::now())),
+            asked: is_resolver.then(|| (to.ip(), Instant::now())),
         };
         let connection = datagram.connection;
         self.tasks.spawn(async move {

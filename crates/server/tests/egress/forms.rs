@@ -3,8 +3,15 @@
 /// A public address that the server's host has, of either family, and those of who is next to it.
 pub(crate) const OWN: [&str; 2] = ["8.20.0.1", "2a00:1450:1::1"];
 pub(crate) const NEIGHBOUR: [&str; 2] = ["8.20.0.2", "2a00:1450:1::2"];
-/// Addresses that the host gets when the server is already running: of an interface, and by a route alone.
-pub(crate) const LATE: [&str; 2] = ["8.30.0.1", "8.40.0.9"];
+/// Addresses that the host gets when the server is already running, and how: of an interface, as the second of one, by a route alone, by one
+/// that says where to send from, and in a network of IPv6 that is the host's as a whole.
+pub(crate) const LATE: [(&str, &str); 5] = [
+    ("8.30.0.1", "address add 8.30.0.1/24 dev inner"),
+    ("8.30.0.77", "address add 8.30.0.77/24 dev inner"),
+    ("8.40.0.9", "route add local 8.40.0.9/32 dev lo"),
+    ("8.41.0.9", "route add local 8.41.0.0/24 dev lo src 8.20.0.1"),
+    ("2a00:1450:40::9", "-6 route add local 2a00:1450:40::/64 dev lo"),
+];
 /// What clients may reach.
 pub(crate) const ALLOWED: [&str; 2] = ["8.8.8.8", "2001:4860:4860::8888"];
 

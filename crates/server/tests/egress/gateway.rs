@@ -25,9 +25,30 @@ impl Gateway {
     /// Sends over a connection that was not used before.
     pub(crate) async fn send(&mut self, remote: SocketAddr, flags: Flags, packet: &[u8]) -> u16 {
         self.next += 1;
-        let datagram = Datagram { flags, connection: self.next, remote, packet: packet.to_vec() };
-        self.channel.write_all(&encode_upstream(&datagram).unwrap()).await.unwrap();
+        self.send_over(self.next, remote, flags, packet).await;
         self.next
+    }
+
+    /// Over one that may have been.
+    pub(crate) async fn send_over(
+        &mut self,
+        connection: u16,
+        remote: SocketAddr,
+        flags: Flags,
+        packet: &[u8],
+    ) {
+        let datagram = Datagram { flags, connection, remote, packet: packet.to_vec() };
+        self.channel.write_all(&encode_upstream(&datagram).unwrap()).await.unwrap();
+    }
+
+    /// The next datagram of a connection of IPv4; others are passed over.
+    pub(crate) async fn next_over(&mut self, connection: u16) -> Vec<u8> {
+        loop {
+            let (from, packet) = self.next(false).await;
+            if from == connection {
+                return packet;
+            }
+        }
     }
 
     /// The connection and bytes of the next datagram, which must be of that family: frames do not say.

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use culvert_protocol::udpgw::Flags;
 use tokio::io::AsyncReadExt as _;
@@ -23,6 +23,8 @@ pub(crate) const SERVER: &str = "--be-beside-server";
 /// Where everybody listens, and nobody else sends.
 const PORT: u16 = 7777;
 const HELLO: &[u8] = b"hello";
+/// What the server's log says of itself.
+const CHANGED: &str = "this machine's addresses have changed";
 const RESOLVER: &str = "127.0.0.53";
 /// How long a dial without the server may take that shows whether somebody listens.
 const DIRECT: Duration = Duration::from_millis(500);
@@ -128,7 +130,7 @@ pub(crate) fn beside_server() -> ExitCode {
         let client = Plan::default().tunnel(&server).await;
         by_tcp(&client, &world).await;
         by_udp(&client, &world).await;
-        late_addresses(&client, &world).await;
+        late_addresses(&server, &client, &world).await;
         println!("{} packets to where it is allowed", world.allowed());
         assert!(world.allowed() > 0);
     });
@@ -192,6 +194,14 @@ async fn by_udp(client: &Client, world: &World) {
         let (from, answer) = gateway.next(remote.is_ipv6()).await;
         assert_eq!((from, &answer[..2]), (connection, &query()[..2]));
     }
+    // A conversation with the resolver does not go on without the flag: who takes only queries would be sent anything.
+    let remote = SocketAddr::new(allowed, PORT);
+    let connection = gateway.send(remote, Flags::default().with_dns(), &query()).await;
+    assert_eq!(gateway.next_over(connection).await[..2], query()[..2]);
+    gateway.send_over(connection, remote, Flags::default(), HELLO).await;
+    assert_eq!(gateway.next_over(connection).await, HELLO);
+    gateway.send_over(connection, remote, Flags::default().with_dns(), &query()).await;
+    assert_eq!(gateway.next_over(connection).await[2] & 0x80, 0x80, "an answer, no echo");
     gateway.send(SocketAddr::new(allowed, PORT), Flags::default().with_dns(), HELLO).await;
     let connection = gateway.send(SocketAddr::new(allowed, PORT), Flags::default(), HELLO).await;
     assert_eq!(gateway.next(false).await.0, connection, "what is no query goes to no resolver");
@@ -211,30 +221,49 @@ fn query() -> Vec<u8> {
 }
 
 /// Addresses that were another host's when the server started.
-async fn late_addresses(client: &Client, world: &World) {
-    for address in LATE {
+async fn late_addresses(server: &Server, client: &Client, world: &World) {
+    let socket = |address: &str| SocketAddr::new(address.parse().unwrap(), PORT);
+    let mut gateway = Gateway::open(client).await;
+    let mut conversations = Vec::new();
+    for (address, _) in LATE {
         reaches(client, address).await;
+        conversations.push(gateway.send(socket(address), Flags::default(), HELLO).await);
     }
-    run(&format!("ip address add {}/32 dev lo", LATE[0]));
-    run(&format!("ip route add local {}/32 dev lo", LATE[1]));
+    let connection = gateway.send(socket(ALLOWED[0]), Flags::default(), HELLO).await;
+    assert_eq!(gateway.next_over(connection).await, HELLO);
+    let changes = changes_told(server);
+    for (_, how) in LATE {
+        run(&format!("ip {how}"));
+    }
     run(&format!("nft add rule inet egress out tcp dport {PORT} tcp flags & (syn|ack) == syn jump late"));
     run(&format!("nft add rule inet egress out udp dport {PORT} jump late"));
-    for address in LATE {
+    for (address, _) in LATE {
         assert!(answers(address), "somebody listens here");
     }
     world.reset();
-    let mut gateway = Gateway::open(client).await;
-    for address in LATE {
+    for (address, _) in LATE {
         assert!(client.flow_to(address, PORT).await.is_err(), "{address} is ours now");
         let name = Lie::Direct.name(address.parse().unwrap());
         assert!(client.flow_to(&name, PORT).await.is_err(), "{address} by name");
         assert_eq!(world.dialled(), 0, "{address} is not dialled");
-        gateway.send(SocketAddr::new(address.parse().unwrap(), PORT), Flags::default(), HELLO).await;
+        gateway.send(socket(address), Flags::default(), HELLO).await;
     }
-    let allowed = SocketAddr::new(ALLOWED[0].parse().unwrap(), PORT);
-    let connection = gateway.send(allowed, Flags::default(), HELLO).await;
-    assert_eq!(gateway.next(false).await.0, connection);
+    let connection = gateway.send(socket(ALLOWED[0]), Flags::default(), HELLO).await;
+    assert_eq!(gateway.next_over(connection).await, HELLO);
     assert_eq!(world.dialled(), 0, "what has become ours is not dialled");
+    // Nor in a conversation that began when it was another's. Both addresses of interfaces may be told of at once.
+    let deadline = Instant::now() + SOON;
+    while changes_told(server) == changes {
+        assert!(Instant::now() < deadline, "{CHANGED}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for ((address, _), connection) in LATE.iter().zip(conversations).take(2) {
+        gateway.send_over(connection, socket(address), Flags::default(), HELLO).await;
+    }
+    let connection = gateway.send(socket(ALLOWED[0]), Flags::default(), HELLO).await;
+    assert_eq!(gateway.next_over(connection).await, HELLO);
+    assert_eq!(world.dialled(), 0, "what has become ours is not talked to any more");
 }
 
 /// Whether somebody answers at this address without the server.
@@ -299,11 +328,13 @@ fn filter() {
             counter allowed {{}}
             chain late {{
                 ip daddr {{ {late} }} counter name dialled
+                ip6 daddr {{ {late6} }} counter name dialled
             }}
             chain count {{
                 ip daddr {v4} counter name allowed return
                 ip6 daddr {v6} counter name allowed return
                 ip daddr {{ {late} }} return
+                ip6 daddr {{ {late6} }} return
                 counter name dialled
             }}
             chain out {{
@@ -314,13 +345,24 @@ fn filter() {
                 udp dport 53 meta nfproto ipv6 counter name dialled
             }}
         }}",
-        late = LATE.join(", "),
+        late = late(false),
+        late6 = late(true),
         v4 = ALLOWED[0],
         v6 = ALLOWED[1],
     );
     let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
     assert!(nft.wait().unwrap().success(), "{rules}");
+}
+
+fn changes_told(server: &Server) -> usize {
+    server.lines().matches(CHANGED).count()
+}
+
+/// Those of one family.
+fn late(is_ipv6: bool) -> String {
+    let addresses = LATE.iter().map(|(address, _)| *address);
+    addresses.filter(|address| address.contains(':') == is_ipv6).collect::<Vec<_>>().join(", ")
 }
 
 fn count(counter: &str) -> u64 {
