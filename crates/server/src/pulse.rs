@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Questions that may wait at a thread; more than that say that it is stuck.
+/// Questions that wait at a thread; whoever asks when there are so many waits as well, which says nothing of the thread.
 const MOST_WAITING: usize = 4;
 
 type Question = oneshot::Sender<()>;
@@ -28,16 +28,16 @@ impl Pulse {
 
     /// Whether all answer within this time.
     pub(crate) async fn beats(&self, within: Duration) -> bool {
-        let mut answers = Vec::with_capacity(self.0.len());
-        for thread in &self.0 {
-            let (question, answer) = oneshot::channel();
-            // Full, or the thread is gone.
-            if thread.try_send(question).is_err() {
-                return false;
-            }
-            answers.push(answer);
-        }
         let all = async {
+            let mut answers = Vec::with_capacity(self.0.len());
+            for thread in &self.0 {
+                let (question, answer) = oneshot::channel();
+                // The thread is gone.
+                if thread.send(question).await.is_err() {
+                    return false;
+                }
+                answers.push(answer);
+            }
             for answer in answers {
                 if answer.await.is_err() {
                     return false;
@@ -85,5 +85,20 @@ mod tests {
         let mut pulse = Pulse::default();
         drop(pulse.thread());
         assert!(!pulse.beats(SOON).await);
+    }
+
+    /// Whoever asks often must not make it look, to who watches over the server, as if it were stuck.
+    #[tokio::test]
+    async fn many_may_ask_at_once() {
+        let mut pulse = Pulse::default();
+        for _ in 0..3 {
+            tokio::spawn(pulse.thread().run());
+        }
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let pulse = pulse.clone();
+            asking.spawn(async move { pulse.beats(SOON).await });
+        }
+        assert!(asking.join_all().await.into_iter().all(|beats| beats));
     }
 }

@@ -29,7 +29,8 @@ pub(crate) struct Host {
 /// A control group's files about memory.
 #[derive(Debug)]
 struct Group {
-    limit: PathBuf,
+    /// Beyond the least of these its processes are ended, or slowed down to no use.
+    limits: Vec<PathBuf>,
     usage: PathBuf,
     stat: PathBuf,
     /// What `stat` calls pages of files that nobody needs at once.
@@ -39,7 +40,7 @@ struct Group {
 impl Group {
     fn v1(folder: &Path) -> Self {
         Self {
-            limit: folder.join("memory.limit_in_bytes"),
+            limits: vec![folder.join("memory.limit_in_bytes")],
             usage: folder.join("memory.usage_in_bytes"),
             stat: folder.join("memory.stat"),
             reclaimable: "total_inactive_file",
@@ -48,16 +49,25 @@ impl Group {
 
     fn v2(folder: &Path) -> Self {
         Self {
-            limit: folder.join("memory.max"),
+            limits: vec![folder.join("memory.max"), folder.join("memory.high")],
             usage: folder.join("memory.current"),
             stat: folder.join("memory.stat"),
             reclaimable: "inactive_file",
         }
     }
 
+    fn exists(&self) -> bool {
+        self.limits.iter().any(|limit| limit.exists())
+    }
+
+    /// The least; 0 is none.
+    fn limit(&self) -> Option<u64> {
+        self.limits.iter().filter_map(|limit| number(limit)).filter(|limit| *limit > 0).min()
+    }
+
     /// How much of what it may use is in use. `None`: it has no limit.
     fn percent(&self, physical: u64) -> Option<f64> {
-        let limit = number(&self.limit).filter(|limit| (1..physical).contains(limit))?;
+        let limit = self.limit().filter(|limit| *limit < physical)?;
         let usage = number(&self.usage)?;
         let stat = fs::read_to_string(&self.stat).unwrap_or_default();
         let reclaimable = named(&stat, self.reclaimable, ' ').unwrap_or(0);
@@ -119,8 +129,7 @@ impl Host {
     /// The least that the host and the control groups allow.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
         let physical = memory::physical()?;
-        let limits = self.groups.iter().filter_map(|group| number(&group.limit));
-        Some(limits.filter(|limit| *limit > 0).fold(physical, u64::min))
+        Some(self.groups.iter().filter_map(Group::limit).fold(physical, u64::min))
     }
 }
 
@@ -141,7 +150,7 @@ fn groups(cgroup: &str, mount: &Path) -> Vec<Group> {
         let path = Path::new(path.trim_start_matches('/'));
         // A container's own view begins at its group, which its path does not tell.
         let folders = path.ancestors().map(|folder| mount.join(folder));
-        groups.extend(folders.map(|folder| group(&folder)).filter(|group| group.limit.exists()));
+        groups.extend(folders.map(|folder| group(&folder)).filter(Group::exists));
     }
     groups
 }

@@ -41,6 +41,11 @@ fn the_tightest_limit_counts() {
     let root = Root::new("v2", &groups);
     assert_eq!(root.memory(), 50, "files that can be read again do not count");
     assert_eq!(Host::below(&root.0).memory_limit(), Some(2_000_000));
+    let slowed = root.0.join("sys/fs/cgroup/system.slice/memory.high");
+    fs::write(&slowed, "1600000\n").unwrap();
+    assert_eq!(root.memory(), 63, "beyond it everybody is slowed down");
+    assert_eq!(Host::below(&root.0).memory_limit(), Some(1_600_000));
+    fs::write(&slowed, "max\n").unwrap();
     fs::write(root.0.join(groups[3].0), "300000").unwrap();
     assert_eq!(root.memory(), 30, "the host's own");
 }

@@ -70,6 +70,10 @@ impl Reloader {
         for (index, part) in self.parts.iter_mut().enumerate() {
             match part.stage() {
                 Ok(None) => reports.push(part.unchanged()),
+                Ok(Some(same)) if !part.differs(&same) => {
+                    reports.push(part.unchanged());
+                    staged.push((index, same));
+                }
                 Ok(Some(new)) => {
                     warnings.extend(new.warnings.iter().map(ToString::to_string));
                     reports.push(FileReport {

@@ -1,8 +1,9 @@
 //! The files that may change while the server runs: of each kind how it is read and whose value it replaces.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -49,6 +50,9 @@ pub(super) struct Known {
     rows: Option<u64>,
     /// Remarks on them, which are no news.
     remarks: BTreeSet<String>,
+    /// What is in use was read after its digest was taken. Before the first reload it is not: files may have been replaced between being
+    /// read by who started the server and being remembered here.
+    is_sure: bool,
 }
 
 /// A value that was read and waits until all are.
@@ -158,11 +162,11 @@ impl Part {
         }
     }
 
-    /// Reads the files, if they are not those in use.
+    /// Reads the files, if they are not those in use, or it cannot be told.
     pub(super) fn stage(&mut self) -> Result<Option<Staged>, ConfigError> {
         // Before they are read: a change in between is found the next time.
         let digests = self.digests();
-        if digests == self.known.digests && digests.iter().all(Option::is_some) {
+        if self.known.is_sure && digests == self.known.digests && digests.iter().all(Option::is_some) {
             return Ok(None);
         }
         let mut staged = (self.read)(&self.files, &self.state)?;
@@ -180,6 +184,11 @@ impl Part {
         Ok(Some(staged))
     }
 
+    /// Whether what was read is not what was remembered.
+    pub(super) fn differs(&self, staged: &Staged) -> bool {
+        staged.digests != self.known.digests || staged.digests.iter().any(Option::is_none)
+    }
+
     /// Puts the value in place.
     pub(super) fn commit(&mut self, staged: Staged, services: &Services) {
         (staged.replace)(services);
@@ -189,6 +198,7 @@ impl Part {
             outlines: staged.outlines,
             rows: staged.rows,
             remarks: staged.warnings.iter().map(key_of).collect(),
+            is_sure: true,
         };
     }
 
@@ -238,7 +248,8 @@ impl Staged {
 }
 
 fn digest(file: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(file)?;
+    // A pipe by mistake must not hold up all that is to be read after it.
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
     let (mut context, mut part) = (Context::new(&SHA256), vec![0; 64 << 10]);
     loop {
         match file.read(&mut part)? {

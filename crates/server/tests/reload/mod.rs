@@ -186,6 +186,54 @@ async fn what_is_wrong_changes_nothing_and_is_named_with_its_place() {
 }
 
 #[tokio::test]
+async fn all_files_are_read_again_or_none() {
+    let reloaded = Reloaded::start_with("reload-two", |config, folder| {
+        let list = folder.join("list");
+        std::fs::write(&list, "192.0.2.1,source,subject\n").unwrap();
+        config.files.blocklist = Some(list);
+    })
+    .await;
+    let origin = echo_after_end().await;
+    let client = Plan::default().tunnel(&reloaded.server).await;
+    let blocking = format!("{{\"DefaultRules\": {{\"DisallowTCPPorts\": [{}]}}}}", origin.port());
+    let list = reloaded.folder.join("list");
+    std::fs::write(&list, "192.0.2.1,source\n").unwrap();
+    let Answer::NotReloaded { problems } = reloaded.reload(&blocking).await else { panic!("a broken list") };
+    assert!(problems[0].starts_with(&format!("{}:1", list.display())), "{problems:?}");
+    assert!(client.flow(origin).await.is_ok(), "rules that are in order wait for the rest");
+    std::fs::write(&list, "192.0.2.1,source,subject\n").unwrap();
+    let Answer::Reloaded(answer) = reloaded.ask(Request::Reload).await else { panic!("not reloaded") };
+    assert_eq!(answer.files.iter().map(|file| file.changed).collect::<Vec<_>>(), [true, false]);
+    until(async || client.flow(origin).await.is_err()).await;
+    // Another file under the name, as long as the first and as old by what it says.
+    let modified = std::fs::metadata(&reloaded.rules).unwrap().modified().unwrap();
+    let other = reloaded.folder.join("other");
+    let another = origin.port().checked_add(1).unwrap_or(1024);
+    let allowing = blocking.replace(&origin.port().to_string(), &format!("{another:05}"));
+    std::fs::write(&other, &allowing).unwrap();
+    let file = std::fs::File::options().write(true).open(&other).unwrap();
+    file.set_modified(modified).unwrap();
+    std::fs::rename(other, &reloaded.rules).unwrap();
+    assert!(matches!(reloaded.ask(Request::Reload).await, Answer::Reloaded(_)));
+    until(async || client.flow(origin).await.is_ok()).await;
+}
+
+/// Who writes files while the server starts must not find later that it has never read them.
+#[tokio::test]
+async fn a_file_that_was_replaced_during_the_start_is_read_by_the_first_reload() {
+    let origin = echo_after_end().await;
+    let reloaded = Reloaded::start_with("reload-early", |config, _| {
+        let rules = format!("{{\"DefaultRules\": {{\"DisallowTCPPorts\": [{}]}}}}", origin.port());
+        std::fs::write(config.files.traffic_rules.as_ref().unwrap(), rules).unwrap();
+    })
+    .await;
+    let client = Plan::default().tunnel(&reloaded.server).await;
+    assert!(client.flow(origin).await.is_ok());
+    assert!(matches!(reloaded.ask(Request::Reload).await, Answer::Reloaded(_)));
+    until(async || client.flow(origin).await.is_err()).await;
+}
+
+#[tokio::test]
 async fn a_server_is_paused_resumed_and_stopped() {
     let mut reloaded = Reloaded::start("control-stop").await;
     assert_eq!(reloaded.ask(Request::Pause).await, Answer::Done);
