@@ -77,6 +77,17 @@ pub struct Subnet {
     prefix: u8,
 }
 
+impl Subnet {
+    /// A block of IPv4 addresses in IPv6 form is the block of the IPv4 addresses, as those are when they are looked up
+    /// (RFC 4291 section 2.5.5.2).
+    fn canonical(self) -> Self {
+        match (self.network.to_canonical(), self.prefix.checked_sub(96)) {
+            (network @ IpAddr::V4(_), Some(prefix)) if self.network.is_ipv6() => Self { network, prefix },
+            _ => self,
+        }
+    }
+}
+
 /// A text that is no subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a subnet such as 192.0.2.0/24 or 2001:db8::/32")]
@@ -93,7 +104,7 @@ impl FromStr for Subnet {
             return Err(SubnetError);
         }
         let prefix = prefix.parse().ok().filter(|prefix| *prefix <= longest).ok_or(SubnetError)?;
-        Ok(Self { network, prefix })
+        Ok(Self { network, prefix }.canonical())
     }
 }
 
@@ -111,6 +122,8 @@ mod tests {
         assert!(holds(&["10.1.2.3/8"], "10.255.0.1"));
         assert!(holds(&["10.0.0.0/8"], "::ffff:10.0.0.1"));
         assert!(!holds(&["10.0.0.0/8"], "11.0.0.1"));
+        assert!(holds(&["::ffff:10.0.0.0/104"], "10.1.2.3") && holds(&["::ffff:0:0/96"], "::ffff:8.8.8.8"));
+        assert!(!holds(&["::ffff:10.0.0.0/104"], "11.0.0.1") && !holds(&["::ffff:0:0/95"], "8.8.8.8"));
         assert!(holds(&["0.0.0.0/0"], "8.8.8.8"));
         assert!(!holds(&["0.0.0.0/0"], "::1"));
         assert!(holds(&["2001:db8::/32"], "2001:db8:1::1"));

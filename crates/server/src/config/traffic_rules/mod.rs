@@ -59,4 +59,6 @@ fn meek_rate(section: &mut Section<'_, '_, '_>) -> Option<MeekRate> {
 }
 
 #[cfg(test)]
+mod answers_tests;
+#[cfg(test)]
 mod tests;
