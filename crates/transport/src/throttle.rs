@@ -70,12 +70,12 @@ impl<S> Throttle<S> {
 }
 
 impl Bucket {
-    /// `None` where there is nothing to limit.
+    /// `None` where there is nothing to limit. Where all ends with the last free byte and there is none, it ends at once: so
+    /// operators keep clients out.
     fn new(unlimited: u64, per_second: u64, close: bool) -> Option<Box<Self>> {
-        let beyond = match (per_second, unlimited) {
-            (0, 0) => return None,
+        let beyond = match per_second {
             _ if close => Beyond::Close,
-            (0, _) => return None,
+            0 => return None,
             _ => Beyond::Slow { per_second },
         };
         // Less than a full one, so that short transfers are not faster than long ones.
@@ -238,14 +238,16 @@ mod tests {
         };
         assert_eq!(time_to_move(limits, true, 5000).await.1, 1000);
         assert_eq!(time_to_move(limits, false, 5000).await.1, 2000);
-        // A direction of which nothing is said has no end.
+        // A direction of which nothing is said has nothing, with a rate or without.
         let up_only = RateLimits {
             write_unthrottled_bytes: 1000,
             close_after_exhausted: true,
             ..RateLimits::default()
         };
         assert_eq!(time_to_move(up_only, true, 5000).await.1, 1000);
-        assert_eq!(time_to_move(up_only, false, 500_000).await.1, 500_000);
+        assert_eq!(time_to_move(up_only, false, 500_000).await.1, 0);
+        let nothing = RateLimits { close_after_exhausted: true, ..RateLimits::default() };
+        assert_eq!(time_to_move(nothing, true, 1).await.1, 0);
         let one_way = RateLimits { read_bytes_per_second: 1, ..RateLimits::default() };
         let (time, moved) = time_to_move(one_way, true, 900_000).await;
         assert!(moved == 900_000 && time < Duration::from_millis(50), "the other way has no limit");
