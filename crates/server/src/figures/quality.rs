@@ -91,12 +91,9 @@ impl Quality {
     pub(super) fn refused(&mut self, kind: Kind, why: FlowRefusal) {
         match (why, kind) {
             (FlowRefusal::DialingLimit, _) => self.over_dialing_limit += 1,
-            (FlowRefusal::Bogon | FlowRefusal::Rules | FlowRefusal::Blocked, Kind::Tcp) => {
-                self.disallowed_tcp += 1;
-            }
-            (FlowRefusal::Bogon | FlowRefusal::Rules | FlowRefusal::Blocked, Kind::Udp) => {
-                self.disallowed_udp += 1;
-            }
+            // What nobody could reach, or is on the blocklist, the reference does not count here.
+            (FlowRefusal::Rules, Kind::Tcp) => self.disallowed_tcp += 1,
+            (FlowRefusal::Rules, Kind::Udp) => self.disallowed_udp += 1,
             _ => {}
         }
     }
@@ -122,6 +119,17 @@ mod tests {
         assert_eq!(quality.dials().failure_rate(5), None);
         assert_eq!(quality.dns.failure_rate(0), None, "nothing was looked up");
         assert_eq!(quality.ipv4.good, Timed { count: 3, total: Duration::from_secs(6) });
+    }
+
+    #[test]
+    fn only_rules_disallow() {
+        let mut quality = Quality::default();
+        for why in [FlowRefusal::Rules, FlowRefusal::Bogon, FlowRefusal::Blocked, FlowRefusal::TimedOut] {
+            quality.refused(Kind::Tcp, why);
+        }
+        quality.refused(Kind::Udp, FlowRefusal::Rules);
+        quality.refused(Kind::Tcp, FlowRefusal::DialingLimit);
+        assert_eq!((quality.disallowed_tcp, quality.disallowed_udp, quality.over_dialing_limit), (1, 1, 1));
     }
 
     #[test]

@@ -152,9 +152,15 @@ pub enum DialRefusal {
 }
 
 impl DialRefusal {
-    /// Whether this is policy, of which the client is told with an alert, rather than a failure of the network.
+    /// Whether the client is told of this with an alert. Of what nobody could reach it is not: devices try such addresses by
+    /// themselves. For the blocklist there is another alert.
     pub fn is_disallowed(self) -> bool {
-        matches!(self, Self::Bogon | Self::Rules)
+        matches!(self, Self::Rules)
+    }
+
+    /// Whether this is policy, and nothing was dialled, rather than a failure of the network.
+    pub fn is_policy(self) -> bool {
+        matches!(self, Self::Bogon | Self::Rules | Self::Blocked)
     }
 
     fn from_connect(error: &io::Error) -> Self {

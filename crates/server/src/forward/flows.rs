@@ -174,7 +174,8 @@ impl Flows {
         let limit = self.rules().dial_timeout;
         let began = Instant::now();
         let turn = match limit {
-            Some(limit) => timeout(limit, self.turns.take()).await.map_err(|_| DialRefusal::TimedOut)?,
+            // Nothing was dialled: it is the limit that kept it waiting.
+            Some(limit) => timeout(limit, self.turns.take()).await.map_err(|_| DialRefusal::DialingLimit)?,
             None => self.turns.take().await,
         };
         let _turn = turn.ok_or(DialRefusal::DialingLimit)?;
@@ -188,7 +189,7 @@ impl Flows {
                 self.tally.dialed(family, DialOutcome::Connected, began.elapsed());
             }
             // What was not dialed did not fail.
-            Err(refusal) if refusal.is_disallowed() => {}
+            Err(refusal) if refusal.is_policy() => {}
             Err(_) => {
                 let family = match destination {
                     Destination::Address(address) => AddressFamily::of(*address),
@@ -348,7 +349,7 @@ mod tests {
         let flows = flows(9, 1);
         let _turn = flows.turns.take().await.unwrap();
         let destination = Destination::parse("127.0.0.1", 9).unwrap();
-        assert_eq!(flows.dial(&destination).await.map(|_| ()), Err(DialRefusal::TimedOut));
+        assert_eq!(flows.dial(&destination).await.map(|_| ()), Err(DialRefusal::DialingLimit));
     }
 
     #[tokio::test(start_paused = true)]

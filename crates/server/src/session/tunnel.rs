@@ -27,6 +27,7 @@ use crate::admission::Trial;
 use crate::authorizations::Claim;
 use crate::figures::{self, Country, FlowRefusal, Refusal};
 use crate::forward::early::Early;
+use crate::forward::egress::DialRefusal;
 use crate::forward::exit::Exit;
 use crate::forward::flows::Flows;
 use crate::forward::tcp::Candour;
@@ -356,6 +357,7 @@ impl<'s> Tunnel<'s> {
             u32::from(gateway.port()) == wanted.port && gateway.ip().to_string() == wanted.host
         });
         if self.phase.established().is_none() {
+            self.flows.refused(DialRefusal::Rules);
             self.alerts.disallowed_traffic();
             return tcp::prohibit(channel);
         }
