@@ -38,7 +38,7 @@ mod state_directory;
 mod workers;
 
 pub use firewall::FirewallError;
-pub use listen::BindError;
+pub use listen::{BindError, PortLost};
 #[doc(hidden)]
 pub use panics::{Drill, DrillSpot};
 pub use run::{RunError, run, run_until};

@@ -122,6 +122,16 @@ fn fix(listener: Listener, error: &io::Error) -> String {
     }
 }
 
+/// A port that nobody can accept from any more, which looks from outside as if all were well. A server is not to go on without.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot accept any more for {} on {address}: {source}; start the server again", protocol.name())]
+pub struct PortLost {
+    pub protocol: TunnelProtocol,
+    pub address: SocketAddr,
+    #[source]
+    pub source: io::Error,
+}
+
 /// Proof that a connection is being served; a thread ends when all of its are gone.
 pub(crate) type Serving = mpsc::Sender<()>;
 
@@ -132,6 +142,8 @@ pub(crate) struct Accepting {
     pub(crate) errors: Arc<Aggregated>,
     pub(crate) stopping: Stopping,
     pub(crate) serving: Serving,
+    /// Told of the first port that is lost.
+    pub(crate) lost: mpsc::Sender<PortLost>,
 }
 
 impl Bound {
@@ -144,20 +156,27 @@ impl Bound {
         }
     }
 
-    /// Accepts until the server stops; what is accepted is served on this thread. A panic does not end it: a port that nobody accepts
-    /// from any more looks as if all were well.
+    /// Accepts until the server stops; what is accepted is served on this thread. A panic does not end it, and what does is told.
     pub(crate) async fn accept(self, accepting: Accepting) {
+        let (protocol, address) = (self.protocol, self.address);
+        if let Err(source) = self.accept_beyond_panics(&accepting).await {
+            // One is enough to end the server.
+            let _ = accepting.lost.try_send(PortLost { protocol, address, source });
+        }
+    }
+
+    async fn accept_beyond_panics(self, accepting: &Accepting) -> io::Result<()> {
         let mut port = self;
         loop {
             let again = port.duplicate();
-            let accepted = tokio::spawn(port.accept_until_panic(accepting.clone())).await;
-            match (accepted, again) {
-                (Err(error), Ok(again)) if error.is_panic() => {
+            match tokio::spawn(port.accept_until_panic(accepting.clone())).await {
+                Ok(ended) => return ended,
+                Err(error) if !error.is_panic() => return Ok(()),
+                Err(_) => {
                     accepting.errors.record("a bug in accepting, which begins anew");
                     sleep(AFTER_PANIC).await;
-                    port = again;
+                    port = again?;
                 }
-                _ => return,
             }
         }
     }
@@ -170,38 +189,41 @@ impl Bound {
         Ok(Self { protocol: self.protocol, address: self.address, socket })
     }
 
-    async fn accept_until_panic(self, accepting: Accepting) {
+    async fn accept_until_panic(self, accepting: Accepting) -> io::Result<()> {
         let port = self.address.port();
         match self.socket {
             Socket::Streams(listener) => {
-                let Ok(mut listener) = TcpListen::from_std(listener, self.protocol) else { return };
-                accepting.accept_from(&mut listener, port).await;
+                let mut listener = TcpListen::from_std(listener, self.protocol)?;
+                accepting.accept_from(&mut listener, port).await
             }
-            Socket::Datagrams(socket) => match quic::listen(socket, self.protocol, &accepting.services) {
-                Some(Ok(mut listener)) => {
-                    accepting.accept_from(&mut listener, port).await;
-                    // The thread must live until peers have been told.
-                    listener.finish().await;
-                }
-                Some(Err(_)) => accepting.errors.record("cannot serve QUIC"),
-                None => {}
-            },
+            Socket::Datagrams(socket) => {
+                let Some(listener) = quic::listen(socket, self.protocol, &accepting.services) else {
+                    return Ok(());
+                };
+                let mut listener = listener?;
+                let ended = accepting.accept_from(&mut listener, port).await;
+                // The thread must live until peers have been told.
+                listener.finish().await;
+                ended
+            }
         }
     }
 }
 
 impl Accepting {
-    async fn accept_from(&self, listener: &mut dyn Listen, port: u16) {
+    /// An error is one that lasts.
+    async fn accept_from(&self, listener: &mut dyn Listen, port: u16) -> io::Result<()> {
         let mut stopping = self.stopping.clone();
         let mut back_off = SHORTEST_BACK_OFF;
         loop {
             tokio::select! {
-                () = session::stopped(&mut stopping) => return,
+                () = session::stopped(&mut stopping) => return Ok(()),
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => {
                         back_off = SHORTEST_BACK_OFF;
                         self.serve(accepted, port);
                     }
+                    Err(error) if is_final(&error) => return Err(error),
                     Err(error) => {
                         if let Some(kind) = lasting(&error) {
                             self.errors.record(kind);
@@ -278,6 +300,11 @@ impl Farewell {
     }
 }
 
+/// Whether the port is none any more.
+fn is_final(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP))
+}
+
 /// What an error of accepting is called if trying again at once would only meet it again.
 fn lasting(error: &io::Error) -> Option<&'static str> {
     match error.raw_os_error() {
@@ -304,3 +331,7 @@ fn lasting(error: &io::Error) -> Option<&'static str> {
 pub(crate) fn fields(bound: &Bound) -> [(&'static str, Field); 2] {
     [("localAddress", Field::listener(bound.address)), ("tunnelProtocol", bound.protocol.name().into())]
 }
+
+#[cfg(test)]
+#[path = "listen_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use crate::figures::http::{FiguresPort, Source};
 use crate::firewall::{FilledChain, FirewallError};
 use crate::forward::address_changes;
 use crate::forward::egress::EgressPolicy;
-use crate::listen::{BindError, Bound, bind_all, fields};
+use crate::listen::{BindError, Bound, PortLost, bind_all, fields};
 use crate::log::{Aggregated, Field, Level, Logger};
 use crate::memory;
 use crate::open_files;
@@ -40,6 +40,9 @@ pub enum RunError {
     /// A port.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A port, while it was served.
+    #[error(transparent)]
+    PortLost(#[from] PortLost),
     /// The configuration or the host.
     #[error(transparent)]
     Services(#[from] ServicesError),
@@ -77,9 +80,8 @@ impl RunError {
         let source = match self {
             Self::Bind(error) => &error.source,
             Self::System { source, .. } | Self::FiguresPort { source, .. } => source,
-            Self::Services(_) | Self::Firewall(_) | Self::Control(_) | Self::State(_) | Self::LogLost => {
-                return false;
-            }
+            Self::Services(_) | Self::Firewall(_) | Self::Control(_) | Self::State(_) => return false,
+            Self::PortLost(_) | Self::LogLost => return false,
         };
         source.kind() == io::ErrorKind::PermissionDenied
     }
@@ -153,9 +155,9 @@ async fn serve(
         log.info("listening", fields(port));
     }
     let (stop, stopping) = watch::channel(false);
-    let errors = Aggregated::new(log.clone(), Level::Error, "accept failed", ACCEPT_ERRORS);
-    let errors = Arc::new(errors);
-    let workers = Workers::start(&bound, &services, &errors, &stopping)?;
+    let errors = Arc::new(Aggregated::new(log.clone(), Level::Error, "accept failed", ACCEPT_ERRORS));
+    let (lost, mut port_lost) = mpsc::channel(1);
+    let workers = Workers::start(&bound, &services, &errors, &stopping, &lost)?;
     for port in &bound {
         log.info("running", fields(port));
     }
@@ -167,7 +169,10 @@ async fn serve(
     let mut commanders = Commanders { orders, asked };
     let listeners = bound.iter().map(listening).collect();
     let mut desk = Desk::new(&services, Arc::new(Mutex::new(reloader)), listeners, &figures, manager);
-    let ended = desk.until_told_to_stop(&mut commanders, load_period).await;
+    let ended = tokio::select! {
+        ended = desk.until_told_to_stop(&mut commanders, load_period) => ended,
+        Some(lost) = port_lost.recv() => Err(lost.into()),
+    };
     services.figures.stops();
     manager.stopping();
     log.info("shutdown by system", []);

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::listen::{Accepting, Bound};
+use crate::listen::{Accepting, Bound, PortLost};
 use crate::log::{Aggregated, Logger};
 use crate::panics;
 use crate::pulse::{Answering, Pulse};
@@ -33,13 +33,15 @@ impl Workers {
         services: &Arc<Services>,
         errors: &Arc<Aggregated>,
         stopping: &Stopping,
+        lost: &mpsc::Sender<PortLost>,
     ) -> Result<Self, RunError> {
         let mut workers = Self { pulse: Pulse::default(), ends: Vec::new() };
         for number in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
             // Each thread has its own: dropping the last one ends it.
             let (serving, served) = mpsc::channel(1);
             let (services, errors) = (services.clone(), errors.clone());
-            let accepting = Accepting { services, errors, stopping: stopping.clone(), serving };
+            let (stopping, lost) = (stopping.clone(), lost.clone());
+            let accepting = Accepting { services, errors, stopping, serving, lost };
             let shared: io::Result<Vec<_>> = ports.iter().map(|port| port.share(number)).collect();
             let shared = shared.map_err(RunError::system("share a port between threads"))?;
             let pulse = workers.pulse.thread();
