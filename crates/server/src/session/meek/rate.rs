@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -10,6 +11,8 @@ use crate::rules::MeekRate;
 
 /// Addresses that are remembered. One that is forgotten may begin a session at once.
 const MOST: usize = 65_536;
+/// A longer wait is for ever, and could not be told by the clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Hosts with IPv6 that share a limit: those of one customer.
 const SHARED_BITS: u32 = 56;
 
@@ -33,7 +36,7 @@ impl RateLimiter {
         if *next > now {
             return false;
         }
-        *next = now + rate.every;
+        *next = now + rate.every.min(LONGEST);
         true
     }
 }
@@ -50,9 +53,15 @@ fn shared(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn one_session_in_all_time_is_a_rate_too() {
+        let rate = MeekRate { every: Duration::MAX, ..MeekRate::default() };
+        let (limiter, now, address) = (RateLimiter::default(), Instant::now(), [192, 0, 2, 1].into());
+        assert!(limiter.allows(&rate, address, now));
+        assert!(!limiter.allows(&rate, address, now + Duration::from_secs(9_999_999)));
+    }
 
     #[test]
     fn each_address_has_its_own_limit() {
