@@ -97,6 +97,8 @@ pub enum Problem {
     NotATicketKey,
     #[error("must be 32 bytes in base64, as generate writes them")]
     NotAMeekKey,
+    #[error("{found:?} is not the ID of a sponsor, which has 16 hexadecimal digits")]
+    NotASponsor { found: String },
     #[error("{0}")]
     BadHeaderKey(#[source] culvert_protocol::proxy_header::KeyError),
     #[error("{0}")]

@@ -7,6 +7,7 @@ use culvert_protocol::json_position::Step;
 
 use super::document::{Document, Members};
 use super::finding::Problem;
+use super::schema::describe;
 use super::server::protocol;
 use super::server_keys as keys;
 
@@ -40,6 +41,9 @@ pub(super) fn firewall(document: &mut Document<'_>, members: &Members<'_>) -> Op
 fn limits(document: &mut Document<'_>, members: &Members<'_>) -> BTreeMap<TunnelProtocol, [u32; 2]> {
     let key = &keys::IPTABLES_LIMITS;
     let mut limits = BTreeMap::new();
+    if let Some(value) = members.value(key).filter(|value| !value.is_object()) {
+        document.find_at(key, Problem::WrongKind { expected: "an object", found: describe(value) });
+    }
     for (name, value) in members.object(key) {
         let numbers = || {
             let [first, second] = value.as_array()?.as_slice() else { return None };

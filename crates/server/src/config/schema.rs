@@ -187,7 +187,7 @@ pub(super) fn asks_for_something(value: &Value) -> bool {
     }
 }
 
-fn describe(value: &Value) -> &'static str {
+pub(super) fn describe(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_obfuscation::server_identification;
+use culvert_protocol::api::Validator;
 use culvert_protocol::authorization::VerificationKeyRing;
 use culvert_protocol::json_position::{Step, near_name};
 use culvert_protocol::proxy_header::HeaderKey;
@@ -340,11 +341,16 @@ fn egress(document: &mut Document<'_>, members: &Members<'_>) -> EgressConfig {
     }
     let mut header_keys = BTreeMap::new();
     for (sponsor, key) in members.object(&keys::PROXY_PROTOCOL_HEADER_MAC_KEYS) {
-        match HeaderKey::parse(key.as_str().unwrap_or_default()) {
+        let key = if Validator::SponsorId.accepts(sponsor) {
+            HeaderKey::parse(key.as_str().unwrap_or_default()).map_err(Problem::BadHeaderKey)
+        } else {
+            Err(Problem::NotASponsor { found: sponsor.clone() })
+        };
+        match key {
             Ok(key) => drop(header_keys.insert(sponsor.clone(), key)),
-            Err(error) => {
+            Err(problem) => {
                 let path = [keys::PROXY_PROTOCOL_HEADER_MAC_KEYS.name.into(), Step::Key(sponsor.clone())];
-                document.find(&path, Problem::BadHeaderKey(error));
+                document.find(&path, problem);
             }
         }
     }

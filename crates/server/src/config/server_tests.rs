@@ -93,6 +93,16 @@ fn each_mistake_is_refused_with_its_place() {
             "\"AllowBogons\": \"yes\", \"HostID\":",
             "AllowBogons: must be true or false, not a string",
         ),
+        (
+            "\"HostID\":",
+            "\"ProxyProtocolHeaderMACKeys\": {\"Sponsor\": \"x\"}, \"HostID\":",
+            "ProxyProtocolHeaderMACKeys.Sponsor: \"Sponsor\" is not the ID of a sponsor",
+        ),
+        (
+            "\"HostID\":",
+            "\"ProxyProtocolHeaderMACKeys\": {\"0123456789abcdeF\": \"x\"}, \"HostID\":",
+            "ProxyProtocolHeaderMACKeys.0123456789abcdeF: must be a key's 4 bytes of name and 32 bytes of key",
+        ),
         ("Mode\": 438", "Mode\": 438,}", "dir/c:12:28: is not valid JSON: trailing comma"),
         ("\"HostID\"", "HostID", "dir/c:2:3: is not valid JSON: key must be a string"),
     ] {
@@ -282,6 +292,9 @@ fn a_chain_of_the_firewall_has_a_name_and_limits() {
     }
     for bad in [r#"{"OSSH": [1]}"#, r#"{"OSSH": [1, -1]}"#, r#"{"OSSH": 5}"#] {
         assert!(limits(bad).unwrap_err().contains("must be two numbers"), "{bad}");
+    }
+    for bad in ["5", "[]", r#""30""#, "true"] {
+        assert!(limits(bad).unwrap_err().contains("RateLimits: must be an object, not"), "{bad}");
     }
     assert!(limits(r#"{"OSHH": [1, 2]}"#).unwrap_err().contains("did you mean OSSH?"));
 }

@@ -43,10 +43,10 @@ pub struct HandshakeFacts<'c> {
 }
 
 impl HandshakeFacts<'_> {
-    /// How many tunnels the client says that it had before in this run.
-    pub(super) fn earlier_tunnels(&self) -> u64 {
+    /// Whether the client says that it had tunnels before in this run. A number that is none says nothing.
+    pub(super) fn had_tunnels(&self) -> bool {
         let count = parameter_number("established_tunnels_count").and_then(|it| self.parameters.get(it));
-        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+        count.and_then(|count| count.parse::<i64>().ok()).is_some_and(|count| count != 0)
     }
 }
 

@@ -99,7 +99,7 @@ impl Stage {
         match &client.handshake {
             None => Self::Establishing,
             // The client may have had tunnels to other servers.
-            Some(handshake) if is_first && handshake.earlier_tunnels() == 0 => Self::First,
+            Some(handshake) if is_first && !handshake.had_tunnels() => Self::First,
             Some(_) => Self::Later,
         }
     }

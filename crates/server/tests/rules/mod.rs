@@ -6,6 +6,7 @@ use std::time::Duration;
 use culvert_protocol::api::{HandshakeReply, ReplyEncoding};
 use culvert_protocol::udpgw::Flags;
 use culvert_server::control::Answer;
+use culvert_server::rules::PortList;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -101,6 +102,36 @@ async fn a_tunnel_may_end_when_it_has_had_its_bytes_and_only_the_first_has_any()
     let later = HANDSHAKE.replace('}', r#","established_tunnels_count":"1"}"#);
     let _ = second.ask("psiphon-handshake", &later).await;
     second.ended().await;
+}
+
+/// No rate, no free bytes, and an end with the last of them: so clients are kept out.
+#[tokio::test]
+async fn who_has_no_bytes_is_kept_out() {
+    let server = Server::start("rules-nothing", |config| {
+        config.traffic_rules.default.rates.close_after_exhausted = Some(true);
+    })
+    .await;
+    let mut client = PLAN.connect(&server).await.unwrap();
+    let _ = client.ask("psiphon-handshake", HANDSHAKE).await;
+    client.ended().await;
+}
+
+/// Devices try such addresses by themselves: their users are not told of each.
+#[tokio::test]
+async fn only_what_rules_forbid_is_told() {
+    let server = Server::start("rules-alerts", |config| {
+        config.egress.allow_bogons = false;
+        config.traffic_rules.default.disallow_tcp_ports = Some(PortList::new([(25, 25)]));
+    })
+    .await;
+    let mut client = PLAN.tunnel(&server).await;
+    let nowhere = client.flow("127.0.0.1:80".parse().unwrap()).await;
+    assert_eq!(nowhere.err().unwrap(), OPAQUE);
+    // An alert would have come before the refusal.
+    let alert = tokio::time::timeout(Duration::from_millis(20), client.asked()).await;
+    assert!(alert.is_err(), "{alert:?}");
+    assert_eq!(client.flow("8.8.8.8:25".parse().unwrap()).await.err().unwrap(), OPAQUE);
+    assert_eq!(client.asked().await.0, "psiphon-alert");
 }
 
 #[tokio::test]
