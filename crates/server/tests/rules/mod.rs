@@ -84,6 +84,7 @@ async fn a_tunnel_may_end_when_it_has_had_its_bytes_and_only_the_first_has_any()
         let rates = &mut config.traffic_rules.default.rates;
         rates.read_bytes_per_second = Some(1_000_000);
         rates.read_unthrottled_bytes = Some(100_000);
+        rates.write_unthrottled_bytes = Some(100_000_000);
         rates.close_after_exhausted = Some(true);
         rates.unthrottle_first_tunnel_only = Some(true);
     })

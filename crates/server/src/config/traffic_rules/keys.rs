@@ -152,8 +152,8 @@ pub(super) const WRITE_FREE: Key =
     Key::applied("WriteUnthrottledBytes", Integer).about("How much it may receive before the limit holds.");
 pub(super) const WRITE_RATE: Key =
     Key::applied("WriteBytesPerSecond", Integer).about("How fast it may receive; 0 is any.");
-pub(super) const CLOSE: Key =
-    Key::applied("CloseAfterExhausted", Flag).about("Close its tunnel then, instead of slowing it down.");
+pub(super) const CLOSE: Key = Key::applied("CloseAfterExhausted", Flag)
+    .about("Close its tunnel then, instead of slowing it down; at once where nothing goes before.");
 pub(super) const EARLY_READ_RATE: Key = Key::applied("EstablishmentReadBytesPerSecond", Integer)
     .about("How fast it may send before its handshake.");
 pub(super) const EARLY_WRITE_RATE: Key = Key::applied("EstablishmentWriteBytesPerSecond", Integer)
