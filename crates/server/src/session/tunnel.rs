@@ -357,8 +357,10 @@ impl<'s> Tunnel<'s> {
             u32::from(gateway.port()) == wanted.port && gateway.ip().to_string() == wanted.host
         });
         if self.phase.established().is_none() {
-            self.flows.refused(DialRefusal::Rules);
-            self.alerts.disallowed_traffic();
+            if !is_gateway {
+                self.flows.refused(DialRefusal::Rules);
+                self.alerts.disallowed_traffic();
+            }
             return tcp::prohibit(channel);
         }
         if is_gateway {
