@@ -164,7 +164,7 @@ impl Services {
             held,
             at_site,
             budget: Budget::new(Instant::now()),
-            irregular: Irregular::new(log.clone(), figures.clone()),
+            irregular: Irregular::new(log.clone(), own_tag(&config.own_entries), figures.clone()),
             sessions: Sessions::new(config.load_limits.tunnels),
             egress,
             blocklist,
@@ -236,7 +236,7 @@ impl Services {
 
     /// The tag by which reports name this server.
     pub(crate) fn own_tag(&self) -> &str {
-        self.own_entries.keys().next().map_or("", String::as_str)
+        own_tag(&self.own_entries)
     }
 
     /// Writes reports that have been gathered for a while.
@@ -344,6 +344,10 @@ fn certificate_name() -> Result<String, ServicesError> {
     let mut name = [0; 6];
     aws_lc_rs::rand::fill(&mut name).map_err(|_| ServicesError::Random)?;
     Ok(format!("{}.com", data_encoding::BASE32_DNSSEC.encode(&name)))
+}
+
+fn own_tag(own_entries: &BTreeMap<String, ServerEntry>) -> &str {
+    own_entries.keys().next().map_or("", String::as_str)
 }
 
 fn quic_service(key: &config::Secret) -> Result<QuicService, ServicesError> {

@@ -1,6 +1,7 @@
 //! The cases, and where each applies.
 
 mod algorithms;
+mod events;
 mod lifecycle;
 mod lost_responses;
 mod offers;
@@ -137,6 +138,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         lifecycle::CASES,
         lost_responses::CASES,
         reports::CASES,
+        events::CASES,
         offers::CASES,
         replay::CASES,
         prefixes::CASES,

@@ -15,5 +15,5 @@ pub(crate) use door::{Door, Shut};
 pub(crate) use host::Host;
 pub(crate) use monitor::{Clocks, Monitor};
 pub(crate) use replay::{Counts as ReplayCounts, Draw};
-pub(crate) use treatment::{AcceptRules, Treatment, Trial};
+pub(crate) use treatment::{AcceptRules, Treated, Treatment, Trial};
 pub(crate) use turns::{HandshakeSlot, HandshakeSlots};

@@ -9,7 +9,7 @@ use culvert_obfuscation::{PaddingUse, Prng, Seed, ServerPreamble};
 use culvert_protocol::parameters::{DownstreamFragmentor, Probability, ServerReplay};
 use culvert_protocol::{BaseProtocol, ServerEntry, TunnelProtocol};
 use culvert_transport::Stream;
-use culvert_transport::fragmentor::{Settings, fragment};
+use culvert_transport::fragmentor::{Cuts, Settings, fragment_counted};
 use tokio::time::{Instant, sleep_until};
 
 use super::replay::{Counts, Draw, ReplayCache, Scope};
@@ -69,6 +69,22 @@ impl AcceptRules {
     }
 }
 
+/// A connection as it goes on.
+pub(crate) struct Treated {
+    pub(crate) stream: Stream,
+    /// Counts pieces, where there will be some.
+    pub(crate) cuts: Option<Arc<Cuts>>,
+    /// Whether they follow from what another connection did, or the client sent. As the reference does, this is said of clients that may decide
+    /// even where they have not.
+    pub(crate) follows: bool,
+}
+
+impl Treated {
+    fn not(stream: Stream) -> Self {
+        Self { stream, cuts: None, follows: false }
+    }
+}
+
 /// The treatment of all connections.
 pub(crate) struct Treatment {
     rules: Live<AcceptRules>,
@@ -117,10 +133,11 @@ impl Treatment {
     }
 
     /// Below a transport, or below plain SSH: no client says how.
-    pub(crate) fn of_carrier(&self, stream: Stream, arrival: Arrival) -> Stream {
-        let Some(settings) = self.rules.get().drawn(arrival.protocol) else { return stream };
+    pub(crate) fn of_carrier(&self, stream: Stream, arrival: Arrival) -> Treated {
+        let Some(settings) = self.rules.get().drawn(arrival.protocol) else { return Treated::not(stream) };
         let seed = self.secret.derive(&arrival.draw.number().to_string());
-        fragment(stream, &settings, Prng::new(&seed))
+        let (stream, cuts) = fragment_counted(stream, &settings, Prng::new(&seed));
+        Treated { stream, cuts, follows: arrival.draw.is_replayed() }
     }
 
     /// Where the preamble is the connection's beginning: the client's seed decides.
@@ -129,15 +146,18 @@ impl Treatment {
         stream: Stream,
         protocol: TunnelProtocol,
         preamble: &ServerPreamble,
-    ) -> Stream {
+    ) -> Treated {
         let rules = self.rules.get();
         let settings = Settings::of_server(&rules.fragmentor, protocol);
         let allowed = preamble.prefix.is_none() || rules.with_prefix;
+        let follows = settings.is_some_and(|settings| settings.probability != Probability::NEVER);
         match (settings, &preamble.padding_seed) {
             (Some(settings), Some(seed)) if allowed => {
-                fragment(stream, &settings, PaddingUse::ServerFragmentor.prng(seed))
+                let prng = PaddingUse::ServerFragmentor.prng(seed);
+                let (stream, cuts) = fragment_counted(stream, &settings, prng);
+                Treated { stream, cuts, follows }
             }
-            _ => stream,
+            _ => Treated { follows, ..Treated::not(stream) },
         }
     }
 

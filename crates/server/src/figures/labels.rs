@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use culvert_protocol::TunnelProtocol;
 
 use crate::config::SUPPORTED;
-use crate::forward::egress::DialRefusal;
 
 /// A label of its own, or several at once: one series for each value.
 pub(crate) trait Labels: Copy + 'static {
@@ -25,11 +24,11 @@ pub(crate) trait Labels: Copy + 'static {
 
 /// Declares an enum that is a label: its name, its values and what they are called.
 macro_rules! labels {
-    ($($(#[$meta:meta])* $enum:ident, $label:literal: { $($(#[$about:meta])* $value:ident = $text:literal,)* })*) => {
+    ($($(#[$meta:meta])* $vis:vis enum $enum:ident, $label:literal: { $($(#[$about:meta])* $value:ident = $text:literal,)* })*) => {
         $(
             $(#[$meta])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-            pub(crate) enum $enum { $($(#[$about])* $value,)* }
+            $vis enum $enum { $($(#[$about])* $value,)* }
 
             impl $enum {
                 pub(crate) const ALL: &[Self] = &[$(Self::$value,)*];
@@ -40,7 +39,7 @@ macro_rules! labels {
                 }
             }
 
-            impl Labels for $enum {
+            impl $crate::figures::Labels for $enum {
                 const COUNT: usize = Self::ALL.len();
 
                 fn all() -> Vec<Self> {
@@ -59,10 +58,12 @@ macro_rules! labels {
     };
 }
 
+pub(crate) use labels;
+
 labels! {
     /// Why a connection got no tunnel although nothing was wrong with it, or its client failed. What strangers do wrong is
     /// counted by `Figures::irregular`.
-    Refusal, "reason": {
+    pub(crate) enum Refusal, "reason": {
         /// Told to take no tunnels.
         Paused = "paused",
         /// The host has enough to do.
@@ -86,7 +87,7 @@ labels! {
     }
 
     /// What there is so much of that no new tunnels are taken.
-    Overload, "reason": {
+    pub(crate) enum Overload, "reason": {
         Cpu = "cpu",
         Memory = "memory",
         Tunnels = "tunnels",
@@ -94,39 +95,19 @@ labels! {
     }
 
     /// What a flow carries.
-    Kind, "kind": {
+    pub(crate) enum Kind, "kind": {
         Tcp = "tcp",
         Udp = "udp",
     }
 
     /// Which way, as the client sees it.
-    Direction, "direction": {
+    pub(crate) enum Direction, "direction": {
         Up = "up",
         Down = "down",
     }
 
-    /// Why a flow was not made.
-    FlowRefusal, "reason": {
-        /// The name does not exist.
-        NameNotFound = "name_not_found",
-        /// Not a public address, or this server's own.
-        Bogon = "bogon",
-        /// The traffic rules.
-        Rules = "rules",
-        /// The blocklist.
-        Blocked = "blocked",
-        /// Too many wait to be connected.
-        DialingLimit = "dialing_limit",
-        Unreachable = "unreachable",
-        NetworkUnreachable = "network_unreachable",
-        TimedOut = "timed_out",
-        ConnectionRefused = "connection_refused",
-        /// This host is out of files, ports or memory.
-        ResourceExhausted = "resource_exhausted",
-    }
-
     /// Why a datagram was lost here.
-    DatagramLoss, "reason": {
+    pub(crate) enum DatagramLoss, "reason": {
         /// Too many new destinations that do not answer.
         NewDestinations = "new_destinations",
         /// Too much to one that does not answer.
@@ -138,13 +119,13 @@ labels! {
     }
 
     /// How a dial ended.
-    DialOutcome, "outcome": {
+    pub(crate) enum DialOutcome, "outcome": {
         Connected = "connected",
         Failed = "failed",
     }
 
     /// What was dialed.
-    Family, "family": {
+    pub(crate) enum Family, "family": {
         Ipv4 = "ipv4",
         Ipv6 = "ipv6",
         /// It did not come to an address.
@@ -152,19 +133,19 @@ labels! {
     }
 
     /// How a look-up ended.
-    DnsOutcome, "outcome": {
+    pub(crate) enum DnsOutcome, "outcome": {
         Answered = "answered",
         Failed = "failed",
     }
 
     /// How a reload ended.
-    ReloadOutcome, "outcome": {
+    pub(crate) enum ReloadOutcome, "outcome": {
         Applied = "applied",
         Refused = "refused",
     }
 
     /// A file that is read again by a reload.
-    DataFile, "file": {
+    pub(crate) enum DataFile, "file": {
         TrafficRules = "traffic_rules",
         GeoIp = "geoip",
         Psinet = "psinet",
@@ -177,23 +158,6 @@ labels! {
 impl Family {
     pub(crate) fn of(address: SocketAddr) -> Self {
         if address.ip().to_canonical().is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
-    }
-}
-
-impl From<DialRefusal> for FlowRefusal {
-    fn from(refusal: DialRefusal) -> Self {
-        match refusal {
-            DialRefusal::NameNotFound => Self::NameNotFound,
-            DialRefusal::Bogon => Self::Bogon,
-            DialRefusal::Rules => Self::Rules,
-            DialRefusal::Blocked => Self::Blocked,
-            DialRefusal::Unreachable => Self::Unreachable,
-            DialRefusal::NetworkUnreachable => Self::NetworkUnreachable,
-            DialRefusal::TimedOut => Self::TimedOut,
-            DialRefusal::ConnectionRefused => Self::ConnectionRefused,
-            DialRefusal::DialingLimit => Self::DialingLimit,
-            DialRefusal::ResourceExhausted => Self::ResourceExhausted,
-        }
     }
 }
 

@@ -35,8 +35,8 @@ use tokio::runtime::Handle as Runtime;
 pub(crate) use country::Country;
 use labels::Protocol;
 pub(crate) use labels::{
-    DataFile, DatagramLoss, DialOutcome, DnsOutcome, Family as AddressFamily, FlowRefusal, Kind, Overload,
-    Refusal, ReloadOutcome,
+    DataFile, DatagramLoss, DialOutcome, DnsOutcome, Family as AddressFamily, Kind, Labels, Overload,
+    Refusal, ReloadOutcome, labels,
 };
 pub(crate) use presence::Connection;
 use presence::Connections;
@@ -47,6 +47,8 @@ pub(crate) use sampled::Sources;
 use series::{Count, Pairs, Series};
 use tally::Live;
 pub(crate) use tally::{Tally, Tunnel};
+
+use crate::forward::egress::DialRefusal;
 
 /// Kinds of irregular connections that get a series, of all protocols together.
 const MOST_IRREGULAR: usize = 256;
@@ -69,7 +71,7 @@ pub(crate) struct Figures {
     dialing: Gauge,
     flows: Series<Kind, Gauge>,
     flows_opened: Series<Kind, Count>,
-    flows_refused: Series<(Kind, FlowRefusal), Count>,
+    flows_refused: Series<(Kind, DialRefusal), Count>,
     flows_evicted: Series<Kind, Count>,
     datagrams_lost: Series<DatagramLoss, Count>,
     dials: Series<(AddressFamily, DialOutcome), Histogram>,
@@ -257,7 +259,7 @@ impl Figures {
         Present::among(self, |figures| Some(&figures.dialing))
     }
 
-    fn flow_refused(&self, kind: Kind, why: FlowRefusal) {
+    fn flow_refused(&self, kind: Kind, why: DialRefusal) {
         self.flows_refused.add((kind, why));
         self.quality().refused(kind, why);
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::labels::{DialOutcome, DnsOutcome, Family, FlowRefusal, Kind};
+use super::labels::{DialOutcome, DnsOutcome, Family, Kind};
+use crate::forward::egress::DialRefusal;
 
 /// Resolvers that are told apart; a host has three at most (resolv.conf(5)).
 const MOST_RESOLVERS: usize = 16;
@@ -88,12 +89,12 @@ impl Quality {
         }
     }
 
-    pub(super) fn refused(&mut self, kind: Kind, why: FlowRefusal) {
+    pub(super) fn refused(&mut self, kind: Kind, why: DialRefusal) {
         match (why, kind) {
-            (FlowRefusal::DialingLimit, _) => self.over_dialing_limit += 1,
+            (DialRefusal::DialingLimit, _) => self.over_dialing_limit += 1,
             // What nobody could reach, or is on the blocklist, the reference does not count here.
-            (FlowRefusal::Rules, Kind::Tcp) => self.disallowed_tcp += 1,
-            (FlowRefusal::Rules, Kind::Udp) => self.disallowed_udp += 1,
+            (DialRefusal::Rules, Kind::Tcp) => self.disallowed_tcp += 1,
+            (DialRefusal::Rules, Kind::Udp) => self.disallowed_udp += 1,
             _ => {}
         }
     }
@@ -124,11 +125,11 @@ mod tests {
     #[test]
     fn only_rules_disallow() {
         let mut quality = Quality::default();
-        for why in [FlowRefusal::Rules, FlowRefusal::Bogon, FlowRefusal::Blocked, FlowRefusal::TimedOut] {
+        for why in [DialRefusal::Rules, DialRefusal::Bogon, DialRefusal::Blocked, DialRefusal::TimedOut] {
             quality.refused(Kind::Tcp, why);
         }
-        quality.refused(Kind::Udp, FlowRefusal::Rules);
-        quality.refused(Kind::Tcp, FlowRefusal::DialingLimit);
+        quality.refused(Kind::Udp, DialRefusal::Rules);
+        quality.refused(Kind::Tcp, DialRefusal::DialingLimit);
         assert_eq!((quality.disallowed_tcp, quality.disallowed_udp, quality.over_dialing_limit), (1, 1, 1));
     }
 

@@ -11,9 +11,10 @@ use culvert_protocol::TunnelProtocol;
 use culvert_ssh_tokio::{Handle, Meter};
 
 use super::country::Country;
-use super::labels::{DatagramLoss, DialOutcome, DnsOutcome, Family, FlowRefusal, Kind, Labels as _};
+use super::labels::{DatagramLoss, DialOutcome, DnsOutcome, Family, Kind, Labels as _};
 use super::quality::Quality;
 use super::{Figures, Present};
+use crate::forward::egress::DialRefusal;
 
 /// Parts of the list of tunnels, so that one that begins or ends seldom waits for somebody who reads.
 const PARTS: usize = 16;
@@ -121,7 +122,7 @@ impl Tally {
     }
 
     /// Counts a flow that is not connected.
-    pub(crate) fn refused(&self, kind: Kind, why: FlowRefusal) {
+    pub(crate) fn refused(&self, kind: Kind, why: DialRefusal) {
         self.figures.flow_refused(kind, why);
     }
 

@@ -19,6 +19,7 @@ use super::own_addresses::OwnAddresses;
 use super::route;
 use super::special_purpose;
 use super::staggered::{Pace, first_of};
+use crate::figures::labels;
 use crate::live::Live;
 
 /// How many of a name's addresses are tried; real names have fewer, hostile ones must not keep us busy.
@@ -126,29 +127,31 @@ pub(super) fn is_exhausted(error: &io::Error) -> bool {
     )
 }
 
-/// Why a flow was not connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum DialRefusal {
-    #[error("the name does not exist or is not a host name")]
-    NameNotFound,
-    #[error("the destination is not a public address, or is this server")]
-    Bogon,
-    #[error("the server's traffic rules do not allow the destination")]
-    Rules,
-    #[error("the destination is on the server's blocklist")]
-    Blocked,
-    #[error("the destination cannot be reached")]
-    Unreachable,
-    #[error("the destination's network cannot be reached")]
-    NetworkUnreachable,
-    #[error("the destination did not answer in time")]
-    TimedOut,
-    #[error("the destination refused the connection")]
-    ConnectionRefused,
-    #[error("too many flows of the client wait to be connected")]
-    DialingLimit,
-    #[error("the server is out of files, ports or memory")]
-    ResourceExhausted,
+labels! {
+    /// Why a flow was not connected.
+    #[derive(PartialOrd, Ord, thiserror::Error)]
+    pub enum DialRefusal, "reason": {
+        #[error("the name does not exist or is not a host name")]
+        NameNotFound = "name_not_found",
+        #[error("the destination is not a public address, or is this server")]
+        Bogon = "bogon",
+        #[error("the server's traffic rules do not allow the destination")]
+        Rules = "rules",
+        #[error("the destination is on the server's blocklist")]
+        Blocked = "blocked",
+        #[error("the destination cannot be reached")]
+        Unreachable = "unreachable",
+        #[error("the destination's network cannot be reached")]
+        NetworkUnreachable = "network_unreachable",
+        #[error("the destination did not answer in time")]
+        TimedOut = "timed_out",
+        #[error("the destination refused the connection")]
+        ConnectionRefused = "connection_refused",
+        #[error("too many flows of the client wait to be connected")]
+        DialingLimit = "dialing_limit",
+        #[error("the server is out of files, ports or memory")]
+        ResourceExhausted = "resource_exhausted",
+    }
 }
 
 impl DialRefusal {

@@ -21,11 +21,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::destination_bytes::{Carrier, Charge};
-use super::egress::EgressPolicy;
+use super::egress::{DialRefusal, EgressPolicy};
 use super::exit::Exit;
 use super::flows::Flows;
 use super::udp_limits::Dealings;
-use crate::figures::{DatagramLoss, DnsOutcome, FlowRefusal, Kind, Present};
+use crate::figures::{DatagramLoss, DnsOutcome, Kind, Present};
 
 /// Sockets of one gateway where the rules set no limit.
 const MOST_SOCKETS: usize = 512;
@@ -172,7 +172,7 @@ impl Gateway {
             return;
         }
         if is_query && !self.exit().permits_query(&datagram.packet) {
-            flows.tally().refused(Kind::Udp, FlowRefusal::Blocked);
+            flows.tally().refused(Kind::Udp, DialRefusal::Blocked);
             return;
         }
         let outdated = |open: &Open| {
@@ -221,7 +221,7 @@ impl Gateway {
             }
             let refusal = flows.exit().ends_udp(remote, &rules);
             if let Some(refusal) = refusal {
-                flows.tally().refused(Kind::Udp, refusal.into());
+                flows.tally().refused(Kind::Udp, refusal);
             }
             refusal.is_none()
         });
@@ -237,7 +237,7 @@ impl Gateway {
         match self.surroundings.flows.judge_udp(remote) {
             Ok(()) => Some(remote),
             Err(refusal) => {
-                self.surroundings.flows.tally().refused(Kind::Udp, refusal.into());
+                self.surroundings.flows.tally().refused(Kind::Udp, refusal);
                 if refusal.is_disallowed() {
                     (self.surroundings.forbidden)();
                 }
@@ -255,7 +255,7 @@ impl Gateway {
         let is_resolver = datagram.flags.dns();
         let failed = |error: &io::Error| self.exit().udp_failed(error);
         if !is_resolver && self.exit().policy().leads_home(to).inspect_err(failed)? {
-            self.surroundings.flows.tally().refused(Kind::Udp, FlowRefusal::Bogon);
+            self.surroundings.flows.tally().refused(Kind::Udp, DialRefusal::Bogon);
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let udp = UdpSocket::from_std(connected(to).inspect_err(failed)?)?;

@@ -5,6 +5,7 @@ mod alerts;
 pub(crate) mod api;
 pub(crate) mod auth;
 mod blocklist_hits;
+mod carriage;
 mod gone;
 mod link;
 pub(crate) mod meek;
@@ -25,10 +26,11 @@ use culvert_transport::{Remote, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::admission::{AddressGroup, Draw};
+use crate::admission::{AddressGroup, Draw, Treated};
 use crate::figures::Refusal;
 use crate::hold;
 use crate::services::Services;
+use carriage::Carriage;
 use link::Link;
 use opening::Opened;
 use stranger::Introduced;
@@ -65,7 +67,7 @@ pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
             Box::pin(meek::serve(stream, arrival, services, stopping)).await;
         }
         // Nothing is around it, or it is a stream of QUIC, which is let in before.
-        _ => serve_inside(stream, arrival, &services, &mut stopping).await,
+        _ => serve_inside(stream, arrival, Carriage::default(), &services, &mut stopping).await,
     }
 }
 
@@ -84,8 +86,9 @@ async fn serve_carrier(stream: Stream, arrival: Arrival, services: Arc<Services>
         // Neither is listened for without its key.
         _ => None,
     };
-    if let Some(stream) = inside {
-        Box::pin(serve_inside(stream, arrival, &services, &mut stopping)).await;
+    if let Some(Treated { stream, cuts, follows }) = inside {
+        let carriage = Carriage { cuts, follows, meek: None };
+        Box::pin(serve_inside(stream, arrival, carriage, &services, &mut stopping)).await;
     }
 }
 
@@ -97,18 +100,20 @@ async fn serve_carrier(stream: Stream, arrival: Arrival, services: Arc<Services>
 pub(crate) fn serve_inside<'s>(
     stream: Stream,
     arrival: Arrival,
+    carriage: Carriage,
     services: &'s Services,
     stopping: &'s mut Stopping,
 ) -> impl Future<Output = ()> + Send + use<'s> {
     async move {
         let start = match services.ssh.keyword(arrival.protocol) {
             Some(keyword) => match stranger::introduce(stream, arrival, keyword, services, stopping).await {
-                Some(introduced) => Start::new(introduced, arrival, services),
+                Some(introduced) => Start::new(introduced, arrival, carriage, services),
                 None => return,
             },
             None => {
-                let stream = services.treatment.of_carrier(stream, arrival);
-                Start { stream, preamble: None, received: Vec::new() }
+                let Treated { stream, cuts, follows } = services.treatment.of_carrier(stream, arrival);
+                let carriage = Carriage { cuts, follows, ..carriage };
+                Start { stream, carriage, preamble: None, received: Vec::new() }
             }
         };
         // On its own, so that strangers, who may be many, do not take the room of a tunnel.
@@ -119,22 +124,25 @@ pub(crate) fn serve_inside<'s>(
 /// Where the SSH connection begins.
 struct Start {
     stream: Stream,
+    carriage: Carriage,
     preamble: Option<Box<ServerPreamble>>,
     received: Vec<u8>,
 }
 
 impl Start {
-    fn new(introduced: Introduced, arrival: Arrival, services: &Services) -> Self {
+    fn new(introduced: Introduced, arrival: Arrival, mut carriage: Carriage, services: &Services) -> Self {
         let Introduced { mut stream, preamble, rest } = introduced;
         if arrival.protocol.base() == BaseProtocol::Ossh {
-            stream = services.treatment.of_preamble(stream, arrival.protocol, &preamble);
+            let treated = services.treatment.of_preamble(stream, arrival.protocol, &preamble);
+            stream = treated.stream;
+            (carriage.cuts, carriage.follows) = (treated.cuts, treated.follows);
         }
-        Self { stream, preamble: Some(preamble), received: rest }
+        Self { stream, carriage, preamble: Some(preamble), received: rest }
     }
 }
 
 async fn serve_client(start: Start, arrival: Arrival, services: &Services, stopping: &mut Stopping) {
-    let Start { stream, preamble, received } = start;
+    let Start { stream, carriage, preamble, received } = start;
     // Before anything is made that takes room.
     let Some(slot) = services.slots.acquire(AddressGroup::of(arrival.peer.ip())).await else {
         services.figures.refused(arrival.protocol, Refusal::Queue);
@@ -155,7 +163,7 @@ async fn serve_client(start: Start, arrival: Arrival, services: &Services, stopp
     let trial = services.treatment.trial(arrival, &services.geoip.get());
     let opened = opening::open(link, arrival, slot, services, stopping);
     if let Some(opened) = opened.await {
-        tunnel::run(Opened { trial, ..opened }, arrival, services, stopping).await;
+        tunnel::run(Opened { trial, carriage, ..opened }, arrival, services, stopping).await;
     }
 }
 

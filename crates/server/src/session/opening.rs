@@ -11,6 +11,7 @@ use culvert_transport::Stream;
 use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroizing;
 
+use super::carriage::Carriage;
 use super::link::{Link, Step};
 use super::stranger::must_leave;
 use super::{Arrival, Stopping, stopped};
@@ -25,6 +26,7 @@ pub(super) struct Opened {
     pub(super) password: Zeroizing<Vec<u8>>,
     pub(super) preamble: Option<PreambleFacts>,
     pub(super) trial: Option<Box<Trial>>,
+    pub(super) carriage: Carriage,
 }
 
 /// Brings a connection to login. `None`: it came to nothing, and is closed.
@@ -42,7 +44,13 @@ pub(super) async fn open(
     match handshake.login(deadline, stopping).await {
         Outcome::Password(password) => {
             services.figures.logged_in(arrival.protocol, arrival.at.elapsed());
-            Some(Opened { link: handshake.link, password, preamble: handshake.preamble, trial: None })
+            Some(Opened {
+                link: handshake.link,
+                password,
+                preamble: handshake.preamble,
+                trial: None,
+                carriage: Carriage::default(),
+            })
         }
         Outcome::Late => {
             refused(Refusal::TimedOut);

@@ -65,6 +65,8 @@ pub(super) struct TunnelReport<'r> {
     pub(super) began: Began,
     pub(super) ended: Instant,
     pub(super) preamble: Option<&'r PreambleFacts>,
+    /// What is below SSH, as it is reported.
+    pub(super) carriage: Map<String, Json>,
     pub(super) is_first: bool,
     pub(super) established: Option<&'r Established>,
     pub(super) flows: &'r Flows,
@@ -75,7 +77,7 @@ pub(super) struct TunnelReport<'r> {
 }
 
 impl TunnelReport<'_> {
-    pub(super) fn write(&self, stats: Stats) {
+    pub(super) fn write(mut self, stats: Stats) {
         let mut fields = Map::new();
         if let Some(established) = self.established {
             fields.extend(established.handshake.words.log_fields(RequestKind::BaseAndDial));
@@ -86,6 +88,7 @@ impl TunnelReport<'_> {
         add_place(&mut fields, self.place);
         self.add_identity(&mut fields);
         self.add_traffic(&mut fields, stats);
+        fields.append(&mut self.carriage);
         self.add_peaks(&mut fields);
         write(self.log, "server_tunnel", fields);
     }
@@ -103,7 +106,6 @@ impl TunnelReport<'_> {
         fields.insert("is_first_tunnel_in_session".into(), self.is_first.into());
         fields.insert("server_entry_tag".into(), self.own_tag.into());
         if let Some(preamble) = self.preamble {
-            fields.insert("upstream_ossh_padding".into(), preamble.client_padding.into());
             fields.insert("downstream_ossh_padding".into(), preamble.server_padding.into());
         }
     }
@@ -115,15 +117,21 @@ impl TunnelReport<'_> {
         let totals = self.flows.totals();
         let wire = stats.read + stats.written;
         let duration = self.ended.saturating_duration_since(self.began.clock).saturating_sub(stats.idle);
-        let numbers = [
+        let mut add = |numbers: &[(&str, u64)]| {
+            fields.extend(numbers.iter().map(|(name, number)| ((*name).to_owned(), (*number).into())));
+        };
+        add(&[
             ("duration", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
             ("bytes", carried),
+            ("ssh_protocol_bytes", wire),
+            ("ssh_protocol_bytes_overhead", wire.saturating_sub(carried)),
+        ]);
+        // There are no flows before the handshake.
+        let flows = [
             ("bytes_up_tcp", up),
             ("bytes_down_tcp", down),
             ("bytes_up_udp", udp_up),
             ("bytes_down_udp", udp_down),
-            ("ssh_protocol_bytes", wire),
-            ("ssh_protocol_bytes_overhead", wire.saturating_sub(carried)),
             ("total_port_forward_count_tcp", totals.flows),
             ("total_domain_port_forward_count_tcp", totals.by_name),
             ("total_port_forward_count_udp", totals.udp_flows),
@@ -132,9 +140,13 @@ impl TunnelReport<'_> {
             ("peak_concurrent_port_forward_count_tcp", totals.peak_flows as u64),
             ("peak_concurrent_port_forward_count_udp", totals.peak_udp_flows as u64),
             ("total_udpgw_channel_count", totals.udp_gateways),
+            // This server has no packet tunnels.
+            ("total_packet_tunnel_channel_count", 0),
             ("peak_concurrent_dialing_port_forward_count_tcp", totals.peak_dialing as u64),
         ];
-        fields.extend(numbers.into_iter().map(|(name, number)| (name.to_owned(), number.into())));
+        if self.established.is_some() {
+            add(&flows);
+        }
         let [before, after] = self.moved;
         let moved = before.fields("pre_handshake_").into_iter().chain(after.fields(""));
         fields.extend(moved.map(|(name, number)| (name, number.into())));
@@ -197,6 +209,7 @@ pub(super) fn write(log: &Logger, name: &'static str, fields: Map<String, Json>)
 /// Counts strangers by port and kind, so that probing cannot fill the log.
 pub(crate) struct Irregular {
     log: Logger,
+    own_tag: String,
     figures: Arc<Figures>,
     windows: Mutex<BTreeMap<(u16, &'static str), Window>>,
 }
@@ -212,8 +225,8 @@ impl Irregular {
     /// A kind is written this often at most.
     pub(crate) const INTERVAL: Duration = Duration::from_secs(300);
 
-    pub(crate) fn new(log: Logger, figures: Arc<Figures>) -> Self {
-        Self { log, figures, windows: Mutex::default() }
+    pub(crate) fn new(log: Logger, own_tag: &str, figures: Arc<Figures>) -> Self {
+        Self { log, own_tag: own_tag.to_owned(), figures, windows: Mutex::default() }
     }
 
     /// Counts one: the first of its kind is written at once, those that follow together.
@@ -240,6 +253,7 @@ impl Irregular {
 
     fn write(&self, protocol: TunnelProtocol, port: u16, error: &'static str, count: u64) {
         let mut fields = Map::new();
+        fields.insert("server_entry_tag".into(), self.own_tag.as_str().into());
         fields.insert("listener_protocol".into(), protocol.name().into());
         fields.insert("listener_port_number".into(), port.into());
         fields.insert("tunnel_error".into(), error.into());
@@ -257,7 +271,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_strangers_is_two_events() {
         let (log, captured) = Logger::captured(Level::Info, Origin::default());
-        let irregular = Irregular::new(log, Figures::new(&[]));
+        let irregular = Irregular::new(log, "tag", Figures::new(&[]));
         for _ in 0..1000 {
             irregular.record(TunnelProtocol::OSSH, 443, "invalid preamble");
         }

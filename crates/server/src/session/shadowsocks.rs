@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::stranger::{NOT_BEFORE, must_leave};
 use super::{Arrival, Stopping};
+use crate::admission::Treated;
 use crate::hold;
 use crate::services::Services;
 
@@ -17,7 +18,7 @@ pub(super) async fn introduce(
     key: &Key,
     services: &Services,
     stopping: &mut Stopping,
-) -> Option<Stream> {
+) -> Option<Treated> {
     let mut ticket = services.held.enter();
     let deadline = services.handshakes.probe_hold.map(|limit| arrival.at + limit);
     let greeting = tokio::select! {
@@ -32,8 +33,9 @@ pub(super) async fn introduce(
         Ok(greeting) if services.ssh.admit_salt(&greeting.salt, arrival.peer) => {
             let mut drawn = [0; DRAWN_LEN];
             aws_lc_rs::rand::fill(&mut drawn).ok()?;
-            let stream = services.treatment.of_carrier(stream, arrival);
-            return Some(greeting.into_stream(stream, key, drawn));
+            let below = services.treatment.of_carrier(stream, arrival);
+            let stream = greeting.into_stream(below.stream, key, drawn);
+            return Some(Treated { stream, ..below });
         }
         Ok(_) => Some("replayed Shadowsocks salt"),
         Err(Refused::Forged) => Some("invalid Shadowsocks salt or chunk"),

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::stranger::{NOT_BEFORE, must_leave};
 use super::{Arrival, Stopping, stopped};
+use crate::admission::Treated;
 use crate::hold;
 use crate::services::Services;
 
@@ -79,7 +80,7 @@ pub(super) async fn introduce(
     tls: &TlsService,
     services: &Services,
     stopping: &mut Stopping,
-) -> Option<Stream> {
+) -> Option<Treated> {
     let mut judge = Judge { reader: HelloReader::default(), tls, services, arrival };
     let needs_proof = !matches!(tls.strangers, Strangers::Inside);
     let mut ticket = match tls.strangers {
@@ -129,13 +130,14 @@ pub(super) async fn introduce(
             None
         }
         Verdict::Client => {
-            let stream = services.treatment.of_carrier(stream, arrival);
+            let below = services.treatment.of_carrier(stream, arrival);
             let limit = tls.handshake_limit(services);
-            let accepting = timeout(limit, tls.server.accept(judge.reader, stream));
-            tokio::select! {
-                accepted = accepting => accepted.ok()?.ok().map(|connected| connected.stream),
-                () = ticket.evicted(), if !needs_proof => None,
-            }
+            let accepting = timeout(limit, tls.server.accept(judge.reader, below.stream));
+            let connected = tokio::select! {
+                accepted = accepting => accepted.ok()?.ok()?,
+                () = ticket.evicted(), if !needs_proof => return None,
+            };
+            Some(Treated { stream: connected.stream, cuts: below.cuts, follows: below.follows })
         }
         // Served by the site, to the end.
         Verdict::Stranger(_) | Verdict::Ended => None,

@@ -11,6 +11,7 @@ use culvert_obfuscation::{SEED_LEN, Seed};
 use culvert_protocol::api::{PasswordPayload, SessionId, extension};
 use culvert_ssh_tokio::{Handle, Incoming, IncomingChannel, IncomingRequest};
 use culvert_transport::Remote;
+use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
@@ -25,7 +26,7 @@ use super::report::{self, Began, Reporter, TunnelReport};
 use super::{Arrival, Stopping, stopped};
 use crate::admission::Trial;
 use crate::authorizations::Claim;
-use crate::figures::{self, Country, FlowRefusal, Refusal};
+use crate::figures::{self, Country, Refusal};
 use crate::forward::early::Early;
 use crate::forward::egress::DialRefusal;
 use crate::forward::exit::Exit;
@@ -82,7 +83,7 @@ struct Tunnel<'s> {
 /// Serves a client that has logged in, and reports.
 pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, stopping: &mut Stopping) {
     let began = Began::now();
-    let Opened { mut link, password, preamble, mut trial } = opened;
+    let Opened { mut link, password, preamble, mut trial, carriage } = opened;
     // It was accepted, so it is well formed.
     let Ok(payload) = PasswordPayload::parse(&password) else { return };
     drop(password);
@@ -140,7 +141,8 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     tokio::task::yield_now().await;
     tunnel.tasks.shutdown().await;
     let stats = tunnel.handle.stats();
-    tunnel.report(began, preamble.as_ref()).write(stats);
+    let carriage = carriage.fields(services.sites.get(&tunnel.arrival.protocol).map(String::as_str));
+    tunnel.report(began, preamble.as_ref(), carriage).write(stats);
     tunnel.claim = None;
     // Reported, it is over for a successor: saying farewell to a peer that may be gone must not hold it up.
     drop(registration);
@@ -377,11 +379,7 @@ impl<'s> Tunnel<'s> {
                     alerts.disallowed_traffic();
                 }
                 if let Some((host, port)) = place {
-                    log.destination(
-                        "flow refused",
-                        (&host, port),
-                        [("reason", FlowRefusal::from(refusal).text().into())],
-                    );
+                    log.destination("flow refused", (&host, port), [("reason", refusal.text().into())]);
                 }
                 tcp::refuse(channel, refusal, candour);
             }
@@ -427,6 +425,7 @@ impl<'s> Tunnel<'s> {
         &'r self,
         began: Began,
         preamble: Option<&'r culvert_ssh::PreambleFacts>,
+        carriage: Map<String, Json>,
     ) -> TunnelReport<'r> {
         TunnelReport {
             log: &self.services.log,
@@ -437,6 +436,7 @@ impl<'s> Tunnel<'s> {
             began,
             ended: Instant::now(),
             preamble,
+            carriage,
             is_first: self.is_first,
             established: self.phase.established(),
             flows: &self.flows,

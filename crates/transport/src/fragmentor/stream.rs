@@ -3,12 +3,15 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::cuts::Cuts;
 use super::plan::Fragmentation;
 use crate::Stream;
 
@@ -22,18 +25,20 @@ pub(crate) struct Fragmented {
 struct Fragmenting {
     plan: Fragmentation,
     piece: Option<Pending>,
+    cuts: Arc<Cuts>,
 }
 
 /// A piece that was drawn and is not written.
 struct Pending {
     bytes: usize,
+    delay: Duration,
     /// `None` once it is over.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Fragmented {
-    pub(super) fn new(inner: Stream, plan: Fragmentation) -> Self {
-        Self { inner, fragmenting: Some(Box::new(Fragmenting { plan, piece: None })) }
+    pub(super) fn new(inner: Stream, plan: Fragmentation, cuts: Arc<Cuts>) -> Self {
+        Self { inner, fragmenting: Some(Box::new(Fragmenting { plan, piece: None, cuts })) }
     }
 
     /// The connection itself.
@@ -55,12 +60,12 @@ impl Fragmented {
     }
 
     fn written(&mut self, written: usize) {
-        if let Some(fragmenting) = &mut self.fragmenting {
-            fragmenting.piece = fragmenting
-                .piece
-                .take()
-                .filter(|piece| piece.bytes > written)
-                .map(|piece| Pending { bytes: piece.bytes - written, ..piece });
+        if let Some(fragmenting) = &mut self.fragmenting
+            && let Some(piece) = fragmenting.piece.take()
+        {
+            fragmenting.cuts.add(written, piece.delay);
+            let rest = piece.bytes.saturating_sub(written);
+            fragmenting.piece = (rest > 0).then_some(Pending { bytes: rest, ..piece });
         }
     }
 }
@@ -70,6 +75,7 @@ impl Fragmenting {
         if self.piece.is_none() {
             self.piece = self.plan.piece(len).map(|piece| Pending {
                 bytes: piece.bytes,
+                delay: piece.delay,
                 pause: (!piece.delay.is_zero()).then(|| Box::pin(sleep_until(Instant::now() + piece.delay))),
             });
         }
@@ -135,7 +141,7 @@ mod tests {
     use culvert_protocol::parameters::Probability;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::super::{Settings, fragment};
+    use super::super::{Settings, fragment, fragment_counted};
 
     const SETTINGS: Settings = Settings {
         probability: Probability::ALWAYS,
@@ -185,6 +191,25 @@ mod tests {
         }
         assert!(pieces > 10 && sizes.len() < pieces + 30, "{sizes:?}");
         assert!(sizes.last().is_some_and(|last| *last > 40_000), "{sizes:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_are_counted() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let prng = Prng::new(&Seed::from_bytes([9; 32]));
+        let (mut stream, cuts) = fragment_counted(Box::new(near), &SETTINGS, prng);
+        let cuts = cuts.unwrap();
+        assert_eq!(cuts.counts(), None);
+        stream.write_all(&[0; 5000]).await.unwrap();
+        drop(stream);
+        assert_eq!(far.read_to_end(&mut Vec::new()).await.unwrap(), 5000);
+        let counts = cuts.counts().unwrap();
+        assert!((2000..=3000).contains(&counts.bytes), "{counts:?}");
+        let [least, most] = counts.sizes;
+        assert!(least <= most && most <= 200, "{counts:?}");
+        let [shortest, longest] = counts.delays;
+        let [from, to] = SETTINGS.delay;
+        assert!(from <= shortest && shortest <= longest && longest <= to, "{counts:?}");
     }
 
     #[tokio::test(start_paused = true)]

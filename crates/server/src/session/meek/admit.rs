@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use culvert_obfuscation::Evidence;
 use culvert_protocol::{Feature, TunnelProtocol};
-use culvert_transport::meek::server::{Head, NewSession, Session, SessionStream};
+use culvert_transport::meek::server::{Beginning, Head, NewSession, Session, SessionStream};
 use culvert_transport::meek::wire::{
     CookieRequest, MAX_SESSION_BYTES, MIN_SESSION_BYTES, Opened, SealedCookie, SessionId,
 };
@@ -18,6 +18,7 @@ use crate::core_time;
 use crate::figures::Refusal;
 use crate::rules::ClientFacts;
 use crate::services::Services;
+use crate::session::carriage::Carriage;
 use crate::session::{Arrival, Stopping, serve_inside};
 
 /// How long a cookie waits to be opened. Clients have given up by then.
@@ -38,6 +39,8 @@ pub(super) struct Visitor<'s> {
     pub(super) meek: &'s MeekService,
     pub(super) services: &'s Arc<Services>,
     pub(super) arrival: Arrival,
+    /// Of the connection that the request came on.
+    pub(super) carriage: &'s Carriage,
     pub(super) stopping: &'s Stopping,
 }
 
@@ -46,10 +49,10 @@ impl Visitor<'_> {
     pub(super) async fn admit(&self, head: &Head) -> Option<Admitted> {
         let rules_kept = head.is_allowed && (head.is_complete || self.meek.config.rules_are_hints);
         let (_, value) = head.cookie.as_ref().filter(|_| rules_kept)?;
-        self.admit_cookie(value).await
+        self.admit_cookie(value, head).await
     }
 
-    async fn admit_cookie(&self, value: &[u8]) -> Option<Admitted> {
+    async fn admit_cookie(&self, value: &[u8], head: &Head) -> Option<Admitted> {
         let sessions = &self.meek.sessions;
         if let Some(session) = SessionId::parse(value).and_then(|id| sessions.named(&id)) {
             return Some(Admitted { session, is_new: false });
@@ -79,7 +82,7 @@ impl Visitor<'_> {
             self.record("too many new meek sessions");
             return None;
         }
-        let session = self.begin(cookie, &request, protocol)?;
+        let session = self.begin(cookie, head, &request, protocol)?;
         Some(Admitted { session, is_new: request.wants_session_id() })
     }
 
@@ -130,7 +133,13 @@ impl Visitor<'_> {
         is_right.then_some(believed)
     }
 
-    fn begin(&self, cookie: &str, request: &CookieRequest, protocol: TunnelProtocol) -> Option<Arc<Session>> {
+    fn begin(
+        &self,
+        cookie: &str,
+        head: &Head,
+        request: &CookieRequest,
+        protocol: TunnelProtocol,
+    ) -> Option<Arc<Session>> {
         let mut random = [0; MAX_SESSION_BYTES + 1];
         aws_lc_rs::rand::fill(&mut random).ok()?;
         let (bytes, [length]) =
@@ -142,6 +151,7 @@ impl Visitor<'_> {
             id: SessionId::new(bytes, len),
             cookie,
             peer: self.arrival.peer.ip(),
+            beginning: beginning(head),
             padding_key: request.payload_padding.then_some(key),
         });
         let Some((session, stream)) = begun else {
@@ -150,7 +160,8 @@ impl Visitor<'_> {
         };
         let arrival = Arrival { protocol, at: Instant::now(), ..self.arrival };
         let (services, stopping) = (self.services.clone(), self.stopping.clone());
-        tokio::spawn(run(session.clone(), stream, arrival, services, stopping));
+        let carriage = Carriage { meek: Some(session.clone()), ..self.carriage.clone() };
+        tokio::spawn(run(session.clone(), (stream, carriage), arrival, services, stopping));
         Some(session)
     }
 }
@@ -158,19 +169,30 @@ impl Visitor<'_> {
 /// Serves a session's stream, and ends it when its client is gone.
 async fn run(
     session: Arc<Session>,
-    stream: SessionStream,
+    (stream, carriage): (SessionStream, Carriage),
     arrival: Arrival,
     services: Arc<Services>,
     mut stopping: Stopping,
 ) {
     let Some(meek) = &services.meek else { return };
     tokio::select! {
-        () = serve_inside(Box::new(stream), arrival, &services, &mut stopping) => {}
+        () = serve_inside(Box::new(stream), arrival, carriage, &services, &mut stopping) => {}
         () = session.end_when_idle(meek.config.limits.idle) => {}
     }
     // The tunnel's last words are for the client.
     let _ = timeout(LAST_WORDS, session.fetched()).await;
     meek.sessions.remove(&session);
+}
+
+/// What is told of a session's first request.
+fn beginning(head: &Head) -> Beginning {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let name = head.cookie.as_ref().map(|(name, _)| text(name));
+    Beginning {
+        cookie_name: name.unwrap_or_default(),
+        content_type: text(&head.content_type),
+        version: text(&head.version),
+    }
 }
 
 /// Waits for a turn to open a cookie; false if there is none.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use culvert_transport::Stream;
-use culvert_transport::meek::server::{Answer, Body, Head, Status, head_of, read_body, respond};
+use culvert_transport::meek::server::{Answer, Body, Carrier, Head, Status, head_of, read_body, respond};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::admit::{Admitted, Visitor};
 use super::{MeekService, decoy};
 use crate::services::Services;
+use crate::session::carriage::Carriage;
 use crate::session::stranger::must_leave;
 use crate::session::tls::reset;
 use crate::session::{Arrival, Stopping};
@@ -31,6 +32,8 @@ const PIECE: usize = 4096;
 pub(super) struct Connection {
     stream: Stream,
     arrival: Arrival,
+    carriage: Carriage,
+    carrier: Carrier,
     services: Arc<Services>,
     stopping: Stopping,
     received: BytesMut,
@@ -65,11 +68,22 @@ impl Connection {
     pub(super) fn new(
         stream: Stream,
         received: BytesMut,
-        arrival: Arrival,
+        (arrival, carriage): (Arrival, Carriage),
         services: Arc<Services>,
         stopping: Stopping,
     ) -> Self {
-        Self { stream, arrival, services, stopping, received, searched: 0, origin: None, is_client: false }
+        Self {
+            stream,
+            arrival,
+            carriage,
+            carrier: Carrier::unique(),
+            services,
+            stopping,
+            received,
+            searched: 0,
+            origin: None,
+            is_client: false,
+        }
     }
 
     pub(super) async fn serve(mut self, site: Option<String>) {
@@ -116,8 +130,13 @@ impl Connection {
             }
             Came::Late | Came::End => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
-        let visitor =
-            Visitor { meek, services: &self.services, arrival: self.arrival, stopping: &self.stopping };
+        let visitor = Visitor {
+            meek,
+            services: &self.services,
+            arrival: self.arrival,
+            carriage: &self.carriage,
+            stopping: &self.stopping,
+        };
         let admitted = match head.body {
             Some(_) => visitor.admit(&head).await,
             None => None,
@@ -146,6 +165,7 @@ impl Connection {
         }
         let plain = Answer { status: Status::Ok, set_cookie: None, patience };
         let Body::Whole(body) = body else { return respond(&mut self.stream, &plain, None).await };
+        admitted.session.carried_by(self.carrier);
         let Some(mut turn) = admitted.session.turn().await else {
             return respond(&mut self.stream, &plain, None).await;
         };

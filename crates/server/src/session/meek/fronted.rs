@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
-use culvert_transport::meek::server::{Head, HeadRules, SessionOver, Status, Turn, date};
+use culvert_transport::meek::server::{Carrier, Head, HeadRules, SessionOver, Status, Turn, date};
 use culvert_transport::meek::wire::{MAX_BODY, range_position};
 use culvert_transport::{Remote, Stream};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use super::admit::{Admitted, Visitor};
 use super::{MeekService, decoy};
 use crate::services::Services;
+use crate::session::carriage::Carriage;
 use crate::session::{Arrival, Stopping};
 
 /// Up to this a response is sent whole, with its length.
@@ -38,12 +39,19 @@ const STREAMS: u32 = 250;
 const HEAD: Duration = Duration::from_secs(10);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, stopping: Stopping) {
+pub(super) async fn serve(
+    stream: Stream,
+    (arrival, carriage): (Arrival, Carriage),
+    services: Arc<Services>,
+    stopping: Stopping,
+) {
     let mut ticket = services.held.enter();
     let (known, mut knows) = watch::channel(false);
+    let connection = Arc::new(Connection { arrival, carriage, carrier: Carrier::unique() });
     let service = service_fn(move |request| {
         let (services, stopping, known) = (services.clone(), stopping.clone(), known.clone());
-        async move { Ok::<_, Infallible>(answer(request, arrival, &services, &stopping, &known).await) }
+        let connection = connection.clone();
+        async move { Ok::<_, Infallible>(answer(request, &connection, &services, &stopping, &known).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -61,19 +69,28 @@ pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
 
 type Answer = Response<Reply>;
 
+/// What the requests of a connection have in common.
+struct Connection {
+    arrival: Arrival,
+    carriage: Carriage,
+    carrier: Carrier,
+}
+
 async fn answer(
     request: Request<Incoming>,
-    arrival: Arrival,
+    connection: &Connection,
     services: &Arc<Services>,
     stopping: &Stopping,
     known: &watch::Sender<bool>,
 ) -> Answer {
     let Some(meek) = &services.meek else { return stranger(&request) };
-    let (head, peer) = read_head(request.headers(), meek, arrival.peer);
-    let visitor = Visitor { meek, services, arrival: Arrival { peer, ..arrival }, stopping };
+    let Connection { arrival, carriage, carrier } = connection;
+    let (head, peer) = read_head(&request, meek, arrival.peer);
+    let visitor = Visitor { meek, services, arrival: Arrival { peer, ..*arrival }, carriage, stopping };
     let Some(admitted) = visitor.admit(&head).await else { return stranger(&request) };
     // It is no stranger that would have to make room.
     known.send_replace(true);
+    admitted.session.carried_by(*carrier);
     let limited = Limited::new(request.into_body(), MAX_BODY);
     let body = match timeout(meek.config.fronted_patience, limited.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -143,7 +160,8 @@ fn plain(status: StatusCode, body: Bytes) -> Answer {
 }
 
 /// What a head says, and who sent it.
-fn read_head(headers: &HeaderMap, meek: &MeekService, peer: Remote) -> (Head, Remote) {
+fn read_head(request: &Request<Incoming>, meek: &MeekService, peer: Remote) -> (Head, Remote) {
+    let headers = request.headers();
     let rules = &meek.config.rules;
     let is_complete = has_required(headers, rules);
     let number = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
@@ -151,6 +169,12 @@ fn read_head(headers: &HeaderMap, meek: &MeekService, peer: Remote) -> (Head, Re
         len: 0,
         body: headers.get(header::CONTENT_LENGTH).and_then(number),
         cookie: headers.get(header::COOKIE).and_then(|value| first_cookie(value.as_bytes())),
+        content_type: headers
+            .get(header::CONTENT_TYPE)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default()
+            .to_vec(),
+        version: format!("{:?}", request.version()).into_bytes(),
         position: headers.get(header::RANGE).and_then(|value| range_position(value.as_bytes())),
         is_allowed: !rules.prohibited.iter().any(|name| headers.contains_key(name)),
         is_complete,

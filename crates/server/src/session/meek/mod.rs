@@ -19,7 +19,9 @@ use culvert_transport::meek::wire::{BoxError, CookieOpener};
 
 use tokio::time::{sleep, timeout};
 
+use super::carriage::Carriage;
 use super::{Arrival, Stopping, serve_inside, stopped, tls};
+use crate::admission::Treated;
 use crate::config::MeekConfig;
 use crate::hold;
 use crate::services::Services;
@@ -51,13 +53,15 @@ impl MeekService {
 pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Services>, mut stopping: Stopping) {
     let Some(tls) = services.tls.get(&arrival.protocol) else {
         let site = services.sites.get(&arrival.protocol).cloned();
-        let connection = Connection::new(stream, BytesMut::new(), arrival, services, stopping.clone());
+        let whence = (arrival, Carriage::default());
+        let connection = Connection::new(stream, BytesMut::new(), whence, services, stopping.clone());
         return until_stopped(connection.serve(site), &mut stopping).await;
     };
     let introduced = tls::introduce(stream, arrival, tls, &services, &mut stopping);
-    let Some(mut stream) = Box::pin(introduced).await else { return };
+    let Some(Treated { mut stream, cuts, follows }) = Box::pin(introduced).await else { return };
+    let carriage = Carriage { cuts, follows, meek: None };
     if arrival.protocol.has(Feature::Fronted) {
-        let serving = fronted::serve(stream, arrival, services, stopping.clone());
+        let serving = fronted::serve(stream, (arrival, carriage), services, stopping.clone());
         return until_stopped(serving, &mut stopping).await;
     }
     let mut received = BytesMut::new();
@@ -69,13 +73,13 @@ pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
             Ok(Ok(false)) => {
                 let arrival = Arrival { protocol: TunnelProtocol::TLS_OSSH, ..arrival };
                 let stream = Box::new(Prepended::new(received, stream));
-                return serve_inside(stream, arrival, &services, &mut stopping).await;
+                return serve_inside(stream, arrival, carriage, &services, &mut stopping).await;
             }
             Ok(Err(_)) | Err(_) => return,
         }
     }
     // Strangers were sent elsewhere before TLS, or see our own site in it.
-    let connection = Connection::new(stream, received, arrival, services, stopping.clone());
+    let connection = Connection::new(stream, received, (arrival, carriage), services, stopping.clone());
     until_stopped(connection.serve(None), &mut stopping).await;
 }
 

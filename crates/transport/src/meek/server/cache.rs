@@ -54,6 +54,11 @@ impl Cache {
         most.saturating_sub(self.len)
     }
 
+    /// How much is kept.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The next piece of the response.
     pub(super) fn add(&mut self, piece: Bytes) {
         self.len += piece.len();

@@ -27,6 +27,10 @@ pub struct Head {
     pub body: Option<usize>,
     /// Name and value of the first cookie.
     pub cookie: Option<(Vec<u8>, Vec<u8>)>,
+    /// What the body is said to be; empty if nothing is said.
+    pub content_type: Vec<u8>,
+    /// The version of HTTP at the end of the request line; empty if there is none.
+    pub version: Vec<u8>,
     /// From where the response is asked for.
     pub position: Option<u64>,
     /// Whether it has no prohibited header.
@@ -66,8 +70,16 @@ fn headers(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 fn parse(head: &[u8], len: usize, rules: &HeadRules) -> Head {
-    let mut parsed =
-        Head { len, body: None, cookie: None, position: None, is_allowed: true, is_complete: true };
+    let mut parsed = Head {
+        len,
+        body: None,
+        cookie: None,
+        content_type: Vec::new(),
+        version: version(head).to_vec(),
+        position: None,
+        is_allowed: true,
+        is_complete: true,
+    };
     let mut satisfied = vec![false; rules.required.len()];
     for (name, value) in headers(head) {
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -75,6 +87,8 @@ fn parse(head: &[u8], len: usize, rules: &HeadRules) -> Head {
         } else if name.eq_ignore_ascii_case(b"cookie") {
             let first = value.split(|byte| *byte == b';').next().unwrap_or_default();
             parsed.cookie = parsed.cookie.or_else(|| pair(first));
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            parsed.content_type = value.to_vec();
         } else if name.eq_ignore_ascii_case(b"range") {
             parsed.position = range_position(value);
         }
@@ -89,6 +103,13 @@ fn parse(head: &[u8], len: usize, rules: &HeadRules) -> Head {
     }
     parsed.is_complete = satisfied.into_iter().all(|satisfied| satisfied);
     parsed
+}
+
+/// What begins like a version at the end of the request line.
+fn version(head: &[u8]) -> &[u8] {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    if last.starts_with(b"HTTP/") { last } else { &[] }
 }
 
 fn number(value: &[u8]) -> Option<usize> {
@@ -130,6 +151,13 @@ mod tests {
             assert_eq!(head.cookie, Some((b"n".to_vec(), b"va=l".to_vec())));
             assert_eq!((head.body, head.position), (Some(5), Some(7)));
             assert_eq!(head.len, text.len() - 5);
+        }
+        let typed = "POST / HTTP/1.0\r\nContent-type: audio/mpeg\r\n\r\n";
+        for (text, of_body, version) in
+            [(plain, "", "HTTP/1.1"), (mangled, "", ""), (typed, "audio/mpeg", "HTTP/1.0")]
+        {
+            let head = parsed(text, &rules);
+            assert_eq!((&head.content_type[..], &head.version[..]), (of_body.as_bytes(), version.as_bytes()));
         }
         let first =
             parsed("POST / HTTP/1.1\r\nCookie: a=1\r\nCookie: b=2\r\nContent-Length: -1\r\n\r\n", &rules);

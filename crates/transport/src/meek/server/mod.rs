@@ -6,6 +6,7 @@ mod head;
 mod http1;
 mod pace;
 mod pipe;
+mod record;
 mod session;
 mod table;
 #[cfg(test)]
@@ -14,5 +15,6 @@ mod tests;
 pub use head::{Head, HeadError, HeadRules, MAX_HEAD, head_of};
 pub use http1::{Answer, Body, date, read_body, respond};
 pub use pipe::SessionStream;
+pub use record::{Beginning, Carrier, SessionCounts};
 pub use session::{Session, SessionOver, Status, Turn};
 pub use table::{NewSession, SessionLimits, Sessions};

@@ -2,7 +2,7 @@
 
 use std::future::{Future, pending, poll_fn};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::cache::Cache;
 use super::pace::Pace;
 use super::pipe::{Fetched, Pipe};
+use super::record::{Beginning, Carrier, Counting, SessionCounts, size};
 use crate::meek::wire::{Fingerprint, PaddingReceiver, PaddingSender, SessionId};
 
 /// Bytes of a response that are fetched at a time.
@@ -34,6 +35,9 @@ pub struct Session {
     /// The value of the cookie that began it.
     cookie: String,
     peer: IpAddr,
+    beginning: Beginning,
+    pads_payload: bool,
+    counting: Mutex<Counting>,
     pipe: Arc<Pipe>,
     transfer: Arc<AsyncMutex<Transfer>>,
     /// How many requests there were.
@@ -56,6 +60,7 @@ pub(super) struct Parts {
     pub(super) id: SessionId,
     pub(super) cookie: String,
     pub(super) peer: IpAddr,
+    pub(super) beginning: Beginning,
     pub(super) pipe: Arc<Pipe>,
     pub(super) transfer: Transfer,
 }
@@ -76,11 +81,14 @@ pub enum Status {
 
 impl Session {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { id, cookie, peer, pipe, transfer } = parts;
+        let Parts { id, cookie, peer, beginning, pipe, transfer } = parts;
         Arc::new(Self {
             id,
             cookie,
             peer,
+            beginning,
+            pads_payload: transfer.padding.is_some(),
+            counting: Mutex::default(),
             pipe,
             transfer: Arc::new(AsyncMutex::new(transfer)),
             newest: watch::Sender::new(0),
@@ -102,6 +110,37 @@ impl Session {
     /// Who began it.
     pub(super) fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// What the request said that began it.
+    #[must_use]
+    pub fn beginning(&self) -> &Beginning {
+        &self.beginning
+    }
+
+    /// Whether bodies are padded.
+    #[must_use]
+    pub fn pads_payload(&self) -> bool {
+        self.pads_payload
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counts(&self) -> SessionCounts {
+        self.counting().counts
+    }
+
+    /// Says which connection carries the next request.
+    pub fn carried_by(&self, carrier: Carrier) {
+        self.counting().carried_by(carrier);
+    }
+
+    fn count(&self, change: impl FnOnce(&mut SessionCounts)) {
+        change(&mut self.counting().counts);
+    }
+
+    fn counting(&self) -> MutexGuard<'_, Counting> {
+        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the turn of a request whose body is complete. `None`: a newer one came meanwhile, which the client will look at.
@@ -202,14 +241,20 @@ impl Turn {
             self.transfer.cache.reset();
             return Ok(Status::Ok);
         };
+        self.session.count(|counts| counts.retries += 1);
         // A request that never arrived asks from 0, too, and then its body is new. TRANSPORTS.md 2.6.
         let kept = self.transfer.cache.from(position);
         match kept {
             Some(rest) if position > 0 || repeats => {
+                let again = size(rest.iter().map(Bytes::len).sum());
+                self.session.count(|counts| counts.largest_again = counts.largest_again.max(again));
                 self.waiting = rest;
                 self.phase = Phase::Again;
             }
-            None if position > 0 => return Err(SessionOver),
+            None if position > 0 => {
+                self.session.count(|counts| counts.missed_position = counts.missed_position.max(position));
+                return Err(SessionOver);
+            }
             _ => self.transfer.cache.reset(),
         }
         Ok(Status::Partial)
@@ -260,6 +305,9 @@ impl Turn {
         for piece in &*pieces {
             self.transfer.cache.add(piece.clone());
         }
+        // No response is longer than what is kept of it.
+        let len = size(self.transfer.cache.len());
+        self.session.count(|counts| counts.largest_response = counts.largest_response.max(len));
         self.phase = Phase::Sent;
         true
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::cache::{Cache, CacheBudget};
 use super::pace::Pace;
 use super::pipe::{Pipe, SessionStream};
+use super::record::Beginning;
 use super::session::{Padding, Parts, Session, Transfer};
 use crate::meek::wire::{Flow, PaddingReceiver, PaddingSender, PayloadPaddingKey, SessionId};
 
@@ -51,6 +52,8 @@ pub struct NewSession<'a> {
     pub cookie: &'a str,
     /// The client.
     pub peer: IpAddr,
+    /// What the request said besides.
+    pub beginning: Beginning,
     /// `MeekObfuscatedKey`, if bodies are padded.
     pub padding_key: Option<&'a str>,
 }
@@ -117,6 +120,7 @@ impl Sessions {
             id: new.id.clone(),
             cookie: new.cookie.to_owned(),
             peer: new.peer,
+            beginning: new.beginning,
             pipe: pipe.clone(),
             transfer: Transfer {
                 cache: Cache::new(self.budget.clone(), limits.kept_least, limits.kept_most),

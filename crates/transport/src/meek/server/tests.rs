@@ -21,7 +21,8 @@ fn sessions(limits: SessionLimits) -> Sessions {
 
 fn begin(sessions: &Sessions, byte: u8, padding_key: Option<&str>) -> Option<(Arc<Session>, SessionStream)> {
     let id = SessionId::new(&[byte; MAX_SESSION_BYTES], 10);
-    sessions.begin(NewSession { id, cookie: &format!("cookie {byte}"), peer: CLIENT, padding_key })
+    let (cookie, beginning) = (&format!("cookie {byte}"), Beginning::default());
+    sessions.begin(NewSession { id, cookie, peer: CLIENT, beginning, padding_key })
 }
 
 fn one() -> (Arc<Session>, SessionStream) {
@@ -45,6 +46,32 @@ async fn read(stream: &mut SessionStream) -> Vec<u8> {
     let read = timeout(Duration::ZERO, stream.read(&mut bytes)).await;
     bytes.truncate(read.map_or(0, Result::unwrap));
     bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_counts_what_happens_to_it() {
+    let (session, mut stream) = one();
+    let [first, second] = [Carrier::unique(), Carrier::unique()];
+    session.carried_by(first);
+    stream.write_all(b"response").await.unwrap();
+    exchange(&session, b"", None).await;
+    for (carrier, position) in [(second, 3), (second, 0), (first, 5)] {
+        session.carried_by(carrier);
+        exchange(&session, b"", Some(position)).await;
+    }
+    let mut counts = SessionCounts {
+        retries: 3,
+        largest_response: 8,
+        largest_again: 8,
+        missed_position: 0,
+        connections: 3,
+    };
+    assert_eq!(session.counts(), counts);
+    let mut turn = session.turn().await.unwrap();
+    assert_eq!(turn.receive(Bytes::new(), Some(9)).await, Err(SessionOver));
+    (counts.retries, counts.missed_position) = (4, 9);
+    assert_eq!(session.counts(), counts);
+    assert!(!session.pads_payload());
 }
 
 #[tokio::test(start_paused = true)]
