@@ -16,6 +16,8 @@ mod failure;
 mod front;
 mod kexinit;
 mod lines;
+pub mod links;
+pub mod memory;
 pub mod namespaces;
 mod notices;
 mod origin;

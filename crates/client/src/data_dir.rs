@@ -3,12 +3,14 @@
 //!
 //! Source: the reference keeps everything under `DataRootDirectory/ca.psiphon.PsiphonTunnel.tunnel-core`.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+
+use crate::private_file::private;
 
 /// The folder in the data root, as the reference names it.
 const FOLDER: &str = "ca.psiphon.PsiphonTunnel.tunnel-core";
@@ -170,13 +172,6 @@ fn make_folders(path: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)?;
     SUBFOLDERS.iter().try_for_each(|folder| builder.create(path.join(folder)))
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {

@@ -16,6 +16,7 @@ pub mod local;
 pub mod notice;
 pub mod old_files;
 mod plan;
+mod private_file;
 mod randomness;
 mod reports;
 pub mod store;
@@ -25,8 +26,6 @@ mod tunnel;
 pub use client::{Client, Events};
 pub use controller::{RunError, Surroundings};
 pub use controls::{Controls, DynamicConfig};
-/// For programs that are nothing but a client.
-pub use culvert_ssh_tokio::give_back_what_is_freed;
 pub use establish::{EstablishError, Feed, Host, NoFeed, SPOKEN};
 pub use plan::{BadPlan, Fingerprint, PlanError, StoredPlan};
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::OldPaths;
 use crate::data_dir::DataDir;
+use crate::private_file::private;
 
 /// The file that says that it was done.
 const DONE: &str = "migration_complete";
@@ -43,7 +44,7 @@ pub fn adopt(data_dir: &DataDir, old: &OldPaths) -> Moved {
             Err(source) => moved.failed.push(NotMoved { path: from, source }),
         }
     }
-    if let Err(source) = fs::write(&done, b"") {
+    if let Err(source) = private().write(true).create(true).truncate(true).open(&done) {
         moved.failed.push(NotMoved { path: done, source });
     }
     moved

@@ -14,6 +14,8 @@ pub mod generate;
 pub mod geoip;
 mod hold;
 mod keys;
+#[cfg(test)]
+mod links_tests;
 mod listen;
 pub mod live;
 pub mod log;

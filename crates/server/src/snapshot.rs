@@ -60,7 +60,7 @@ fn threads() -> Vec<Json> {
 }
 
 /// For the owner alone, and whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let _ = fs::remove_file(&fresh);

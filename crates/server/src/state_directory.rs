@@ -4,7 +4,7 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file that is locked while a server uses the folder.
@@ -12,26 +12,39 @@ pub(crate) const LOCK: &str = "lock";
 
 /// A folder that cannot be used. Local: its owner and mode.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot write in the state directory {0}: {source}; give it to this user (mkdir -p {0} && chown {user} {0}), or name another with StateDirectory",
-    path.display()
-)]
-pub struct StateError {
-    pub path: PathBuf,
-    /// Who may not.
-    pub user: u32,
-    #[source]
-    pub source: io::Error,
+pub enum StateError {
+    #[error(
+        "cannot write in the state directory {0}: {source}; give it to this user (mkdir -p {0} && chown {user} {0}), or name another with StateDirectory",
+        path.display()
+    )]
+    NotWritable {
+        path: PathBuf,
+        /// Who may not.
+        user: u32,
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else could put files of their own there, such as a history of seeds.
+    #[error(
+        "others may write in the state directory {0} (mode {mode:04o}); run chmod 700 {0}, or name another with StateDirectory",
+        path.display()
+    )]
+    OpenToOthers { path: PathBuf, mode: u32 },
 }
 
 /// Makes the folder if need be.
 pub(crate) fn prepare(folder: &Path) -> Result<(), StateError> {
     match try_to_write(folder) {
         Err(source) if is_mistake(&source) => {
-            Err(StateError { path: folder.to_owned(), user: own_user(), source })
+            return Err(StateError::NotWritable { path: folder.to_owned(), user: own_user(), source });
         }
-        _ => Ok(()),
+        _ => {}
     }
+    let mode = std::fs::metadata(folder).map_or(0, |it| it.mode() & 0o7777);
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(StateError::OpenToOthers { path: folder.to_owned(), mode })
 }
 
 fn try_to_write(folder: &Path) -> io::Result<()> {
@@ -68,6 +81,15 @@ mod tests {
         prepare(&folder).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&folder), mode(&folder.join(LOCK))), (0o700, 0o600));
+        for mode in [0o755, 0o750] {
+            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+            prepare(&folder).unwrap();
+        }
+        for open in [0o770, 0o722, 0o1777] {
+            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(open)).unwrap();
+            let error = prepare(&folder).unwrap_err().to_string();
+            assert!(error.contains(&format!("chmod 700 {}", folder.display())), "{error}");
+        }
         let file = scratch.path().join("file");
         std::fs::write(&file, "").unwrap();
         for path in [&file, &file.join("below")] {

@@ -3,11 +3,12 @@
 //! Source: the reference's `UseNoticeFiles`. What is only for the user never goes into the file that is sent in when
 //! something does not work.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::{Emitted, Notice};
+use crate::private_file::private;
 
 /// Where the files are and how they grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,7 @@ struct Rotating {
 
 impl Rotating {
     fn open(files: NoticeFiles) -> io::Result<Self> {
-        let file = private().append(true).open(files.notices())?;
+        let file = private().create(true).append(true).open(files.notices())?;
         let size = file.metadata()?.len();
         Ok(Self { files, file, size, unsynced: 0 })
     }
@@ -103,7 +104,7 @@ impl Rotating {
         if self.size > 0 && self.size + len > self.files.limits.size {
             self.file.sync_all()?;
             std::fs::rename(self.files.notices(), self.files.old_notices())?;
-            self.file = private().append(true).open(self.files.notices())?;
+            self.file = private().create(true).append(true).open(self.files.notices())?;
             (self.size, self.unsynced) = (0, 0);
         }
         self.file.write_all(format!("{line}\n").as_bytes())?;
@@ -127,7 +128,7 @@ struct Homepages {
 
 impl Homepages {
     fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: private().write(true).truncate(true).open(path)?, begin: true })
+        Ok(Self { file: private().create(true).write(true).truncate(true).open(path)?, begin: true })
     }
 
     /// Notes that something other than a home page came: a tunnel's home pages come in one go.
@@ -143,14 +144,6 @@ impl Homepages {
         self.file.write_all(format!("{line}\n").as_bytes())?;
         self.file.sync_data()
     }
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 #[cfg(test)]

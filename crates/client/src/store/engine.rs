@@ -4,7 +4,7 @@
 //! Damage makes reading fail wherever it is met (`checked`). Then the file is moved aside, where one such file is kept,
 //! and an empty one begun: the client can get servers again, a damaged store it cannot use.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use redb::{
 use super::backend::{Backend, Diversion};
 use super::checked::CheckedFile;
 use super::{StoreError, StoreWarning};
+use crate::private_file::private;
 
 /// The layout of the tables. Another one is moved aside like a damaged file.
 const VERSION: u64 = 1;
@@ -286,11 +287,7 @@ fn open(place: &Place) -> Result<Open, OpenError> {
 }
 
 fn file(path: &Path, written: bool) -> io::Result<CheckedFile> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(written).create(written).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file: File = options.open(path)?;
+    let file: File = private().read(true).write(written).create(written).truncate(false).open(path)?;
     CheckedFile::open(FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?)
 }
 

@@ -4,7 +4,7 @@
 mod ask;
 mod message;
 mod serve;
-mod socket;
+pub(crate) mod socket;
 
 pub use ask::{AskError, ask};
 pub use message::{Answer, FileReport, Listening, Reloaded, Request, RequestError, Status};

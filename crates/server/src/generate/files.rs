@@ -16,7 +16,7 @@ pub struct WriteError {
 
 /// Writes all files beside their final names and then renames them, so that a failure leaves the old ones. Only a
 /// failure between two renames can leave a mix.
-pub(super) fn write_all(files: &[(&Path, &[u8])]) -> Result<(), WriteError> {
+pub(crate) fn write_all(files: &[(&Path, &[u8])]) -> Result<(), WriteError> {
     let mut staged: Vec<(PathBuf, &Path)> = Vec::new();
     let written = files.iter().try_for_each(|(path, bytes)| {
         let failed = |source| WriteError { path: path.to_path_buf(), source };

@@ -2,7 +2,7 @@
 //! (`files`). File and member names, kinds of value and lengths are the reference's; the JSON is indented normally.
 
 mod entry;
-mod files;
+pub(crate) mod files;
 pub(crate) mod json;
 
 use std::net::IpAddr;
