@@ -1,12 +1,19 @@
-//! What a program with keys in its memory asks of the system before it reads them: that nothing of that memory is ever written to a
-//! file when it crashes, and that no other process of the same user may look into it.
+//! What a program with keys in its memory does before it reads them: it asks the system that nothing of that memory is ever written to a
+//! file when it crashes, and that no other process of the same user may look into it; and what it frees, it forgets.
 //!
 //! Source: core(5), prctl(2), getrlimit(2).
 
 use std::io;
 
-/// No core dumps, not even to a program that collects them, and no debuggers. What the system does not grant is left.
+use culvert_ssh_tokio::{Forgetful, give_back_what_is_freed};
+
+#[global_allocator]
+static ALLOCATOR: Forgetful = Forgetful;
+
+/// No core dumps, not even to a program that collects them, no debuggers, and nothing left in memory that was freed. What the system
+/// does not grant is left. Call it first of all.
 pub fn protect_memory() -> io::Result<()> {
+    give_back_what_is_freed();
     without_cores().and(not_dumpable())
 }
 

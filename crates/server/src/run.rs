@@ -93,7 +93,6 @@ impl RunError {
 
 /// Serves until told to stop by SIGTERM or SIGINT.
 pub fn run(config: ServerConfig, log: &Logger) -> Result<(), RunError> {
-    culvert_ssh_tokio::give_back_what_is_freed();
     if open_files::allow_many().is_err() {
         log.warning("cannot raise the limit of open files", []);
     }

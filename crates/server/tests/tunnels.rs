@@ -13,6 +13,7 @@ mod offers;
 mod passthrough;
 mod reload;
 mod rules;
+mod secrets;
 mod server;
 mod strangers;
 mod udp_gateway;
@@ -26,6 +27,10 @@ use server::{HANDSHAKE, Plan, SOON, Server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+
+/// As the programs have it.
+#[global_allocator]
+static ALLOCATOR: culvert_ssh_tokio::Forgetful = culvert_ssh_tokio::Forgetful;
 
 const OPAQUE: &str = "administratively prohibited";
 

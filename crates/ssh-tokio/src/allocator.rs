@@ -1,12 +1,20 @@
-//! Makes the C library's allocator give back what was freed.
+//! The C library's allocator, made to give back what was freed, and to forget it.
 //!
 //! By default it learns from the first large block that is freed to keep all such for later: a process that once
-//! held much for streams that stalled would stay as large as it was then.
+//! held much for streams that stalled would stay as large as it was then. And what is freed stays where it was until
+//! somebody writes over it: keys, passwords and names that were wiped where they were meant to be would live on in
+//! the copies that growing texts, parsers and moved values leave behind. What the cryptographic library itself
+//! allocates is wiped by it.
+
+use std::alloc::{GlobalAlloc, Layout, System};
 
 /// Blocks from here on are the system's own, and go back to it when they are freed: most pieces of what applications
 /// have not taken. Buffers that are used over and over are in stock instead.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const OWN_BLOCK: libc::c_int = 16 * 1024;
+const OWN_BLOCK: usize = 16 * 1024;
+/// Elsewhere none is known to be.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+const OWN_BLOCK: usize = usize::MAX;
 /// Free memory kept at the end of the heap.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT: libc::c_int = 256 * 1024;
@@ -17,7 +25,7 @@ const KEPT: libc::c_int = 256 * 1024;
 pub fn give_back_what_is_freed() {
     // SAFETY: both only set numbers, under the allocator's own lock.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_BLOCK);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, libc::c_int::try_from(OWN_BLOCK).unwrap_or(libc::c_int::MAX));
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
     }
 }
@@ -25,3 +33,71 @@ pub fn give_back_what_is_freed() {
 /// Call once, before much is allocated. Without effect where the allocator is another.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn give_back_what_is_freed() {}
+
+/// The allocator of programs that have secrets: every block is wiped before it is freed, unless it goes back to the
+/// system, which wipes it before anybody else sees it. For that, call [`give_back_what_is_freed`] first of all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Forgetful;
+
+#[expect(unsafe_code, reason = "allocators are unsafe to be and to call")]
+// SAFETY: all blocks come from the system's allocator and go back to it with the layout that they were asked for with.
+unsafe impl GlobalAlloc for Forgetful {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are the same.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if layout.size() < OWN_BLOCK {
+            // SAFETY: the block is the caller's for that many bytes, who gives it up.
+            unsafe { wipe(block, layout.size()) };
+        }
+        // SAFETY: the caller's promises are the same.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if layout.size() >= OWN_BLOCK && new_size >= OWN_BLOCK {
+            // SAFETY: the caller's promises are the same. Such a block is moved by moving its pages.
+            return unsafe { System.realloc(block, layout, new_size) };
+        }
+        // SAFETY: the caller promises a size that is not 0 and does not overflow with this alignment.
+        let new = unsafe { System.alloc(Layout::from_size_align_unchecked(new_size, layout.align())) };
+        if !new.is_null() {
+            // SAFETY: both blocks have so many bytes, and they are not the same block; the old one is given up.
+            unsafe {
+                std::ptr::copy_nonoverlapping(block, new, layout.size().min(new_size));
+                self.dealloc(block, layout);
+            }
+        }
+        new
+    }
+}
+
+/// Not left out by the compiler, though nobody reads it.
+///
+/// # Safety
+/// So many bytes may be written there.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "it writes to memory by address")]
+unsafe fn wipe(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::explicit_bzero(block.cast(), size) };
+}
+
+/// Not left out by the compiler, though nobody reads it.
+///
+/// # Safety
+/// So many bytes may be written there.
+#[cfg(not(target_os = "linux"))]
+#[expect(unsafe_code, reason = "it writes to memory by address")]
+unsafe fn wipe(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { block.write_bytes(0, size) };
+    std::hint::black_box(block);
+}

@@ -71,6 +71,12 @@ pub(crate) fn trim(now: Instant) {
     });
 }
 
+/// Lets go of all buffers of this thread, and so of what is in them.
+pub(crate) fn forget() {
+    // A thread that ends has let go of them already.
+    let _ = STOCK_OF_THREAD.try_with(|stock| stock.borrow_mut().buffers.clear());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

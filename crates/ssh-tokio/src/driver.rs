@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::buffers;
 use crate::shared::{Shared, State};
+use crate::stack::forget_calls;
 
 /// Batches read before other tasks of the thread get their turn.
 const BATCHES_PER_POLL: usize = 4;
@@ -55,6 +56,8 @@ pub struct Driver<S> {
     trims: u8,
     /// Runs once the application has asked for the end.
     farewell: Option<Pin<Box<Sleep>>>,
+    /// Keys were made in calls that have returned.
+    rekeyed: bool,
 }
 
 impl<S> Driver<S> {
@@ -69,6 +72,7 @@ impl<S> Driver<S> {
             trim: None,
             trims: 0,
             farewell: None,
+            rekeyed: false,
         }
     }
 
@@ -87,6 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
         let end = match this.poll_stream(&mut stream, cx) {
             Poll::Pending => {
                 this.stream = Some(stream);
+                if std::mem::take(&mut this.rekeyed) {
+                    forget_calls();
+                }
                 return Poll::Pending;
             }
             Poll::Ready(end) => Arc::new(end),
@@ -198,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             start += progress.consumed;
         }
         run.deliver(&mut state, input);
+        self.rekeyed |= std::mem::take(&mut state.rekeyed);
         drop(state);
         self.partial.clear();
         self.partial.extend_from_slice(&input[start..]);
@@ -338,11 +346,15 @@ impl Run {
 }
 
 impl<S> Drop for Driver<S> {
-    /// A driver that is dropped (its task was aborted) ends its session all the same.
+    /// A driver that is dropped (its task was aborted) ends its session all the same. What the connection said is
+    /// forgotten with it.
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         if state.ended.is_none() {
             state.end(Arc::new(End::Local));
         }
+        drop(state);
+        buffers::forget();
+        forget_calls();
     }
 }

@@ -19,8 +19,9 @@ mod meter;
 mod session;
 mod shared;
 mod splice;
+mod stack;
 
-pub use allocator::give_back_what_is_freed;
+pub use allocator::{Forgetful, give_back_what_is_freed};
 pub use channel::ChannelStream;
 pub use driver::{Driver, End};
 pub use meter::Meter;
@@ -28,6 +29,7 @@ pub use session::{
     Handle, Incoming, IncomingChannel, IncomingRequest, OpenFailure, Session, Stats, TunnelEnded,
 };
 pub use splice::splice;
+pub use stack::forget_calls;
 
 use culvert_ssh::Connection;
 

@@ -41,6 +41,7 @@ impl Shared {
             written: 0,
             last_read: Instant::now(),
             unanswered: None,
+            rekeyed: false,
         })))
     }
 
@@ -102,6 +103,8 @@ pub(crate) struct State {
     pub(crate) last_read: Instant,
     /// The first write that nothing read since then can be the answer to.
     pub(crate) unanswered: Option<Instant>,
+    /// Keys have come into use since this was last asked.
+    pub(crate) rekeyed: bool,
 }
 
 /// A path takes no longer than this for what comes later to be an answer.
@@ -131,7 +134,10 @@ impl State {
     fn sort_event(&mut self, event: Event, shared: &Arc<Shared>) {
         match event {
             Event::Preamble(facts) => self.deliver(Incoming::Preamble(facts)),
-            Event::Keyed { negotiated, first } => self.deliver(Incoming::Keyed { negotiated, first }),
+            Event::Keyed { negotiated, first } => {
+                self.rekeyed = true;
+                self.deliver(Incoming::Keyed { negotiated, first });
+            }
             Event::Authenticated { password } => self.deliver(Incoming::Authenticated { password }),
             Event::ChannelOffered { id, kind, payload } => {
                 let channel = IncomingChannel::new(shared.clone(), id, kind, payload);

@@ -12,7 +12,6 @@ use crate::exit::Exit;
 
 /// Runs the client. Every end but a signal is an error that the notices name.
 pub fn run(prepared: Prepared) -> ExitCode {
-    culvert_client::give_back_what_is_freed();
     // One thread: a client has one tunnel, and its flows gain nothing from being moved between threads.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Child;
 
+use culvert_interop::memory::{self, Needle};
+
 use super::*;
 
 const DESTINATION: Ipv4Addr = Ipv4Addr::new(127, 55, 44, 33);
@@ -59,6 +61,32 @@ fn shown(child: &Child, found: &mut Vec<(PathBuf, Vec<u8>)>) {
     }
 }
 
+fn destination_text() -> String {
+    DESTINATION.to_string()
+}
+
+/// Waits until nothing of this is in a process's memory, in which there is what it uses: so it is where somebody with a core would look.
+fn forgets(child: &Child, past: &[Needle], used: &[Needle]) {
+    let began = Instant::now();
+    loop {
+        let memory = match memory::of(child.id()) {
+            Ok(memory) => memory,
+            Err(error) => {
+                // Which is what it is for, but for those who may look into any process.
+                println!("not tried: the memory of {} cannot be read: {error}", child.id());
+                return;
+            }
+        };
+        assert!(!memory::find(&memory, used).is_empty(), "what is in use is not in memory");
+        let found = memory::find(&memory, past);
+        if found.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < SOON, "still there: {found:#?}");
+        sleep(Duration::from_millis(500));
+    }
+}
+
 #[test]
 fn keys_and_destinations_are_where_they_must_be_and_nowhere_else() {
     let mut secrets = Vec::new();
@@ -98,17 +126,26 @@ fn keys_and_destinations_are_where_they_must_be_and_nowhere_else() {
     let mut found = Vec::new();
     shown(&client, &mut found);
     shown(&server.child, &mut found);
+    let visited = [destination_text(), NAME.to_owned(), PATH.to_owned()];
+    let visited: Vec<_> =
+        visited.iter().map(|text| Needle::new("where the user went", text.as_str())).collect();
+    let own: Vec<_> = secrets.iter().map(|secret| Needle::new("a key", secret.as_str())).collect();
+    // The flows are over, the tunnel is not.
+    forgets(&client, &visited, &own[..1]);
     // Its end writes what is left to be written.
     let terminated = Command::new("kill").args(["-s", "TERM", &client.id().to_string()]).status();
     assert!(terminated.unwrap().success());
     client.wait().unwrap();
+    let mut never: Vec<_> = visited;
+    never.push(Needle::new("the host key's text", secrets[2].as_str()));
+    forgets(&server.child, &never, &own[..1]);
     server.signal("TERM");
     assert_eq!(server.end(), 0);
     let log = fs::read_to_string(folder.0.join("psiphond.log")).unwrap();
     assert!(log.contains("server_tunnel"), "{log}");
     let names = ["psiphond.config", "client.config", "server-entry.dat"];
     files(&folder.0, &names, &mut found);
-    let destination = DESTINATION.to_string();
+    let destination = destination_text();
     for (path, bytes) in &found {
         let has = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
         for needle in [destination.as_str(), NAME, "canary-path"] {

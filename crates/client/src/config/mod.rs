@@ -35,6 +35,7 @@ pub use problem::{ConfigError, Fault, Problem};
 pub use secret::Secret;
 pub use unix_path::{InvalidUnixPath, UnixPath};
 pub use upstream::Upstream;
+use zeroize::Zeroizing;
 
 /// Config files beyond this size are refused.
 pub const LARGEST_FILE: u64 = 4 << 20;
@@ -302,14 +303,21 @@ pub fn parse_strictly(file: &str, text: &str) -> Result<Loaded, ConfigError> {
     }
 }
 
-fn read_text(path: &Path, file: &str) -> Result<String, ConfigError> {
+/// Wiped when dropped: there may be servers in it.
+fn read_text(path: &Path, file: &str) -> Result<Zeroizing<String>, ConfigError> {
     let unreadable =
         |error: std::io::Error| ConfigError::of_file(file, None, Fault::Unreadable(error.kind()));
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     let opened = std::fs::File::open(path).map_err(unreadable)?;
     opened.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(ConfigError::of_file(file, None, Fault::TooLarge { limit: LARGEST_FILE }));
     }
-    String::from_utf8(bytes).map_err(|_| ConfigError::of_file(file, None, Fault::NotText))
+    match String::from_utf8(std::mem::take(&mut bytes)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            *bytes = error.into_bytes();
+            Err(ConfigError::of_file(file, None, Fault::NotText))
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use culvert_protocol::json_position::{self, Position, Step};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::finding::{ConfigError, Finding, Problem, Severity};
 use super::schema::{self, Key};
@@ -37,13 +38,14 @@ pub(super) struct Members<'v>(&'v Map<String, Value>);
 /// Reads a file of at most this size; larger ones are not configurations.
 const MAX_FILE: u64 = 64 << 20;
 
-pub(crate) fn read(file: &Path) -> Result<String, ConfigError> {
+/// Wiped when dropped: there may be keys in it.
+pub(crate) fn read(file: &Path) -> Result<Zeroizing<String>, ConfigError> {
     use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
     let failed = |problem| ConfigError {
         findings: vec![Finding { file: file.to_owned(), position: None, field: Vec::new(), problem }],
     };
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     std::fs::OpenOptions::new()
         .read(true)
         // A pipe or a device by mistake must not hold up the start.
@@ -51,7 +53,13 @@ pub(crate) fn read(file: &Path) -> Result<String, ConfigError> {
         .open(file)
         .and_then(|opened| opened.take(MAX_FILE).read_to_end(&mut bytes))
         .map_err(|error| failed(Problem::Unreadable(error)))?;
-    String::from_utf8(bytes).map_err(|_| failed(Problem::NotText))
+    match String::from_utf8(std::mem::take(&mut bytes)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            *bytes = error.into_bytes();
+            Err(failed(Problem::NotText))
+        }
+    }
 }
 
 impl<'a> Document<'a> {

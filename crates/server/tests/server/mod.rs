@@ -16,11 +16,12 @@ use culvert_server::generate::{FileNames, Listeners, Options, generate};
 use culvert_server::log::{Captured, Level, Logger, Origin};
 use culvert_server::{RunError, run_until};
 use culvert_ssh::direct_tcpip::DirectTcpip;
-use culvert_ssh::kex::FreshKeys;
+use culvert_ssh::kex::{EphemeralKeys, FreshKeys};
 use culvert_ssh::{Algorithms, ClientConfig, ClientObfuscation, Connection, Ident, Limits};
 use culvert_ssh_tokio::{ChannelStream, Handle, Incoming, OpenFailure, Session};
 use data_encoding::BASE64;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -83,6 +84,12 @@ impl Server {
         }
     }
 
+    /// One that runs elsewhere, for clients.
+    pub(crate) fn elsewhere(entry: ServerEntry, ossh: SocketAddr, ssh: SocketAddr) -> Self {
+        let (logger, log) = Logger::captured(Level::Error, Origin::default());
+        Self { ossh, ssh, entry, log, logger, state: "elsewhere".into(), stop: None, thread: None }
+    }
+
     /// Where a protocol is listened for that the config was told of.
     pub(crate) fn address(&self, protocol: TunnelProtocol) -> SocketAddr {
         address_of(&self.log, protocol)
@@ -113,7 +120,7 @@ impl Server {
         self.log.text()
     }
 
-    fn text(&self, member: &str) -> &str {
+    pub(crate) fn text(&self, member: &str) -> &str {
         self.entry.text(member).unwrap()
     }
 }
@@ -124,7 +131,9 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = std::fs::remove_dir_all(&self.state);
+        if self.state != Path::new("elsewhere") {
+            let _ = std::fs::remove_dir_all(&self.state);
+        }
     }
 }
 
@@ -166,7 +175,7 @@ pub(crate) struct Client {
     pub(crate) handle: Handle,
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
     bytes
@@ -193,12 +202,22 @@ fn prefix() -> PrefixPlan {
 impl Plan {
     /// The client's end of the connection, before anything is sent.
     pub(crate) fn connection(&self, server: &Server) -> Connection {
+        self.connection_of(server, ObfuscatorSeed::from_bytes(random()), Box::new(FreshKeys))
+    }
+
+    /// The same with what is drawn otherwise.
+    pub(crate) fn connection_of(
+        &self,
+        server: &Server,
+        obfuscator_seed: ObfuscatorSeed,
+        keys: Box<dyn EphemeralKeys + Send>,
+    ) -> Connection {
         let seed = Seed::from_bytes(random());
         let key = server.text("sshObfuscatedKey");
         let keyword = Keyword::new(key);
         let padding_seed = seed.derive("padding");
         let plan = PreamblePlan {
-            obfuscator_seed: ObfuscatorSeed::from_bytes(random()),
+            obfuscator_seed,
             padding_seed: padding_seed.clone(),
             padding: PaddingRange::default(),
             prefix: self.prefixed.then(prefix),
@@ -228,14 +247,22 @@ impl Plan {
             limits: Limits::default(),
             seed,
         };
-        Connection::client(config, Box::new(FreshKeys))
+        Connection::client(config, keys)
     }
 
     /// Connects and logs in. `None`: the server refused.
     pub(crate) async fn connect(&self, server: &Server) -> Option<Client> {
         let address = if self.obfuscated { server.ossh } else { server.ssh };
         let stream = connect_from(self.source, address).await;
-        let (mut session, driver) = culvert_ssh_tokio::run(self.connection(server), stream);
+        self.log_in(self.connection(server), stream).await
+    }
+
+    /// Logs in over a stream. `None`: the server refused.
+    pub(crate) async fn log_in<S>(&self, connection: Connection, stream: S) -> Option<Client>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (mut session, driver) = culvert_ssh_tokio::run(connection, stream);
         tokio::spawn(driver);
         let logged_in = async {
             while let Some(incoming) = session.next().await {

@@ -36,6 +36,12 @@ impl SharedSecret {
         Self(encoded)
     }
 
+    /// Its bytes, as they are hashed. Public for tests only, which look whether they are forgotten.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Room for all that will be written: growing would leave a copy behind.
     fn with_room(value: &[u8]) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(Vec::with_capacity(value.len().saturating_add(5)))
@@ -139,6 +145,15 @@ pub struct DirectionKeys {
 impl std::fmt::Debug for DirectionKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "DirectionKeys({:?}, [redacted])", self.suite)
+    }
+}
+
+impl DirectionKeys {
+    /// The cipher's key and the MAC's, which is empty where there is none. Public for tests only, which look whether
+    /// they are forgotten.
+    #[must_use]
+    pub fn as_bytes(&self) -> [&[u8]; 2] {
+        [&self.key, &self.mac]
     }
 }
 
