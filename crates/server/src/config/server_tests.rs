@@ -93,16 +93,6 @@ fn each_mistake_is_refused_with_its_place() {
             "\"AllowBogons\": \"yes\", \"HostID\":",
             "AllowBogons: must be true or false, not a string",
         ),
-        (
-            "\"HostID\":",
-            "\"ProxyProtocolHeaderMACKeys\": {\"Sponsor\": \"x\"}, \"HostID\":",
-            "ProxyProtocolHeaderMACKeys.Sponsor: \"Sponsor\" is not the ID of a sponsor",
-        ),
-        (
-            "\"HostID\":",
-            "\"ProxyProtocolHeaderMACKeys\": {\"0123456789abcdeF\": \"x\"}, \"HostID\":",
-            "ProxyProtocolHeaderMACKeys.0123456789abcdeF: must be a key's 4 bytes of name and 32 bytes of key",
-        ),
         ("Mode\": 438", "Mode\": 438,}", "dir/c:12:28: is not valid JSON: trailing comma"),
         ("\"HostID\"", "HostID", "dir/c:2:3: is not valid JSON: key must be a string"),
     ] {
@@ -112,6 +102,21 @@ fn each_mistake_is_refused_with_its_place() {
         assert!(!error.contains("secret"), "{error}");
     }
     assert!(parse_text("[]", Strictness::Run).unwrap_err().contains("must hold one JSON object"));
+}
+
+#[test]
+fn keys_of_headers_are_of_sponsors() {
+    for (keys, message) in [
+        (r#"{"Sponsor": "x"}"#, "ProxyProtocolHeaderMACKeys.Sponsor: \"Sponsor\" is not the ID of a sponsor"),
+        (
+            r#"{"0123456789abcdeF": "x"}"#,
+            "ProxyProtocolHeaderMACKeys.0123456789abcdeF: must be a key's 4 bytes of name and 32 bytes of key",
+        ),
+    ] {
+        let text = GOOD.replacen('{', &format!("{{\"ProxyProtocolHeaderMACKeys\": {keys},"), 1);
+        let error = parse_text(&text, Strictness::Run).unwrap_err();
+        assert!(error.contains(message), "{keys}: {error}");
+    }
 }
 
 #[test]

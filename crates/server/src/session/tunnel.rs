@@ -88,10 +88,7 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     let Ok(payload) = PasswordPayload::parse(&password) else { return };
     drop(password);
     let Some(mut registration) = services.sessions.register(payload.session_id.clone()).await else {
-        let why = if services.sessions.is_full() { Refusal::Full } else { Refusal::Duplicate };
-        services.figures.refused(arrival.protocol, why);
-        link.close().await;
-        return;
+        return turn_away(link, arrival, services).await;
     };
     // Before rules are chosen, so that none are missed.
     let mut ruled_anew = services.rules.changes();
@@ -149,6 +146,13 @@ pub(super) async fn run(opened: Opened, arrival: Arrival, services: &Services, s
     if let Some(stream) = farewell {
         hold::close(stream).await;
     }
+}
+
+/// Ends a connection that gets no tunnel.
+async fn turn_away(link: Link, arrival: Arrival, services: &Services) {
+    let why = if services.sessions.is_full() { Refusal::Full } else { Refusal::Duplicate };
+    services.figures.refused(arrival.protocol, why);
+    link.close().await;
 }
 
 /// Returns when another session has taken over the authorizations.
