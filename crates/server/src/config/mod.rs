@@ -219,6 +219,7 @@ pub struct HandshakeLimits {
 
 /// Where flows may go besides the traffic rules.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the file, and none excludes another")]
 pub struct EgressConfig {
     pub allow_bogons: bool,
     /// The pseudo destination that means the UDP gateway.
