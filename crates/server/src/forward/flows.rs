@@ -232,7 +232,7 @@ impl Flows {
 
     /// Counts a flow that was not connected.
     pub(crate) fn refused(&self, why: DialRefusal) {
-        self.tally.refused(Kind::Tcp, why.into());
+        self.tally.refused(Kind::Tcp, why);
         self.counts(|counts| counts.totals.refused += 1);
     }
 
