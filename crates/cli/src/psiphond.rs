@@ -15,7 +15,7 @@ use culvert_server::config::{self, ConfigError, ServerConfig, Strictness};
 use culvert_server::control::Request;
 use culvert_server::forward::own_addresses;
 use culvert_server::generate::{self, FileNames, GenerateError, Generated, Listeners, Options, WriteError};
-use culvert_server::log::{LogError, Logger};
+use culvert_server::log::{Field, LogError, LogTarget, Logger};
 
 use crate::exit::{Exit, Failure};
 use crate::flags::{Arguments, Flag, Syntax, UsageError};
@@ -35,6 +35,8 @@ const TACTICS: Flag = Flag::text("tactics", "generate this tactics config file")
 const SERVER_ENTRY: Flag = Flag::text("serverEntry", "generate this server entry file");
 
 const JSON: Flag = Flag::switch("json", "print answers of the running server as one line of JSON");
+
+const VERSION: Flag = Flag::switch("version", "print the version and exit");
 
 const VERBS: &[(&str, &str)] = &[
     ("generate", "make configuration files and a server entry"),
@@ -61,6 +63,7 @@ const SYNTAX: Syntax = Syntax {
         TACTICS,
         SERVER_ENTRY,
         JSON,
+        VERSION,
     ],
     most_words: 1,
 };
@@ -85,7 +88,8 @@ the configuration has relative paths.
 
 Exit status: 0 after a stop that was asked for; 64 wrong command line; 69 a port or
 address cannot be had; 70 what was generated does not work; 73 a file cannot be
-written; 77 not permitted; 78 wrong configuration (culvert check FILE says more).
+written; 74 the log cannot be written any more, and must be; 77 not permitted;
+78 wrong configuration (culvert check FILE finds more).
 
 Examples:
   psiphond -ipaddress 192.0.2.1 -protocol OSSH:9999 -protocol SSH:2222 generate
@@ -106,6 +110,7 @@ pub struct Actions {
 #[derive(Debug)]
 enum Command {
     Help,
+    Version,
     Generate(Options),
     Run { config: PathBuf },
     Talk { config: PathBuf, request: Request, form: Form },
@@ -120,6 +125,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, actions: &Actions) ->
     let done = match parse(arguments) {
         Ok(Command::Help) => {
             eprint!("{}{MORE_HELP}", SYNTAX.usage());
+            Ok(())
+        }
+        Ok(Command::Version) => {
+            println!("psiphond {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
         Ok(Command::Generate(options)) => generate(&options, actions),
@@ -140,14 +149,47 @@ fn generate(options: &Options, actions: &Actions) -> Result<(), Failure> {
 }
 
 fn run(file: &Path, actions: &Actions) -> Result<(), Failure> {
-    let loaded = config::load(file, Strictness::Run)?;
+    let loaded = config::load(file, Strictness::Run).map_err(|error| not_started(file, error))?;
     let config = loaded.value;
     config::check_modes(&config.files)?;
     let log = config.log.open()?;
-    for finding in loaded.warnings {
-        log.warning("configuration", [("finding", culvert_server::log::Field::text(finding.to_string()))]);
+    let file_of_log = match &config.log.target {
+        LogTarget::File { path, .. } => Some(path.clone()),
+        LogTarget::StandardError => None,
+    };
+    let warnings = loaded.warnings.into_iter().map(|finding| finding.to_string());
+    for finding in warnings {
+        if file_of_log.is_some() {
+            eprintln!("psiphond: note: {finding}");
+        }
+        log.warning("configuration", [("finding", Field::text(finding))]);
     }
-    (actions.run)(config, log)
+    if let Some(path) = file_of_log {
+        eprintln!("psiphond: the log is {}", path.display());
+    }
+    let done = (actions.run)(config, log.clone());
+    if let Err(failure) = &done {
+        // Whoever looks for the reason there finds it.
+        log.error("server failed", [("error", Field::text(failure.message.clone()))]);
+    }
+    done
+}
+
+/// The mistakes, and what to do about them.
+fn not_started(file: &Path, error: ConfigError) -> Failure {
+    let is_missing = error.is_missing(file);
+    let mut failure = Failure::from(error);
+    if is_missing {
+        failure
+            .message
+            .push_str("\nname it with -config FILE, or make one with psiphond -protocol OSSH:9999 generate");
+    } else if failure.exit == Exit::Config {
+        let what = "nothing was started: mend what is named (FILE:LINE:COLUMN)";
+        failure
+            .message
+            .push_str(&format!("\n{what}; culvert check {} says when all is right", file.display()));
+    }
+    failure
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Command, Failure> {
@@ -156,10 +198,14 @@ fn parse(arguments: Vec<OsString>) -> Result<Command, Failure> {
         Err(UsageError::Help) => return Ok(Command::Help),
         Err(error) => return Err(Failure::usage(error.to_string())),
     };
+    if arguments.is_on(&VERSION) {
+        return Ok(Command::Version);
+    }
     let verb = arguments.words().next();
     let config = || arguments.text(&CONFIG).unwrap_or(config::DEFAULT_FILE).into();
     match verb {
         Some("generate") => Ok(Command::Generate(options(&arguments)?)),
+        Some("help") => Ok(Command::Help),
         Some("run") => Ok(Command::Run { config: config() }),
         Some(other) => match control::request(other) {
             Some(request) => {
@@ -267,11 +313,17 @@ fn not_written(error: &dyn std::fmt::Display, path: &Path, source: &io::Error) -
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.display();
     match source.kind() {
-        io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::PermissionDenied if path.exists() => {
             format!(
-                "{error}: {source}; let this user write there (chown \"$(id -u)\" {folder}), or name another folder"
+                "{error}: {source}; it is another user's: give it to this one (chown), or name another file"
             )
         }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            format!(
+                "{error}: {source}; name a file in a folder of this user's (root makes one with install -d -o USER -m 0700 FOLDER)"
+            )
+        }
+        io::ErrorKind::IsADirectory => format!("{error}: {source}; name a file in it"),
         io::ErrorKind::NotFound => format!("{error}: {source}; make its folder (mkdir -p {folder})"),
         io::ErrorKind::StorageFull => {
             format!("{error}: {source}; make room (df -h {folder} says how much there is)")

@@ -127,20 +127,23 @@ pub fn duplicate_keys(text: &str) -> Vec<DuplicateKey> {
     outermost
 }
 
+/// The fewest letters by which a name can be told whose end is missing.
+const LEAST_BEGINNING: usize = 3;
+
 /// The candidate that `name` most likely meant: the closest by edit distance with swaps, ignoring case, if it is close
-/// enough to be worth saying. The first of equally close ones wins.
+/// enough to be worth saying, or else the shortest of which it is the beginning. The first of equally close ones wins.
 pub fn near_name<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name: Vec<char> = name.to_lowercase().chars().take(128).collect();
     let tolerance = (name.len() / 4).clamp(1, 4);
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            let other: Vec<char> = candidate.to_lowercase().chars().take(128).collect();
-            (edit_distance(&name, &other), candidate)
-        })
-        .filter(|(distance, _)| *distance <= tolerance && *distance < name.len().max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let rank = |candidate: &str| {
+        let other: Vec<char> = candidate.to_lowercase().chars().take(128).collect();
+        let distance = edit_distance(&name, &other);
+        let is_close = distance <= tolerance && distance < name.len().max(1);
+        let is_beginning = name.len() >= LEAST_BEGINNING && other.starts_with(&name);
+        (is_close || is_beginning).then_some((!is_close, distance))
+    };
+    let ranked = candidates.into_iter().filter_map(|candidate| Some((rank(candidate)?, candidate)));
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, candidate)| candidate)
 }
 
 fn same_ignoring_case(a: &[Step], b: &[Step]) -> bool {
@@ -330,6 +333,8 @@ mod tests {
         assert_eq!(near_name("HosdIt", names), None);
         assert_eq!(near_name("HotsID", names), Some("HostID"), "a swap is one edit");
         assert_eq!(near_name("DisalowTCPPort", names), Some("DisallowTCPPorts"));
+        assert_eq!(near_name("SSHPass", names), Some("SSHPassword"), "the end is missing");
+        assert_eq!(near_name("SS", names), None);
         assert_eq!(near_name("Unrelated", names), None);
         assert_eq!(near_name("", names), None);
     }

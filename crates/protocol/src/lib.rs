@@ -9,6 +9,7 @@ pub mod duration;
 pub mod go_json;
 pub mod go_number;
 pub mod json_position;
+pub mod json_syntax;
 pub mod packed;
 pub mod parameters;
 pub mod proxy_header;

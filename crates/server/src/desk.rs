@@ -28,7 +28,7 @@ pub(crate) struct Desk<'s> {
     reloader: SharedReloader,
     listeners: Vec<Listening>,
     began: Instant,
-    last_reload: Option<String>,
+    last_reload: Option<(Instant, String)>,
     manager: ServiceManager,
     load: LoadReporter,
     snapshots: Option<PathBuf>,
@@ -82,7 +82,7 @@ impl<'s> Desk<'s> {
                     }
                     tell(answer, Answer::Done);
                 }
-                Some(summary) = reloads.recv() => self.last_reload = Some(summary),
+                Some(summary) = reloads.recv() => self.last_reload = Some((Instant::now(), summary)),
                 () = self.services.log.broken() => return Err(RunError::LogLost),
                 _ = reports.tick() => {
                     self.services.write_due_reports();
@@ -133,14 +133,17 @@ impl<'s> Desk<'s> {
     }
 
     fn status(&self) -> Status {
+        let shut = self.services.door.shut();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             seconds: self.began.elapsed().as_secs(),
-            accepting: self.services.door.shut().is_none(),
+            accepting: shut.is_none(),
+            turned_away_for: shut.map(|why| why.for_people().to_owned()),
             tunnels: u64::try_from(self.services.sessions.len()).unwrap_or(u64::MAX),
             listeners: self.listeners.clone(),
-            last_reload: self.last_reload.clone(),
+            last_reload: self.last_reload.as_ref().map(|(_, summary)| summary.clone()),
+            last_reload_seconds: self.last_reload.as_ref().map(|(when, _)| when.elapsed().as_secs()),
         }
     }
 }

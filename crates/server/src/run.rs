@@ -56,14 +56,16 @@ pub enum RunError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The port for figures.
-    #[error("cannot serve figures at {address}: {source}; choose another MetricsAddress")]
+    #[error("cannot serve figures at {address}: {source}; {}", figures_fix(*address, source))]
     FiguresPort {
         address: SocketAddr,
         #[source]
         source: io::Error,
     },
     /// The disk, or what rotates the log.
-    #[error("the log cannot be written, and SkipPanickingLogWriter is false")]
+    #[error(
+        "the log cannot be written, and SkipPanickingLogWriter is false; make room for it (df -h says where there is none)"
+    )]
     LogLost,
     /// The host.
     #[error("cannot {action}: {source}")]
@@ -88,6 +90,18 @@ impl RunError {
 
     pub(crate) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { action, source }
+    }
+}
+
+/// What to do about a port for figures that cannot be had.
+fn figures_fix(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program listens there (ss -ltnp 'sport = :{port}' names it): choose another port for MetricsAddress"
+        ),
+        io::ErrorKind::PermissionDenied => "choose a port above 1023 for MetricsAddress".to_owned(),
+        _ => "choose another MetricsAddress, such as 127.0.0.1:9464".to_owned(),
     }
 }
 

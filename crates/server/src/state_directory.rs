@@ -13,10 +13,7 @@ pub(crate) const LOCK: &str = "lock";
 /// A folder that cannot be used. Local: its owner and mode.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error(
-        "cannot write in the state directory {0}: {source}; give it to this user (mkdir -p {0} && chown {user} {0}), or name another with StateDirectory",
-        path.display()
-    )]
+    #[error("cannot write in the state directory {}: {source}; {}", path.display(), fix(path, *user, source))]
     NotWritable {
         path: PathBuf,
         /// Who may not.
@@ -30,6 +27,20 @@ pub enum StateError {
         path.display()
     )]
     OpenToOthers { path: PathBuf, mode: u32 },
+}
+
+fn fix(path: &Path, user: u32, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "name a folder that can be written with StateDirectory, under systemd /var/lib/psiphond with StateDirectory=psiphond in the unit"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "have root give it to this user (install -d -o {user} -m 0700 {path}), or name another with StateDirectory"
+        ),
+        _ => "something else has that name: name a folder with StateDirectory".to_owned(),
+    }
 }
 
 /// Makes the folder if need be.
@@ -56,8 +67,8 @@ fn try_to_write(folder: &Path) -> io::Result<()> {
 }
 
 fn is_mistake(error: &io::Error) -> bool {
-    use io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied};
-    matches!(error.kind(), PermissionDenied | NotADirectory | AlreadyExists)
+    use io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | NotADirectory | AlreadyExists | ReadOnlyFilesystem)
 }
 
 #[expect(unsafe_code, reason = "the own user is only available from the C library")]
@@ -94,7 +105,14 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         for path in [&file, &file.join("below")] {
             let error = prepare(path).unwrap_err().to_string();
-            assert!(error.contains("chown ") && error.contains("StateDirectory"), "{error}");
+            assert!(error.contains("something else") && error.contains("StateDirectory"), "{error}");
         }
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem] {
+            assert!(is_mistake(&kind.into()));
+        }
+        assert!(!is_mistake(&io::ErrorKind::StorageFull.into()));
+        let source = io::ErrorKind::PermissionDenied.into();
+        let denied = StateError::NotWritable { path: "/s".into(), user: 7, source };
+        assert!(denied.to_string().contains("install -d -o 7 -m 0700 /s"), "{denied}");
     }
 }

@@ -40,7 +40,9 @@ pub(super) fn talk(file: &Path, request: Request, form: Form) -> Result<(), Fail
     match (&answer, form) {
         (Answer::NotReloaded { problems }, form) => {
             let mut message = if form == Form::Text { problems.join("\n") } else { String::new() };
-            let _ = write!(message, "\nnothing was changed: the server goes on as before");
+            message.push_str(
+                "\nnothing was changed, the server goes on as before: mend what is named (FILE:LINE:COLUMN) and reload again",
+            );
             Err(Failure { exit: Exit::Config, message: message.trim_start().to_owned() })
         }
         (Answer::Refused { reason }, _) => Err(Failure { exit: Exit::Unavailable, message: reason.clone() }),
@@ -53,7 +55,21 @@ pub(super) fn talk(file: &Path, request: Request, form: Form) -> Result<(), Fail
             print!("{}", status_text(status));
             Ok(())
         }
-        (Answer::Done, Form::Text) => Ok(()),
+        (Answer::Done, Form::Text) => {
+            println!("{}", done_text(request));
+            Ok(())
+        }
+    }
+}
+
+fn done_text(request: Request) -> &'static str {
+    match request {
+        Request::Stop => "stopped",
+        Request::Pause => {
+            "paused: new tunnels are turned away, those that are up stay (psiphond resume ends this)"
+        }
+        Request::Resume => "resumed: new tunnels are accepted unless the load is too high",
+        Request::Reload | Request::Status => "done",
     }
 }
 
@@ -77,7 +93,7 @@ fn reloaded_text(reloaded: &Reloaded) -> String {
 fn file_text(file: &FileReport) -> String {
     let mut text = format!("{}: {}", file.kind, if file.changed { "changed" } else { "as before" });
     if let Some(rows) = file.rows {
-        let _ = write!(text, ", {rows} rows");
+        let _ = write!(text, ", {rows} {}", if rows == 1 { "row" } else { "rows" });
     }
     let _ = writeln!(text, " ({})", file.files.join(", "));
     for change in &file.changes {
@@ -94,12 +110,17 @@ fn status_text(status: &Status) -> String {
         duration(status.seconds)
     );
     let new = if status.accepting { "accepted" } else { "turned away" };
-    let _ = writeln!(text, "tunnels      {} up, new ones are {new}", status.tunnels);
+    let _ = write!(text, "tunnels      {} up, new ones are {new}", status.tunnels);
+    if let Some(why) = &status.turned_away_for {
+        let _ = write!(text, ": {why}");
+    }
+    text.push('\n');
     for port in &status.listeners {
         let _ = writeln!(text, "listens for  {} on {}", port.protocol, port.address);
     }
     if let Some(last) = &status.last_reload {
-        let _ = writeln!(text, "last reload  {last}");
+        let ago = status.last_reload_seconds.map(|seconds| format!("{} ago: ", duration(seconds)));
+        let _ = writeln!(text, "last reload  {}{last}", ago.unwrap_or_default());
     }
     text
 }
@@ -156,6 +177,15 @@ mod tests {
             status_text(&status),
             "psiphond 1, process 2, running for 1 d 2 h\ntunnels      4 up, new ones are turned away\n"
         );
+        let reloaded = Status {
+            turned_away_for: Some("paused".into()),
+            last_reload: Some("changed: traffic rules".into()),
+            last_reload_seconds: Some(61),
+            ..status
+        };
+        assert!(status_text(&reloaded).ends_with(
+            "new ones are turned away: paused\nlast reload  1 min 1 s ago: changed: traffic rules\n"
+        ));
         assert_eq!([7, 67, 3700].map(duration), ["7 s", "1 min 7 s", "1 h 1 min"]);
     }
 }

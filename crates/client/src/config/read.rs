@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use culvert_protocol::json_position::{self, Position, Step, near_name};
+use culvert_protocol::json_syntax::syntax_detail;
 use serde_json::{Map, Value};
 
 use super::keys::{self, KEYS, Key, Kind, Use};
@@ -233,10 +234,4 @@ pub(super) fn is_empty(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         Value::Object(table) => table.is_empty(),
     }
-}
-
-/// The message of the JSON parser without its own line and column.
-fn syntax_detail(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    message.rsplit_once(" at line ").map_or(message.as_str(), |(detail, _)| detail).to_owned()
 }

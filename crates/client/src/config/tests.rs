@@ -172,11 +172,20 @@ fn all_problems_are_reported_together() {
 #[test]
 fn syntax_errors_have_line_and_column() {
     for (text, expected) in [
-        ("{\n  \"SponsorId\": \"1\",\n}", "c:3:1: not valid JSON: trailing comma"),
-        ("{\"a\" 1}", "c:1:6: not valid JSON: expected `:`"),
-        ("", "c:1:1: not valid JSON: EOF while parsing a value"),
+        (
+            "{\n  \"SponsorId\": \"1\",\n}",
+            "c:3:1: not valid JSON: trailing comma (no comma stands behind the last element: remove it)",
+        ),
+        ("{\"a\" 1}", "c:1:6: not valid JSON: expected `:` (a colon stands between a name and its value)"),
+        (
+            "",
+            "c:1:1: not valid JSON: EOF while parsing a value (the file ends too early: a bracket, a brace or a quote is never closed)",
+        ),
         ("[]", "c: the file must hold one JSON object: { \"PropagationChannelId\": ..., ... }"),
-        ("{} x", "c:1:4: not valid JSON: trailing characters"),
+        (
+            "{} x",
+            "c:1:4: not valid JSON: trailing characters (something stands behind the closing brace: remove it)",
+        ),
     ] {
         assert_eq!(messages(parse("c", text)), [expected], "{text}");
     }

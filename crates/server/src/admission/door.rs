@@ -43,6 +43,18 @@ impl Shut {
         }
     }
 
+    /// What whoever asks for the status is told.
+    pub(crate) fn for_people(self) -> &'static str {
+        match self {
+            Self::Ordered => "paused",
+            Self::Cpu => "too much processor time used (LoadLimits.CPUPercent)",
+            Self::Memory => "too much memory used (LoadLimits.MemoryPercent)",
+            Self::Tunnels => "too many tunnels (LoadLimits.MaxTunnels)",
+            Self::HandshakeDelay => "handshakes wait too long (LoadLimits.HandshakeDelayMilliseconds)",
+            Self::Descriptors => "too many open files (ulimit -n, or LimitNOFILE in a systemd unit)",
+        }
+    }
+
     /// What the figures call it.
     pub(crate) fn refusal(self) -> Refusal {
         match self {

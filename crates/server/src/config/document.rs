@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use culvert_protocol::json_position::{self, Position, Step};
+use culvert_protocol::json_syntax::syntax_detail;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -69,12 +70,14 @@ impl<'a> Document<'a> {
         text: &'a str,
         keys: &[Key],
     ) -> Result<(Self, Map<String, Value>), ConfigError> {
+        // What some editors begin files with.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut document = Self { file, text, findings: Vec::new() };
         let value: Value = match serde_json::from_str(text) {
             Ok(value) => value,
             Err(error) => {
-                let position = Some(Position { line: error.line(), column: error.column() });
-                let problem = Problem::NotJson(reason(&error));
+                let position = Some(Position { line: error.line(), column: error.column().max(1) });
+                let problem = Problem::NotJson(syntax_detail(&error));
                 document.push(position.filter(|position| position.line > 0), &[], problem);
                 return Err(document.into_error());
             }
@@ -114,8 +117,17 @@ impl<'a> Document<'a> {
     }
 
     /// Takes over what was found about another file that this one refers to.
-    pub(super) fn adopt(&mut self, findings: Vec<Finding>) {
-        self.findings.extend(findings);
+    pub(super) fn adopt(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// Takes settings that resemble known ones for mistakes that must not pass.
+    pub(super) fn refuse_misspelt(&mut self) {
+        for finding in &mut self.findings {
+            if let Problem::UnknownKey { near: Some(near) } = finding.problem {
+                finding.problem = Problem::Misspelt { near };
+            }
+        }
     }
 
     fn into_error(self) -> ConfigError {
@@ -179,14 +191,5 @@ impl<'v> Members<'v> {
 
     pub(super) fn members(&self, key: &Key) -> Option<Members<'v>> {
         self.value(key)?.as_object().map(Members)
-    }
-}
-
-/// `serde_json`'s message without the place, which stands elsewhere.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
-        None => text,
     }
 }

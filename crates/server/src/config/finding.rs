@@ -33,11 +33,18 @@ pub enum Severity {
 pub enum Problem {
     #[error("cannot be read")]
     Unreadable(#[source] io::Error),
+    /// A file that this setting names.
+    #[error("{path} cannot be read")]
+    NamesUnreadable {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
     #[error(
         "holds keys, and others than its owner may read or change it (mode {mode:04o}): run chmod 600 {path}"
     )]
     ReadableByOthers { mode: u32, path: String },
-    #[error("is not UTF-8 text")]
+    #[error("is not UTF-8 text: save it in that encoding")]
     NotText,
     #[error("is not valid JSON: {0}")]
     NotJson(String),
@@ -45,18 +52,25 @@ pub enum Problem {
     NotAnObject,
     #[error("unknown setting{}", did_you_mean(.near))]
     UnknownKey { near: Option<&'static str> },
+    /// The same where it leaves people unprotected.
+    #[error("unknown setting (did you mean {near}?)")]
+    Misspelt { near: &'static str },
     #[error("set before at {first}; this one counts, remove the other")]
     Duplicate { first: Position },
     #[error("must be {expected}, not {found}")]
     WrongKind { expected: &'static str, found: &'static str },
-    #[error("is required{}", for_protocol(.needed_by))]
+    #[error("is required{}; psiphond generate writes one", for_protocol(.needed_by))]
     Missing { needed_by: Option<TunnelProtocol> },
     #[error("{found} is out of range: must be between {least} and {most}")]
     OutOfRange { found: i64, least: i64, most: i64 },
+    #[error("{found} is not the decimal number of a mode: 384 is 0600, 416 is 0640, at most 511")]
+    NotAMode { found: i64 },
     #[error("{found:?} is not an IP address: use one such as 192.0.2.1 or 2001:db8::1")]
     NotAnAddress { found: String },
     #[error("{found:?} is not an IP address with a port: use the form 127.0.0.1:7300")]
     NotAnAddressAndPort { found: String },
+    #[error("{found:?} is not a host with a port: use the form www.example.org:443")]
+    NotAHostAndPort { found: String },
     #[error(
         "{found:?} can be reached from other machines: figures are served to this one alone, at 127.0.0.1 or [::1]"
     )]
@@ -85,6 +99,14 @@ pub enum Problem {
     NotASubnet { found: String },
     #[error("{found:?} is not the decimal number of an autonomous system")]
     NotAnAsn { found: String },
+    #[error(
+        "{found:?} is no region that clients are in, so nobody fits: regions are two capital letters, such as IR"
+    )]
+    NotARegion { found: String },
+    #[error(
+        "{found:?} is no network that clients are in, so nobody fits: networks are decimal numbers, such as 44244"
+    )]
+    NeverAnAsn { found: String },
     #[error("{found:?} is not a parameter of handshakes{}", did_you_mean(.near))]
     UnknownParameter { found: String, near: Option<&'static str> },
     #[error("must be a port from 1 to 65535 or a pair [FIRST, LAST] of such in rising order")]
@@ -101,11 +123,13 @@ pub enum Problem {
     NotASponsor { found: String },
     #[error("{0}")]
     BadHeaderKey(#[source] culvert_protocol::proxy_header::KeyError),
-    #[error("{0}")]
+    #[error(
+        "{0}; psiphond generate makes one, and ssh-keygen -p -m PEM -f FILE turns another into this form"
+    )]
     BadHostKey(#[source] culvert_ssh::host_key::HostKeyError),
     #[error("{0}")]
     BadEntry(#[source] culvert_protocol::server_entry::DecodeError),
-    #[error("{0}")]
+    #[error("{0}; get it anew, uncompressed")]
     BadDatabase(#[source] crate::geoip::DatabaseError),
     #[error("{0}")]
     BadPrefix(#[source] culvert_obfuscation::TransformError),
@@ -142,7 +166,7 @@ pub enum Problem {
 impl Problem {
     pub fn severity(&self) -> Severity {
         match self {
-            Self::NoEffectYet => Severity::Note,
+            Self::NoEffectYet | Self::NotARegion { .. } | Self::NeverAnAsn { .. } => Severity::Note,
             Self::UnknownKey { .. } | Self::Duplicate { .. } | Self::NotTheNewest => Severity::Strict,
             // The reference passes them on, and its clients count nothing then.
             Self::NotARegex { .. } | Self::NotAVersion => Severity::Strict,
@@ -161,11 +185,27 @@ impl fmt::Display for Finding {
         if !self.field.is_empty() {
             write!(f, "{}: ", display_path(&self.field))?;
         }
-        write!(f, "{}", self.problem)?;
-        if let Problem::Unreadable(source) = &self.problem {
-            write!(f, ": {source}")?;
+        write!(f, "{}", self.problem.with_cause())
+    }
+}
+
+impl Problem {
+    /// What it displays as, with what the system said and what helps against that.
+    pub fn with_cause(&self) -> String {
+        match self {
+            Self::Unreadable(source) | Self::NamesUnreadable { source, .. } => {
+                let help = match source.kind() {
+                    io::ErrorKind::NotFound => "; is the name right, and the working directory?",
+                    io::ErrorKind::PermissionDenied => {
+                        "; be the user whose it is, or give it to this one (chown)"
+                    }
+                    io::ErrorKind::IsADirectory => "; name a file in it",
+                    _ => "",
+                };
+                format!("{self}: {source}{help}")
+            }
+            _ => self.to_string(),
         }
-        Ok(())
     }
 }
 
@@ -177,10 +217,19 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// Whether there is no such file as `main`.
+    pub fn is_missing(&self, main: &std::path::Path) -> bool {
+        self.findings.iter().any(|finding| {
+            finding.file == main
+                && matches!(&finding.problem, Problem::Unreadable(error) if error.kind() == io::ErrorKind::NotFound)
+        })
+    }
+
     /// Whether the cause is a missing permission rather than a mistake in the file.
     pub fn is_permission(&self) -> bool {
         self.findings.iter().any(|finding| {
-            matches!(&finding.problem, Problem::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied)
+            matches!(&finding.problem, Problem::Unreadable(error) | Problem::NamesUnreadable { source: error, .. }
+                if error.kind() == io::ErrorKind::PermissionDenied)
         })
     }
 }

@@ -153,7 +153,7 @@ pub(super) fn sites(document: &mut Document<'_>, members: &Members<'_>) -> BTree
         let problem = match protocol(name) {
             Err(problem) => problem,
             Ok(protocol) if !protocol.has(Feature::Passthrough) => Problem::UnsupportedProtocol { protocol },
-            Ok(_) if !is_host_and_port(address) => Problem::NotAnAddressAndPort { found: address.to_owned() },
+            Ok(_) if !is_host_and_port(address) => Problem::NotAHostAndPort { found: address.to_owned() },
             Ok(protocol) => {
                 sites.insert(protocol, address.to_owned());
                 continue;

@@ -143,6 +143,9 @@ fn check_value(document: &mut Document<'_>, path: &mut Vec<Step>, value: &Value,
         Kind::Object(_) | Kind::ObjectMap(_) | Kind::ObjectListMap(_) => value.is_object(),
         Kind::Anything => true,
     };
+    if let (false, Some(member_kind), Some(members)) = (fits, kind.of_members(), value.as_object()) {
+        return check_members(document, path, members, member_kind);
+    }
     if !fits {
         document.find(path, Problem::WrongKind { expected: kind.expected(), found: describe(value) });
         return;
@@ -200,6 +203,17 @@ pub(super) fn describe(value: &Value) -> &'static str {
 }
 
 impl Kind {
+    /// What the members of a map are, whose names are free.
+    fn of_members(self) -> Option<Self> {
+        match self {
+            Self::TextMap => Some(Self::Text),
+            Self::TextListMap => Some(Self::TextList),
+            Self::IntegerMap => Some(Self::Integer),
+            Self::FlagMap => Some(Self::Flag),
+            _ => None,
+        }
+    }
+
     fn expected(self) -> &'static str {
         match self {
             Self::Flag => "true or false",

@@ -20,7 +20,7 @@ use culvert_transport::tls::TicketSecret;
 use serde_json::Value;
 
 use super::document::{self, Document, Loaded, Members, Strictness};
-use super::finding::{ConfigError, Problem};
+use super::finding::{ConfigError, Finding, Problem};
 use super::firewall::firewall;
 use super::load_limits::load_limits;
 use super::meek::{meek, sites};
@@ -160,6 +160,9 @@ fn listeners(document: &mut Document<'_>, members: &Members<'_>) -> Vec<(TunnelP
             }
         };
         let carrier = TunnelProtocol::carrier_at_server;
+        if port == 0 {
+            continue;
+        }
         let clashes = |(other, taken): &&(TunnelProtocol, u16)| {
             *taken == port && carrier(*other) == carrier(protocol) && has_port(protocol) && has_port(*other)
         };
@@ -168,7 +171,7 @@ fn listeners(document: &mut Document<'_>, members: &Members<'_>) -> Vec<(TunnelP
         }
         listeners.push((protocol, port));
     }
-    if !any {
+    if !any && members.value(key).is_none_or(Value::is_object) {
         document.find_at(key, Problem::Missing { needed_by: None });
     }
     let is_fronted = |it: &TunnelProtocol| it.has(Feature::Fronted);
@@ -198,7 +201,8 @@ pub(crate) fn protocol(name: &str) -> Result<TunnelProtocol, Problem> {
 }
 
 fn port_number(value: &Value) -> Result<u16, Problem> {
-    let found = value.as_i64().unwrap_or(i64::MAX);
+    // One that is no whole number was found before.
+    let Some(found) = value.as_i64() else { return Ok(0) };
     match u16::try_from(found) {
         Ok(port) if port > 0 => Ok(port),
         _ => Err(Problem::OutOfRange { found, least: 1, most: u16::MAX.into() }),
@@ -247,8 +251,7 @@ fn log(document: &mut Document<'_>, members: &Members<'_>) -> LogConfig {
     if let Some(format) = members.text(&keys::LOG_FORMAT).filter(|format| *format != "json") {
         document.find_at(&keys::LOG_FORMAT, Problem::NotALogFormat { found: format.to_owned() });
     }
-    let mode = within(document, members, &keys::LOG_FILE_CREATE_MODE, 0o777);
-    let create_mode = mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(LOG_FILE_MODE);
+    let create_mode = log_file_mode(document, members);
     let target = match members.text(&keys::LOG_FILENAME) {
         None => LogTarget::StandardError,
         Some(path) => LogTarget::File { path: path.into(), create_mode },
@@ -262,6 +265,15 @@ fn log(document: &mut Document<'_>, members: &Members<'_>) -> LogConfig {
     };
     let load_period = (period > 0).then(|| Duration::from_secs(period));
     LogConfig { level, target, keeping: operation::keeping(document, members), origin, load_period }
+}
+
+fn log_file_mode(document: &mut Document<'_>, members: &Members<'_>) -> u32 {
+    let key = &keys::LOG_FILE_CREATE_MODE;
+    let Some(found) = members.integer(key) else { return LOG_FILE_MODE };
+    u32::try_from(found).ok().filter(|mode| *mode <= 0o777).unwrap_or_else(|| {
+        document.find_at(key, Problem::NotAMode { found });
+        LOG_FILE_MODE
+    })
 }
 
 fn ssh(document: &mut Document<'_>, members: &Members<'_>) -> Option<SshConfig> {
@@ -378,35 +390,63 @@ fn data(
     state_directory: &Path,
     strictness: Strictness,
 ) -> Data {
-    let file = |key| members.text(key).map(Path::new);
-    let rules = file(&keys::TRAFFIC_RULES_FILENAME).map(|file| traffic_rules::load(file, strictness));
-    let tactics = file(&keys::TACTICS_CONFIG_FILENAME).map(|file| tactics::load(file, strictness));
-    let osl =
-        file(&keys::OSL_CONFIG_FILENAME).map(|file| data_files::load(file, data_files::OSL, strictness));
-    let rules = adopt(document, rules).unwrap_or_default();
-    let tactics = adopt(document, tactics).unwrap_or_default();
-    adopt(document, osl);
+    let mut named = Named { document, members };
+    let rules = named.read(&keys::TRAFFIC_RULES_FILENAME, |file| traffic_rules::load(file, strictness));
+    let tactics = named.read(&keys::TACTICS_CONFIG_FILENAME, |file| tactics::load(file, strictness));
+    let load_osl = |file: &Path| data_files::load(file, data_files::OSL, strictness);
+    named.read(&keys::OSL_CONFIG_FILENAME, load_osl);
     let geoip = geoip::read(&databases(members), state_directory).unwrap_or_else(|error| {
-        document.adopt(error.findings);
+        named.adopt(&keys::GEOIP_DATABASE_FILENAMES, error.findings);
         GeoIp::default()
     });
-    let blocklist = file(&keys::BLOCKLIST_FILENAME)
-        .map(|file| blocklist::read(file).map(|value| Loaded { value, warnings: Vec::new() }));
-    let blocklist = adopt(document, blocklist).unwrap_or_default();
-    let psinet = file(&keys::PSINET_DATABASE_FILENAME).map(|file| psinet::load(file, strictness));
-    (rules, tactics, geoip, blocklist, adopt(document, psinet).unwrap_or_default())
+    let blocklist = named.read(&keys::BLOCKLIST_FILENAME, |file| {
+        blocklist::read(file).map(|value| Loaded { value, warnings: Vec::new() })
+    });
+    let psinet = named.read(&keys::PSINET_DATABASE_FILENAME, |file| psinet::load(file, strictness));
+    (
+        rules.unwrap_or_default(),
+        tactics.unwrap_or_default(),
+        geoip,
+        blocklist.unwrap_or_default(),
+        psinet.unwrap_or_default(),
+    )
 }
 
-/// What a file that was named holds; what was found about it goes to the document.
-fn adopt<T>(document: &mut Document<'_>, file: Option<Result<Loaded<T>, ConfigError>>) -> Option<T> {
-    match file? {
-        Ok(loaded) => {
-            document.adopt(loaded.warnings);
-            Some(loaded.value)
+/// The main file, whose settings name others.
+struct Named<'d, 't, 'm> {
+    document: &'d mut Document<'t>,
+    members: &'d Members<'m>,
+}
+
+impl Named<'_, '_, '_> {
+    /// What the file holds that the setting names, if it does; what was found about it goes to the document.
+    fn read<T>(
+        &mut self,
+        key: &Key,
+        load: impl FnOnce(&Path) -> Result<Loaded<T>, ConfigError>,
+    ) -> Option<T> {
+        match load(Path::new(self.members.text(key)?)) {
+            Ok(loaded) => {
+                self.adopt(key, loaded.warnings);
+                Some(loaded.value)
+            }
+            Err(error) => {
+                self.adopt(key, error.findings);
+                None
+            }
         }
-        Err(error) => {
-            document.adopt(error.findings);
-            None
+    }
+
+    /// Where no file can be read, the place to look at is that of its name.
+    fn adopt(&mut self, key: &Key, findings: Vec<Finding>) {
+        for finding in findings {
+            match finding.problem {
+                Problem::Unreadable(source) => {
+                    let path = finding.file.display().to_string();
+                    self.document.find_at(key, Problem::NamesUnreadable { path, source });
+                }
+                _ => self.document.adopt(finding),
+            }
         }
     }
 }

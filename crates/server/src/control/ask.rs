@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Local: the server, or the path.
-    #[error("no server answers at {}: is it running, and with this configuration?", path.display())]
+    #[error("no server answers at {}: start it with psiphond run, or name its configuration with -config", path.display())]
     NotRunning { path: PathBuf },
     /// Local: whose server it is.
     #[error("may not connect to {}: be the user that the server runs as, or root", path.display())]

@@ -97,11 +97,15 @@ pub struct Status {
     pub seconds: u64,
     /// Whether new tunnels are accepted.
     pub accepting: bool,
+    /// Why they are not: `paused`, or what there is too much of.
+    pub turned_away_for: Option<String>,
     /// Tunnels that are up.
     pub tunnels: u64,
     pub listeners: Vec<Listening>,
     /// What the last reload came to; `None` before the first.
     pub last_reload: Option<String>,
+    /// How long ago that was.
+    pub last_reload_seconds: Option<u64>,
 }
 
 /// A port.

@@ -37,8 +37,24 @@ pub enum SocketProblem {
     InUse,
     #[error("something else is there: remove it, or set ControlSocket to another path")]
     NotASocket,
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    #[error("{source}; {}", fix(source))]
+    Io {
+        #[from]
+        source: io::Error,
+    },
+}
+
+fn fix(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "make its folder, for this user (mkdir -p), or set ControlSocket to another path"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "set ControlSocket to a path in a folder of this user's"
+        }
+        io::ErrorKind::InvalidInput => "set ControlSocket to a path of at most 107 bytes",
+        _ => "set ControlSocket to another path",
+    }
 }
 
 impl ControlSocket {
@@ -84,7 +100,7 @@ fn make_room(path: &Path) -> Result<(), SocketProblem> {
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).map_err(SocketProblem::Io)
+            std::fs::remove_file(path).map_err(SocketProblem::from)
         }
         Ok(_) => Err(SocketProblem::InUse),
         Err(error) => Err(error.into()),

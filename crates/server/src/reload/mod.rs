@@ -66,7 +66,7 @@ impl Reloader {
         let mut staged: Vec<(usize, Staged)> = Vec::new();
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
-        let (needs_restart, level) = self.look_at_main(&mut problems);
+        let (needs_restart, level) = self.look_at_main(&services.log, &mut problems);
         for (index, part) in self.parts.iter_mut().enumerate() {
             match part.stage() {
                 Ok(None) => reports.push(part.unchanged()),
@@ -117,11 +117,12 @@ impl Reloader {
 
     /// The settings of the main file that differ from those that the server runs with. One that would not start is a problem, since
     /// whoever reloads believes that all is well. And the level of the log, which needs no restart.
-    fn look_at_main(&self, problems: &mut Vec<String>) -> (Vec<String>, Option<Level>) {
+    fn look_at_main(&self, log: &Logger, problems: &mut Vec<String>) -> (Vec<String>, Option<Level>) {
         let Some(main) = &self.main else { return (Vec::new(), None) };
         let parsed = read_text(&main.path).and_then(|text| parse(&main.path, &text, Strictness::Run));
         let level = parsed.as_ref().ok().map(|loaded| loaded.value.log.level);
         if let Err(error) = parsed {
+            report_failure(log, "server configuration", &error);
             problems.extend(error.findings.iter().map(ToString::to_string));
         }
         let mut changed = main.outline.changed_members(&outline_of(&main.path));
@@ -136,11 +137,15 @@ pub(crate) fn summary(answer: &Answer) -> String {
         Answer::Reloaded(reloaded) => {
             let changed: Vec<_> =
                 reloaded.files.iter().filter(|it| it.changed).map(|it| it.kind.as_str()).collect();
-            if changed.is_empty() {
-                "nothing had changed".to_owned()
-            } else {
-                format!("changed: {}", changed.join(", "))
+            let mut text = match changed.as_slice() {
+                [] => "no file that takes effect had changed".to_owned(),
+                changed => format!("changed: {}", changed.join(", ")),
+            };
+            if !reloaded.needs_restart.is_empty() {
+                text.push_str("; need a restart: ");
+                text.push_str(&reloaded.needs_restart.join(", "));
             }
+            text
         }
         Answer::NotReloaded { problems } => {
             format!("failed, nothing was changed: {}", problems.first().map_or("", String::as_str))

@@ -60,10 +60,7 @@ impl From<server::Finding> for Remark {
     fn from(finding: server::Finding) -> Self {
         let server::Finding { file, position, field, problem } = finding;
         let place = Place { file: file.display().to_string(), position, field: display_path(&field) };
-        let message = match &problem {
-            server::Problem::Unreadable(source) => format!("{problem}: {source}"),
-            _ => problem.to_string(),
-        };
+        let message = problem.with_cause();
         let weight = match problem.severity() {
             server::Severity::Note => Weight::Note,
             server::Severity::Strict | server::Severity::Error => Weight::Problem,

@@ -10,6 +10,7 @@ use crate::rules::{
 };
 
 pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Filter {
+    remark_on_places(section);
     let authorizations = if section.flag(&keys::REVOKED) == Some(true) {
         Authorizations::Revoked
     } else {
@@ -34,6 +35,20 @@ pub(super) fn read(section: &mut Section<'_, '_, '_>) -> Filter {
         handshake: HandshakeFilter { api, parameters: parameters(section), authorizations, versions },
         providers: section.strings(&keys::PROVIDERS).into_iter().collect(),
     }
+}
+
+/// Says which of them nobody is in. `None` is what is not in a database, and patterns may have `*`.
+fn remark_on_places(section: &mut Section<'_, '_, '_>) {
+    let is_open = |text: &str| text == "None" || text.contains('*');
+    let is_region =
+        |text: &str| is_open(text) || (text.len() == 2 && text.bytes().all(|it| it.is_ascii_uppercase()));
+    let is_asn = |text: &str| is_open(text) || text.bytes().all(|it| it.is_ascii_digit());
+    section.remark(&keys::REGIONS, |found| {
+        (!is_region(found)).then(|| Problem::NotARegion { found: found.to_owned() })
+    });
+    section.remark(&keys::ASNS, |found| {
+        (!is_asn(found)).then(|| Problem::NeverAnAsn { found: found.to_owned() })
+    });
 }
 
 /// `None` where none are asked for, not even a handshake.

@@ -23,6 +23,8 @@ pub fn load(file: &Path, strictness: Strictness) -> Result<Loaded<RulesFile>, Co
 /// Reads a traffic rules file's text; `file` is for messages.
 pub fn parse(file: &Path, text: &str, strictness: Strictness) -> Result<Loaded<RulesFile>, ConfigError> {
     let (mut document, object) = Document::parse(file, text, FILE)?;
+    // What is not forbidden then is open to everybody.
+    document.refuse_misspelt();
     let mut section = Section::root(&mut document, Members::new(&object));
     let rules = RulesFile {
         default: section.inside(&keys::DEFAULT_RULES, rules::read).unwrap_or_default(),

@@ -99,6 +99,15 @@ impl<'d, 't, 'v> Section<'d, 't, 'v> {
         self.members.list(key).filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
+    /// Findings about single texts of a list.
+    pub(super) fn remark(&mut self, key: &Key, problem: impl Fn(&str) -> Option<Problem>) {
+        for (index, text) in self.strings(key).iter().enumerate() {
+            if let Some(problem) = problem(text) {
+                self.find_in(&[Step::from(key.name), Step::Index(index)], problem);
+            }
+        }
+    }
+
     /// The lists that an object's members are; a member that is null is an empty one.
     pub(super) fn lists(&self, key: &Key) -> Option<Vec<(&'v str, Vec<&'v str>)>> {
         let object = self.members.value(key)?.as_object()?;

@@ -129,10 +129,24 @@ fn mistakes_are_placed() {
 }
 
 #[test]
-fn misspelt_rules_are_noticed() {
+fn misspelt_rules_are_refused_and_strange_ones_noticed() {
     let text = "{\"DefaultRules\": {\"DisalowTCPPorts\": [25]}}";
-    let warnings = parse_text(text, Strictness::Run).unwrap().warnings;
     let expected = "r:1:19: DefaultRules.DisalowTCPPorts: unknown setting (did you mean DisallowTCPPorts?)";
-    assert_eq!(warnings[0].to_string(), expected);
+    assert_eq!(parse_text(text, Strictness::Run).unwrap_err(), expected);
     assert_eq!(parse_text(text, Strictness::Check).unwrap_err(), expected);
+    let strange = "{\"DefaultRules\": {\"QueueNumber\": 1}}";
+    let warnings = parse_text(strange, Strictness::Run).unwrap().warnings;
+    assert_eq!(warnings[0].to_string(), "r:1:19: DefaultRules.QueueNumber: unknown setting");
+}
+
+#[test]
+fn places_where_nobody_is_are_remarked_on() {
+    let text = "{\"FilteredRules\": [{\"Filter\": {\"Regions\": [\"IR\", \"Iran\", \"ir\", \"None\"], \"ASNs\": [\"44244\", \"AS44244\"]}}]}";
+    let remarks = parse_text(text, Strictness::Check).unwrap().warnings;
+    let remarks: Vec<_> = remarks.iter().map(ToString::to_string).collect();
+    assert_eq!(remarks.len(), 3, "{remarks:?}");
+    for (place, found) in [("Regions[1]", "Iran"), ("Regions[2]", "ir"), ("ASNs[1]", "AS44244")] {
+        let said = format!("FilteredRules[0].Filter.{place}: {found:?} is no ");
+        assert!(remarks.iter().any(|remark| remark.contains(&said)), "{said}: {remarks:?}");
+    }
 }
