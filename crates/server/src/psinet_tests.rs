@@ -148,7 +148,10 @@ fn mistakes_have_a_place() {
             r#"{"client_versions": {"iOS": [{"version": "2"}, {"version": "1"}]}}"#,
             "iOS[1]: must be in rising order",
         ),
-        (r#"{"valid_server_entry_tags": {"a": 1}}"#, "must be an object whose values are true or false"),
+        (
+            r#"{"valid_server_entry_tags": {"a": 1}}"#,
+            "valid_server_entry_tags.a: must be true or false, not a number",
+        ),
         (
             r#"{"discovery_servers": [{"encoded_server_entry": "zz"}]}"#,
             "discovery_servers[0].encoded_server_entry: ",

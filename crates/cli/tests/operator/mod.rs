@@ -121,18 +121,20 @@ fn a_running_server_is_asked_reloaded_and_stopped() {
     let text = fs::read_to_string(&rules).unwrap();
     let (code, out, _) = folder.psiphond("reload");
     assert!(code == 0 && out.contains("traffic rules: as before"), "{code}: {out}");
-    let changed = text.replace("\"DisallowTCPPorts\": null", "\"DisallowTCPPorts\": [25]");
+    let idle = |time: i32| format!("\"IdleTCPPortForwardTimeoutMilliseconds\": {time}");
+    let changed = text.replace(&idle(30_000), &idle(30_001));
     assert_ne!(changed, text);
     fs::write(&rules, &changed).unwrap();
     let (code, out, _) = folder.psiphond("reload");
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains("traffic rules: changed, 1 rows"), "{out}");
-    assert!(out.contains("\n  DefaultRules.DisallowTCPPorts: set, 1 in the list\n"), "{out}");
+    assert!(out.contains("traffic rules: changed, 1 row "), "{out}");
+    let said = "\n  DefaultRules.IdleTCPPortForwardTimeoutMilliseconds: 30000 is now 30001\n";
+    assert!(out.contains(said), "{out}");
 
-    fs::write(&rules, changed.replace("[25]", "[99999]")).unwrap();
+    fs::write(&rules, changed.replace(&idle(30_001), &idle(-1))).unwrap();
     let (code, out, err) = folder.psiphond("reload");
     assert_eq!((code, out.as_str()), (78, ""), "{err}");
-    assert!(err.contains("psiphond-traffic-rules.config:") && err.contains("must be a port"), "{err}");
+    assert!(err.contains("psiphond-traffic-rules.config:") && err.contains("-1 is out of range"), "{err}");
     assert!(err.contains("nothing was changed"), "{err}");
     let (_, out, _) = folder.psiphond("-json status");
     let status: Value = serde_json::from_str(&out).unwrap();
@@ -157,7 +159,7 @@ fn a_running_server_is_asked_reloaded_and_stopped() {
     assert!(folder.psiphond("status").1.contains("new ones are turned away"));
     assert_eq!(folder.psiphond("resume").0, 0);
     let (code, out, err) = folder.psiphond("stop");
-    assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "stopped\n", ""));
     assert_eq!(server.end(), 0);
     let (code, _, err) = folder.psiphond("status");
     assert!(code == 69 && err.contains("no server answers at psiphond-state/control"), "{code}: {err}");
@@ -204,7 +206,7 @@ fn mistakes_have_an_exit_code_and_the_command_that_helps() {
         "OSSH",
         &|config| config["StateDirectory"] = json!("file/state"),
         73,
-        "mkdir -p file/state && chown ",
+        "something else has that name: name a folder with StateDirectory",
     );
     fails("log", "OSSH", &|config| config["LogFilename"] = json!("none/log"), 73, "mkdir -p none");
     fails(
@@ -217,6 +219,22 @@ fn mistakes_have_an_exit_code_and_the_command_that_helps() {
     let misspelt = |config: &mut Value| config["TunnelProtocolPorts"] = json!({"OSH": 1});
     fails("protocol", "OSSH", &misspelt, 78, "\"OSH\" is not a tunnel protocol (did you mean SSH?)");
 
+    fails(
+        "rules-missing",
+        "OSSH",
+        &|config| config["TrafficRulesFilename"] = json!("none.config"),
+        78,
+        ": TrafficRulesFilename: none.config cannot be read: No such file",
+    );
+    let port_as_text = |config: &mut Value| config["TunnelProtocolPorts"] = json!({"OSSH": "9999"});
+    fails(
+        "port",
+        "OSSH",
+        &port_as_text,
+        78,
+        "TunnelProtocolPorts.OSSH: must be a whole number, not a string",
+    );
+
     let (folder, _) = generated("readable", "OSSH", |_| {});
     for mode in [0o640, 0o644] {
         fs::set_permissions(folder.0.join("psiphond.config"), Permissions::from_mode(mode)).unwrap();
@@ -226,6 +244,10 @@ fn mistakes_have_an_exit_code_and_the_command_that_helps() {
     fs::write(folder.0.join("psiphond.config"), "{\n \"ServerIPAddress\": 1,}").unwrap();
     let (exit, _, err) = folder.psiphond("run");
     assert!(exit == 78 && err.contains("psiphond.config:2:23: is not valid JSON"), "{exit}\n{err}");
+    assert!(err.contains("nothing was started: mend what is named"), "{err}");
+    fs::remove_file(folder.0.join("psiphond.config")).unwrap();
+    let (exit, _, err) = folder.psiphond("run");
+    assert!(exit == 78 && err.contains("name it with -config FILE, or make one with"), "{exit}\n{err}");
 }
 
 /// Runs the server as nobody; the reason why that cannot be had here is an error.
@@ -256,8 +278,8 @@ fn what_needs_rights_says_which() {
     let low_ports_are_free = free.trim() == "0";
     for (name, code, words) in [
         ("low-port", 77, "setcap cap_net_bind_service=+ep "),
-        ("no-state", 73, "mkdir -p /nobody-may/state && chown 65534 /nobody-may/state"),
-        ("no-log", 73, "chown \"$(id -u)\" /"),
+        ("no-state", 73, "install -d -o 65534 -m 0700 /nobody-may/state"),
+        ("no-log", 73, "name a file in a folder of this user's"),
     ] {
         if name == "low-port" && low_ports_are_free {
             println!("not tried: anyone may bind any port here");

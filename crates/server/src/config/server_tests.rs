@@ -70,7 +70,7 @@ fn each_mistake_is_refused_with_its_place() {
         ("2222", "0", "TunnelProtocolPorts.SSH: 0 is out of range: must be between 1 and 65535"),
         ("2222", "99999", "99999 is out of range"),
         ("2222", "9999", "port 9999 is already given to"),
-        ("2222", "\"2222\"", "TunnelProtocolPorts: must be an object whose values are whole numbers"),
+        ("2222", "\"2222\"", "TunnelProtocolPorts.SSH: must be a whole number, not a string"),
         ("{\"SSH\": 2222, \"OSSH\": 9999}", "{}", "TunnelProtocolPorts: is required"),
         (
             "SSHPrivateKey\": \"-----BEGIN ",
@@ -165,7 +165,11 @@ fn files_that_are_named_are_read() {
     assert!(load(&file, Strictness::Check).is_err());
     std::fs::remove_file(&rules).unwrap();
     let error = load(&file, Strictness::Run).unwrap_err().to_string();
-    assert!(error.contains("rules: cannot be read: No such file"), "{error}");
+    assert!(
+        error.contains("main:1:2: TrafficRulesFilename: ")
+            && error.contains("rules cannot be read: No such file"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -238,7 +242,7 @@ fn mistakes_about_meek_are_refused() {
         (
             "UNFRONTED-MEEK-OSSH",
             &format!("{key} \"TunnelProtocolPassthroughAddresses\": {{\"UNFRONTED-MEEK-OSSH\": \"x\"}},"),
-            "\"x\" is not an IP address with a port",
+            "\"x\" is not a host with a port",
         ),
     ] {
         let error = meek(protocol, members).unwrap_err();
