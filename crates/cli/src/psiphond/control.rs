@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use culvert_server::config;
+use culvert_server::config::{self, ConfigError};
 use culvert_server::control::{Answer, AskError, FileReport, Reloaded, Request, Status, ask};
 
 use crate::exit::{Exit, Failure};
@@ -31,7 +31,7 @@ pub(super) fn request(verb: &str) -> Option<Request> {
 
 /// Asks the server that was started with this file and prints what it answers.
 pub(super) fn talk(file: &Path, request: Request, form: Form) -> Result<(), Failure> {
-    let socket = config::control_socket(file)?;
+    let socket = config::control_socket(file).map_err(|error| not_asked(file, error))?;
     let answer = ask(&socket, request)?;
     if form == Form::Json {
         let line = serde_json::to_string(&answer).unwrap_or_default();
@@ -60,6 +60,18 @@ pub(super) fn talk(file: &Path, request: Request, form: Form) -> Result<(), Fail
             Ok(())
         }
     }
+}
+
+/// Without the file nobody knows where the server is.
+fn not_asked(file: &Path, error: ConfigError) -> Failure {
+    let is_missing = error.is_missing(file);
+    let mut failure = Failure::from(error);
+    failure.message.push_str(if is_missing {
+        "\nname the file that the server was started with: -config FILE"
+    } else {
+        "\nthe server was not asked, since this file says where; signals reach it too (SIGTERM, SIGHUP, SIGTSTP, SIGCONT)"
+    });
+    failure
 }
 
 fn done_text(request: Request) -> &'static str {

@@ -10,7 +10,7 @@ mod part;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use culvert_protocol::json_position::display_path;
+use culvert_protocol::json_position::{Step, display_path};
 use serde_json::Value;
 
 use crate::config::server_keys;
@@ -64,9 +64,7 @@ impl Reloader {
     pub(crate) fn reload(&mut self, services: &Services) -> Answer {
         let mut reports = Vec::new();
         let mut staged: Vec<(usize, Staged)> = Vec::new();
-        let mut problems = Vec::new();
-        let mut warnings = Vec::new();
-        let (needs_restart, level) = self.look_at_main(&services.log, &mut problems);
+        let MainNews { needs_restart, level, mut problems, mut warnings } = self.look_at_main(&services.log);
         for (index, part) in self.parts.iter_mut().enumerate() {
             match part.stage() {
                 Ok(None) => reports.push(part.unchanged()),
@@ -117,18 +115,40 @@ impl Reloader {
 
     /// The settings of the main file that differ from those that the server runs with. One that would not start is a problem, since
     /// whoever reloads believes that all is well. And the level of the log, which needs no restart.
-    fn look_at_main(&self, log: &Logger, problems: &mut Vec<String>) -> (Vec<String>, Option<Level>) {
-        let Some(main) = &self.main else { return (Vec::new(), None) };
+    fn look_at_main(&self, log: &Logger) -> MainNews {
+        let Some(main) = &self.main else { return MainNews::default() };
         let parsed = read_text(&main.path).and_then(|text| parse(&main.path, &text, Strictness::Run));
-        let level = parsed.as_ref().ok().map(|loaded| loaded.value.log.level);
-        if let Err(error) = parsed {
-            report_failure(log, "server configuration", &error);
-            problems.extend(error.findings.iter().map(ToString::to_string));
+        let mut needs_restart = main.outline.changed_members(&outline_of(&main.path));
+        needs_restart.retain(|member| !member.eq_ignore_ascii_case(LOG_LEVEL));
+        let said = |findings: &[Finding]| findings.iter().map(ToString::to_string).collect();
+        match parsed {
+            Ok(mut loaded) => {
+                // What the server started with is no news.
+                loaded.warnings.retain(|it| is_about_one_of(it, &needs_restart));
+                let (level, warnings) = (Some(loaded.value.log.level), said(&loaded.warnings));
+                MainNews { needs_restart, level, problems: Vec::new(), warnings }
+            }
+            Err(error) => {
+                report_failure(log, "server configuration", &error);
+                let problems = said(&error.findings);
+                MainNews { needs_restart, level: None, problems, warnings: Vec::new() }
+            }
         }
-        let mut changed = main.outline.changed_members(&outline_of(&main.path));
-        changed.retain(|member| !member.eq_ignore_ascii_case(LOG_LEVEL));
-        (changed, level)
     }
+}
+
+/// What there is to say about the main file.
+#[derive(Default)]
+struct MainNews {
+    needs_restart: Vec<String>,
+    level: Option<Level>,
+    problems: Vec<String>,
+    warnings: Vec<String>,
+}
+
+fn is_about_one_of(finding: &Finding, members: &[String]) -> bool {
+    let is_of = |name: &str| members.iter().any(|member| member == name);
+    matches!(finding.field.first(), Some(Step::Key(name)) if is_of(name))
 }
 
 /// What a reload is remembered by: one line.
@@ -138,7 +158,7 @@ pub(crate) fn summary(answer: &Answer) -> String {
             let changed: Vec<_> =
                 reloaded.files.iter().filter(|it| it.changed).map(|it| it.kind.as_str()).collect();
             let mut text = match changed.as_slice() {
-                [] => "no file that takes effect had changed".to_owned(),
+                [] => "nothing had changed".to_owned(),
                 changed => format!("changed: {}", changed.join(", ")),
             };
             if !reloaded.needs_restart.is_empty() {
