@@ -84,7 +84,7 @@ fn each_mistake_is_refused_with_its_place() {
         ("127.0.0.1:7300", "localhost:7300", "dir/c:9:3: UDPInterceptUdpgwServerAddress: \"localhost:7300\""),
         ("8.8.8.8", "dns", "DNSResolverIPAddress: \"dns\" is not an IP address"),
         ("Seconds\": 300", "Seconds\": -1", "LoadMonitorPeriodSeconds: -1 is out of range"),
-        ("Mode\": 438", "Mode\": 4096", "LogFileCreateMode: 4096 is out of range"),
+        ("Mode\": 438", "Mode\": 4096", "LogFileCreateMode: 4096 is not the decimal number of a mode"),
         ("\"HostID\":", "\"LogLevel\": \"verbose\", \"HostID\":", "LogLevel: \"verbose\" is not a log level"),
         ("\"HostID\":", "\"LogFormat\": \"text\", \"HostID\":", "LogFormat: \"text\" is not a log format"),
         ("\"HostID\":", "\"SSHHandshakeTimeoutMilliseconds\": -5, \"HostID\":", "-5 is out of range"),
