@@ -1,6 +1,7 @@
 //! `culvert-bench VERB ENTRY-FILE [COUNT]`: load on one tunnel server, from one process, over loopback. What it costs the server is measured
 //! by who starts this (`cargo xtask bench`); nothing here measures.
 
+mod abuse;
 mod crowd;
 mod exchanges;
 mod judge;
@@ -38,6 +39,8 @@ verbs:
                       period and has it back: print after each window how many there were, median, p95, p99 and most
   silent              make COUNT connections that say nothing, print `ready`, keep them until killed
   garbage             further: ADDRESSES; COUNT connections a second of noise from so many addresses, until killed
+  abuse               further: flows, dials, datagrams, queries or bytes; one tunnel that takes all it can get of that with COUNT tasks,
+                      print `ready`, and each second how often it tried
   slow                further: http or tls; make COUNT connections that send a byte a second, print `ready`, and how many were ended
   proxy-flows         ENTRY-FILE is ADDRESS:PORT of a SOCKS proxy, PORT-MEMBER the number of its process: open COUNT
                       flows, print what they add to a small exchange and what each takes of memory
@@ -119,6 +122,10 @@ async fn load(
         ("garbage", [addresses]) => crowd::garbage(server, count, addresses.parse()?).await,
         ("slow", ["http"]) => crowd::slow(server, count, crowd::Head::Http).await,
         ("slow", ["tls"]) => crowd::slow(server, count, crowd::Head::Tls).await,
+        ("abuse", [want]) => match abuse::Want::named(want) {
+            Some(want) => abuse::run(entry, server, count, want).await,
+            None => Err(USAGE.into()),
+        },
         ("reject-times", []) => probes::reject_times(server, &entry.obfuscation_keyword()?, count).await,
         ("hold-times", []) => probes::hold_times(server, &entry.obfuscation_keyword()?, count).await,
         _ => Err(USAGE.into()),

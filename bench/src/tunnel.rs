@@ -25,6 +25,19 @@ use crate::Outcome;
 const LIMIT: Duration = Duration::from_secs(60);
 const SPONSOR: &str = "FFFFFFFFFFFFFFFF";
 
+/// Opens flows of a tunnel that is held elsewhere.
+#[derive(Clone)]
+pub(crate) struct Opener(Handle);
+
+impl Opener {
+    /// A flow to a destination.
+    pub(crate) async fn flow(&self, to: SocketAddr) -> Outcome<ChannelStream> {
+        let host = to.ip().to_string();
+        let open = DirectTcpip { host: host.as_bytes(), port: to.port().into(), first_bytes: b"" };
+        Ok(self.0.open("direct-tcpip", &open.encode()).await?)
+    }
+}
+
 /// A tunnel; it ends when this is dropped.
 pub(crate) struct Tunnel {
     handle: Handle,
@@ -88,9 +101,12 @@ impl Tunnel {
 
     /// A flow to a destination.
     pub(crate) async fn flow(&self, to: SocketAddr) -> Outcome<ChannelStream> {
-        let host = to.ip().to_string();
-        let open = DirectTcpip { host: host.as_bytes(), port: to.port().into(), first_bytes: b"" };
-        Ok(self.handle.open("direct-tcpip", &open.encode()).await?)
+        self.opener().flow(to).await
+    }
+
+    /// Opens its flows.
+    pub(crate) fn opener(&self) -> Opener {
+        Opener(self.handle.clone())
     }
 
     /// Lives until the tunnel ends.

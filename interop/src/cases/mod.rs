@@ -1,6 +1,7 @@
 //! The cases, and where each applies.
 
 mod algorithms;
+mod destinations;
 mod events;
 mod lifecycle;
 mod lost_responses;
@@ -51,6 +52,8 @@ pub(crate) enum Protocols {
     Each,
     /// Only obfuscated SSH.
     OnlyOssh,
+    /// Obfuscated SSH, in a stream and in requests and responses.
+    OsshAndPlainMeek,
     /// Only plain SSH.
     OnlySsh,
     /// Only the Shadowsocks stream.
@@ -110,6 +113,7 @@ impl Case {
         let protocol_fits = match self.protocols {
             Protocols::Each => true,
             Protocols::OnlyOssh => protocol == Protocol::Ossh,
+            Protocols::OsshAndPlainMeek => matches!(protocol, Protocol::Ossh | Protocol::Meek),
             Protocols::OnlySsh => protocol == Protocol::Ssh,
             Protocols::OnlyShadowsocks => protocol == Protocol::Shadowsocks,
             Protocols::OnlyTls => protocol == Protocol::Tls,
@@ -135,6 +139,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         udp::CASES,
         refusals::CASES,
         rules::CASES,
+        destinations::CASES,
         lifecycle::CASES,
         lost_responses::CASES,
         reports::CASES,

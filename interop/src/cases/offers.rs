@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Loopback is in Canada there, and in autonomous system 64496.
-const PLACES: [(&str, &[u8]); 2] = [
+pub(super) const PLACES: [(&str, &[u8]); 2] = [
     ("city.mmdb", include_bytes!("../../../fuzz/corpus/geoip_database/city.mmdb")),
     ("isp.mmdb", include_bytes!("../../../fuzz/corpus/geoip_database/isp.mmdb")),
 ];

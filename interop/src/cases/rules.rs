@@ -181,7 +181,7 @@ fn reload(setting: &Setting) -> Result<Note, Failure> {
 }
 
 /// Whether a page comes from there.
-fn reaches(client: &Client, target: &Target) -> bool {
+pub(super) fn reaches(client: &Client, target: &Target) -> bool {
     match proxies::ask_socks5(client.socks, target) {
         Ok(Answer::Flow(stream)) => proxies::fetch_page(stream).is_ok(),
         _ => false,

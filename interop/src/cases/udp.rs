@@ -20,14 +20,14 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// What servers are generated with.
-const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7300);
+pub(super) const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7300);
 /// A datagram that has no answer by then is sent again.
 const AGAIN: Duration = Duration::from_secs(1);
 const REBIND: u8 = 2;
 const IPV6: u8 = 8;
 
 /// Answers each datagram with the port that it saw and the datagram. Ends with the process.
-fn echo(at: SocketAddr) -> Result<SocketAddr, Failure> {
+pub(super) fn echo(at: SocketAddr) -> Result<SocketAddr, Failure> {
     let socket = UdpSocket::bind(at).doing("bind the echo")?;
     let address = socket.local_addr().doing("find the echo's port")?;
     thread::spawn(move || {
@@ -55,14 +55,19 @@ fn address_bytes(of: SocketAddr) -> Vec<u8> {
     bytes
 }
 
-fn frame(flags: u8, connection: u16, to: SocketAddr, packet: &[u8]) -> Vec<u8> {
+pub(super) fn frame(flags: u8, connection: u16, to: SocketAddr, packet: &[u8]) -> Vec<u8> {
     let flags = flags | if to.is_ipv6() { IPV6 } else { 0 };
     let rest = [&[flags][..], &connection.to_le_bytes(), &address_bytes(to), packet].concat();
     [&u16::try_from(rest.len()).unwrap_or(u16::MAX).to_le_bytes()[..], &rest].concat()
 }
 
 /// Reads the answer to a datagram; the port that the echo saw.
-fn answer(flow: &mut TcpStream, connection: u16, from: SocketAddr, packet: &[u8]) -> Result<u16, Failure> {
+pub(super) fn answer(
+    flow: &mut TcpStream,
+    connection: u16,
+    from: SocketAddr,
+    packet: &[u8],
+) -> Result<u16, Failure> {
     let mut size = [0; 2];
     flow.read_exact(&mut size).doing("read a frame's size")?;
     let mut rest = vec![0; u16::from_le_bytes(size).into()];

@@ -2,6 +2,7 @@
 //! slow, when the clock is odd, and when they are killed; and how they are after a long time. Prints one table, which a whole run writes to
 //! `bench/FAULTS.md`, and fails if a figure is missed. Timed figures are those of the machine it runs on; the short form decides only by what holds on any machine.
 
+mod abuse;
 mod clock;
 mod descriptors;
 mod disk;
@@ -79,6 +80,7 @@ impl Harness {
         match fault {
             Fault::Descriptors => descriptors::run(self),
             Fault::HalfOpen => flood::run(self),
+            Fault::Abuse => abuse::run(self),
             Fault::Slow => slow::strangers(self),
             Fault::SlowReaders => slow::readers(self),
             Fault::Memory => memory::run(self),

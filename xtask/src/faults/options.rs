@@ -11,6 +11,8 @@ pub(super) enum Fault {
     Descriptors,
     /// Silent connections, and garbage.
     HalfOpen,
+    /// A client that takes all it can get.
+    Abuse,
     /// Clients of a byte a second.
     Slow,
     /// Flows that nobody reads.
@@ -30,9 +32,10 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Descriptors,
         Self::HalfOpen,
+        Self::Abuse,
         Self::Slow,
         Self::SlowReaders,
         Self::Memory,
@@ -43,13 +46,14 @@ impl Fault {
         Self::Soak,
     ];
     /// The short form's: they take seconds and need no rights.
-    const SHORT: [Self; 4] = [Self::Descriptors, Self::SlowReaders, Self::Killed, Self::Stop];
+    const SHORT: [Self; 5] = [Self::Descriptors, Self::Abuse, Self::SlowReaders, Self::Killed, Self::Stop];
 
     /// As `--only` takes it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Descriptors => "descriptors",
             Self::HalfOpen => "half-open",
+            Self::Abuse => "abuse",
             Self::Slow => "slow",
             Self::SlowReaders => "slow-readers",
             Self::Memory => "memory",
