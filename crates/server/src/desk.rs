@@ -56,6 +56,7 @@ impl<'s> Desk<'s> {
         self.manager.ready(&self.summary());
         let mut reports = every(REPORTS);
         let mut load = load_period.map(every);
+        let mut destinations = self.services.egress.destination_bytes.period().map(every);
         // One at a time is enough: who asks meanwhile waits for the next.
         let (reloaded, mut reloads) = mpsc::channel(1);
         loop {
@@ -88,6 +89,7 @@ impl<'s> Desk<'s> {
                     self.services.write_due_reports();
                     self.manager.status(&self.summary());
                 }
+                () = tick(&mut destinations) => self.services.egress.destination_bytes.write_all(),
                 () = tick(&mut load) => self.load.report(self.services, Occasion::Period),
             }
         }

@@ -200,7 +200,7 @@ mod tests {
         }
         if let Some(reason) = missing() {
             // Past the harness, which would keep it to itself.
-            let _ = writeln!(std::io::stderr(), "a_chain_is_filled_and_emptied: not tried: {reason}");
+            let _ = writeln!(io::stderr(), "a_chain_is_filled_and_emptied: not tried: {reason}");
             return;
         }
         let this = std::env::current_exe().unwrap();

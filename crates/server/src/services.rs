@@ -246,7 +246,6 @@ impl Services {
         self.turned_away.write_due();
         self.irregular.write_older_than(Irregular::INTERVAL);
         self.egress.exhausted.write_due();
-        self.egress.destination_bytes.write_due();
     }
 
     /// Writes all reports that have been gathered.

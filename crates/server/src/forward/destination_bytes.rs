@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use culvert_ssh_tokio::Meter;
-use tokio::time::Instant;
 
 use crate::geoip::{GeoIp, Place};
 use crate::live::Live;
@@ -31,8 +30,8 @@ pub(crate) struct DestinationBytes {
     sums: Mutex<Sums>,
 }
 
+#[derive(Default)]
 struct Sums {
-    began: Instant,
     networks: BTreeMap<Bucket, Bytes>,
     sites: BTreeMap<Bucket, Bytes>,
 }
@@ -94,8 +93,8 @@ impl DestinationBytes {
         geoip: Arc<Live<GeoIp>>,
         log: Logger,
     ) -> Arc<Self> {
-        let sums = Sums { began: Instant::now(), networks: BTreeMap::new(), sites: BTreeMap::new() };
-        Arc::new(Self { networks: Live::new(networks), period, geoip, log, sums: Mutex::new(sums) })
+        let sums = Mutex::default();
+        Arc::new(Self { networks: Live::new(networks), period, geoip, log, sums })
     }
 
     /// Counts what `meter` will have counted of a flow to this address, if its network is one that is counted.
@@ -140,21 +139,17 @@ impl DestinationBytes {
         sum.udp = sum.udp.saturating_add(bytes.udp);
     }
 
-    /// Logs what was summed up, if the time has come.
-    pub(crate) fn write_due(&self) {
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.period.is_some_and(|period| sums.began.elapsed() >= period) {
-            self.write(&mut sums);
-        }
+    /// How often sums are to be logged; `None` is never.
+    pub(crate) fn period(&self) -> Option<Duration> {
+        self.period
     }
 
-    /// Logs it now.
+    /// Logs what was summed up.
     pub(crate) fn write_all(&self) {
         self.write(&mut self.sums.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn write(&self, sums: &mut Sums) {
-        sums.began = Instant::now();
         let networks =
             std::mem::take(&mut sums.networks).into_iter().map(|sum| ("asn_dest_bytes", "asn", sum));
         let sites =
@@ -214,8 +209,8 @@ mod tests {
         captured.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn flows_and_sites_are_summed_up() {
+    #[test]
+    fn flows_and_sites_are_summed_up() {
         let (sums, captured) = fixture(300);
         for carrier in [Carrier::Tcp, Carrier::Tcp, Carrier::Udp] {
             let meter = Meter::default();
@@ -226,10 +221,8 @@ mod tests {
         }
         sums.site("example.com", &client(), 7);
         sums.site("example.com", &client(), 0);
-        sums.write_due();
         assert!(events(&captured).is_empty());
-        tokio::time::advance(Duration::from_secs(300)).await;
-        sums.write_due();
+        sums.write_all();
         sums.write_all();
         let events = events(&captured);
         assert_eq!(events.len(), 2);
@@ -245,8 +238,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn memory_is_bounded_and_nothing_is_counted_where_it_is_off() {
+    #[test]
+    fn memory_is_bounded_and_nothing_is_counted_where_it_is_off() {
         let (sums, captured) = fixture(300);
         for number in 0..=MOST {
             sums.site(&format!("{number}.example"), &client(), 1);
