@@ -7,6 +7,8 @@ mod stub;
 mod wire;
 
 #[cfg(test)]
+mod real_servers;
+#[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;

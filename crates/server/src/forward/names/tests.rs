@@ -193,6 +193,13 @@ async fn the_file_of_servers_is_looked_at_again() {
     assert_eq!(resolver.address(), first);
     tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!(resolver.address(), Some("127.0.0.53:53".parse().unwrap()));
+    let hosts = scratch.path().join("hosts");
+    let known = ["192.0.2.77".to_owned()];
+    assert_eq!(look_up(&resolver, "known").await, Ok(known.to_vec()));
+    std::fs::write(&hosts, "192.0.2.78 known\n").unwrap();
+    assert_eq!(look_up(&resolver, "known").await, Ok(known.to_vec()));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(look_up(&resolver, "known").await, Ok(vec!["192.0.2.78".to_owned()]));
     std::fs::remove_file(&conf).unwrap();
     tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!(resolver.address(), Some("127.0.0.53:53".parse().unwrap()), "the last that was known");
