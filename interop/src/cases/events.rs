@@ -21,6 +21,7 @@ pub(super) const CASES: &[Case] = &[
     case("events", events).over(Protocols::Each),
     case("failed_tunnel", failed_tunnel).over(Protocols::Streams),
     case("irregular_tunnel", irregular_tunnel).over(Protocols::OnlyOssh),
+    case("server_replay", server_replay).over(Protocols::Uncoordinated),
 ];
 
 type Fields = Map<String, Value>;
@@ -125,6 +126,47 @@ fn failed_tunnel(setting: &Setting) -> Result<Note, Failure> {
     expect_eq("record_probability", Some(1.0), failed.get("record_probability").and_then(Value::as_f64))?;
     expect_eq("whether there is an error", true, failed.get("tunnel_error").is_some_and(Value::is_string))?;
     compare(setting, &seen, failed_events)
+}
+
+/// Pieces that have worked for one client are made again for the next of its place and protocol, and both events say so.
+fn server_replay(setting: &Setting) -> Result<Note, Failure> {
+    const LONGEST_PIECE: u64 = 40;
+    let tactics = members(json!({
+        "FragmentorDownstreamProbability": 1.0,
+        "FragmentorDownstreamMinTotalBytes": 500,
+        "FragmentorDownstreamMaxTotalBytes": 3000,
+        "FragmentorDownstreamMinWriteBytes": 20,
+        "FragmentorDownstreamMaxWriteBytes": LONGEST_PIECE,
+        "FragmentorDownstreamMinDelay": "1ms",
+        "FragmentorDownstreamMaxDelay": "2ms",
+        "ServerReplayFragmentor": true,
+        "ServerReplayUnknownGeoIP": true,
+        "ServerReplayTTL": "120s",
+        "ServerReplayTargetWaitDuration": "2s",
+        "ServerReplayTargetTunnelDuration": "1ms",
+    }));
+    let config = members(json!({ "LoadMonitorPeriodSeconds": 1 }));
+    let mut server = setting.server(ServerEdits { config, tactics, ..ServerEdits::default() })?;
+    let mut tunnels = Vec::new();
+    let mut cursor = Cursor::default();
+    for (counted, is_replay) in [("replay_set_replay_count", false), ("replay_get_replay_hit_count", true)] {
+        let mut client = setting.connect(&setting.plan(&server))?;
+        download(client.socks, setting.origin.bulk, 100_000)?;
+        let count = |fields: &Fields| fields.get(counted).and_then(Value::as_u64) > Some(0);
+        event(&mut server, "server_load", TUNNEL, count)?;
+        client.stop(Signal::Terminate)?;
+        let was_used = |fields: &Fields| fields.get("bytes").and_then(Value::as_u64) > Some(0);
+        let tunnel = event_after(&mut server, &mut cursor, "server_tunnel", TUNNEL, was_used)?;
+        let field = "server_replay_fragmentation";
+        expect_eq(field, Some(&json!(is_replay)), tunnel.get(field))?;
+        tunnels.push(tunnel);
+    }
+    let bytes = |tunnel: &Fields| tunnel.get("downstream_bytes_fragmented").and_then(Value::as_u64);
+    let cut: Vec<_> = tunnels.iter().filter_map(bytes).collect();
+    // How much is cut follows from the same draw; where the last piece ends depends on what was written.
+    let is_again = matches!(cut[..], [first, again] if first.abs_diff(again) <= LONGEST_PIECE);
+    expect_eq(format!("whether {cut:?} bytes in pieces are the same draw"), true, is_again)?;
+    Ok(format!("{cut:?} bytes in pieces"))
 }
 
 /// Strangers, and authorizations that are used twice.
@@ -298,7 +340,18 @@ fn event(
     limit: Duration,
     fits: impl Fn(&Fields) -> bool,
 ) -> Result<Fields, Failure> {
-    server.process_mut()?.wait_line(&mut Cursor::default(), limit, &format!("event {name}"), |line| {
+    event_after(server, &mut Cursor::default(), name, limit, fits)
+}
+
+/// The same, behind what was read before.
+fn event_after(
+    server: &mut Server,
+    cursor: &mut Cursor,
+    name: &str,
+    limit: Duration,
+    fits: impl Fn(&Fields) -> bool,
+) -> Result<Fields, Failure> {
+    server.process_mut()?.wait_line(cursor, limit, &format!("event {name}"), |line| {
         let fields: Fields = serde_json::from_str(line).ok()?;
         let is_it = fields.get("event_name").and_then(Value::as_str) == Some(name);
         (is_it && fits(&fields)).then_some(fields)

@@ -76,6 +76,8 @@ pub(crate) enum Protocols {
     Silent,
     /// Those whose key exchange the harness can read.
     Readable,
+    /// Those over one connection of TCP whose clients do not say how the server cuts its first bytes.
+    Uncoordinated,
 }
 
 /// The pairings of a case.
@@ -127,6 +129,9 @@ impl Case {
             }
             Protocols::Silent => matches!(protocol, Protocol::Ossh | Protocol::Shadowsocks),
             Protocols::Readable => matches!(protocol, Protocol::Ossh | Protocol::Ssh),
+            Protocols::Uncoordinated => {
+                matches!(protocol, Protocol::Ssh | Protocol::Shadowsocks | Protocol::Tls)
+            }
         };
         pairing_fits && protocol_fits
     }

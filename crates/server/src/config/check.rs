@@ -19,7 +19,8 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    const ALL: [Self; 5] = [Self::Main, Self::TrafficRules, Self::Osl, Self::Tactics, Self::Psinet];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Main, Self::TrafficRules, Self::Osl, Self::Tactics, Self::Psinet];
 
     /// The kind that has the most of the object's members, if any has one. Of equals, the first.
     pub fn guess(object: &Map<String, Value>) -> Option<Self> {

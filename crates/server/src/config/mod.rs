@@ -11,6 +11,8 @@ mod json_schema;
 mod key_files;
 mod load_limits;
 mod meek;
+#[cfg(test)]
+mod mistakes_tests;
 mod operation;
 pub mod psinet;
 pub(crate) mod schema;

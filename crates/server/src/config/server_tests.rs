@@ -307,3 +307,47 @@ fn a_chain_of_the_firewall_has_a_name_and_limits() {
     }
     assert!(limits(r#"{"OSHH": [1, 2]}"#).unwrap_err().contains("did you mean OSSH?"));
 }
+
+#[test]
+fn numbers_out_of_range_are_refused_by_name() {
+    let applied = keys::ALL.iter().filter(|key| key.effect == super::super::schema::Effect::Applied);
+    let numbers = applied.filter(|key| matches!(key.kind, super::super::schema::Kind::Integer));
+    let mut count = 0;
+    for key in numbers {
+        let refused = [-1, i64::MIN, i64::MAX].into_iter().any(|number| {
+            let mut whole: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&GOOD).unwrap();
+            whole.insert(key.name.to_owned(), number.into());
+            let text = format!("{:#}", serde_json::Value::Object(whole));
+            let line =
+                1 + text.lines().position(|line| line.contains(&format!("\"{}\":", key.name))).unwrap();
+            let expected =
+                format!("dir/c:{line}:3: {}: {number} is out of range: must be between ", key.name);
+            parse_text(&text, Strictness::Run).is_err_and(|error| error.contains(&expected))
+        });
+        assert!(refused, "{} may be any number", key.name);
+        count += 1;
+    }
+    assert!(count > 10, "{count} numbers");
+}
+
+#[test]
+fn mistakes_in_what_an_operator_sees() {
+    for (added, message) in [
+        (
+            r#""MetricsAddress": "127.0.0.1""#,
+            "MetricsAddress: \"127.0.0.1\" is not an IP address with a port",
+        ),
+        (r#""MetricsAddress": "0.0.0.0:9100""#, "MetricsAddress: \"0.0.0.0:9100\" can be reached from other"),
+        (r#""MetricsAddress": "localhost:9100""#, "MetricsAddress: \"localhost:9100\" is not an IP address"),
+        (r#""MetricsCountries": ["CAN"]"#, "MetricsCountries: must be a list of at most 32 countries"),
+        (r#""MetricsCountries": ["C1"]"#, "MetricsCountries: must be a list of at most 32 countries"),
+        (r#""LogRotateKeep": 1001"#, "LogRotateKeep: 1001 is out of range: must be between 0 and 1000"),
+        (r#""LogRotateMegabytes": -1"#, "LogRotateMegabytes: -1 is out of range"),
+    ] {
+        let text = GOOD.replacen("\"HostID\":", &format!("{added},\n  \"HostID\":"), 1);
+        let error = parse_text(&text, Strictness::Run).unwrap_err();
+        assert!(error.contains(&format!("dir/c:2:3: {message}")), "{error}");
+    }
+    let text = GOOD.replacen("\"HostID\":", r#""MetricsAddress": "[::1]:9100", "HostID":"#, 1);
+    assert_eq!(parse_text(&text, Strictness::Check).unwrap().value.figures.address.unwrap().port(), 9100);
+}
