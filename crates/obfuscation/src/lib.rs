@@ -9,6 +9,7 @@ pub mod fuzz;
 mod history;
 mod identification;
 mod keystream;
+mod lanes;
 mod padding;
 mod preamble;
 mod prefix;
@@ -24,7 +25,7 @@ pub use history::{
     SeedHistory, SeedHistoryLimits, SeedIndexKey, SeedRecord, SeedVerdict,
 };
 pub use identification::{identification, server_identification};
-pub use keystream::{Direction, Keystream, Keyword, derive_key};
+pub use keystream::{Derivation, Derived, Direction, Keystream, Keyword, derive_both, derive_key};
 pub use padding::{
     KexPacketError, MAX_KEX_PACKET, PaddingStyle, PaddingUse, ServerOpening, identification_padding,
     kex_packet_size, pad_kex_packet,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::prefix::PrefixPlan;
-use crate::{Direction, Keystream, Keyword, ObfuscatorSeed, Prng, Seed};
+use crate::{Direction, Keystream, Keyword, ObfuscatorSeed, Prng, Seed, derive_both};
 
 /// What a preamble's hidden part starts with (`PROTOCOL.md` 2.1).
 pub(crate) const MAGIC: u32 = 0x0BF5_CA7E;
@@ -91,8 +91,7 @@ impl ClientPreamble {
     #[must_use]
     pub fn new(keyword: &Keyword, plan: &PreamblePlan) -> Self {
         let seed = &plan.obfuscator_seed;
-        let mut to_server = Keystream::derive(keyword, seed, Direction::ClientToServer);
-        let from_server = Keystream::derive(keyword, seed, Direction::ServerToClient);
+        let (mut to_server, from_server) = derive_both(keyword, seed);
         let padding = Prng::new(&plan.padding_seed).padding(plan.padding.min, plan.padding.max);
 
         let mut bytes = Vec::new();

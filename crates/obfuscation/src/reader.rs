@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::preamble::{MAGIC, MAX_PADDING, PREFIX_HEADER_VERSION};
 use crate::prefix::{MAX_PREFIX_NAME_LEN, PrefixError, PrefixName, TerminatorSearch};
-use crate::{Direction, Keystream, Keyword, ObfuscatorSeed, SEED_LEN, Seed};
+use crate::{Derivation, Derived, Direction, Keystream, Keyword, ObfuscatorSeed, SEED_LEN, Seed};
 
 /// Seed, magic and padding length (`PROTOCOL.md` 2.1).
 const FIXED_LEN: usize = ObfuscatorSeed::LEN + 8;
@@ -76,6 +76,8 @@ pub struct PreambleReader {
     kept: Vec<u8>,
     state: State,
     authenticated: Option<ObfuscatorSeed>,
+    /// Hides what will be sent, if its key came with the other direction's.
+    to_client: Option<Keystream>,
     padding_len: usize,
 }
 
@@ -142,7 +144,15 @@ impl PreambleReader {
     }
 
     fn start(keyword: Keyword, prefix: PrefixState) -> Self {
-        Self { keyword, prefix, kept: Vec::new(), state: State::Fixed, authenticated: None, padding_len: 0 }
+        Self {
+            keyword,
+            prefix,
+            kept: Vec::new(),
+            state: State::Fixed,
+            authenticated: None,
+            to_client: None,
+            padding_len: 0,
+        }
     }
 
     /// The seed, once the magic proved that the peer knows the keyword. The caller puts it into its history of
@@ -188,14 +198,33 @@ impl PreambleReader {
         self.advance()
     }
 
+    /// The derivation that is due, to be finished together with others and given to [`Self::judge_with`].
+    #[must_use]
+    pub fn derivation(&self) -> Option<Derivation> {
+        self.claimed_seed().map(|seed| Derivation::new(&self.keyword, seed))
+    }
+
     /// Does the derivation that is due, and goes on with what was kept. Without effect when none is.
     ///
     /// # Errors
     /// As [`Self::receive`].
     pub fn judge(&mut self) -> Result<PreambleProgress, PreambleError> {
-        match std::mem::replace(&mut self.state, State::Ended) {
-            State::Due(search) => self.complete_fixed(search)?,
-            state => self.state = state,
+        match self.derivation().and_then(|due| Derivation::finish(&[due]).pop()) {
+            Some(derived) => self.judge_with(derived),
+            None => self.advance(),
+        }
+    }
+
+    /// Goes on with what came of the derivation that is due. Without effect when it is another's.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn judge_with(&mut self, derived: Derived) -> Result<PreambleProgress, PreambleError> {
+        if self.claimed_seed() == Some(derived.seed) {
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Due(search) => self.complete_fixed(search, derived)?,
+                state => self.state = state,
+            }
         }
         self.advance()
     }
@@ -346,16 +375,14 @@ impl PreambleReader {
         std::mem::replace(&mut self.kept, rest)
     }
 
-    fn complete_fixed(&mut self, search: Option<TerminatorSearch>) -> Result<(), PreambleError> {
-        let part = self.kept.first_chunk::<FIXED_LEN>().copied().ok_or(PreambleError::Ended)?;
-        let Some((seed, hidden)) = part.split_first_chunk::<{ ObfuscatorSeed::LEN }>() else {
-            return Err(PreambleError::Ended);
-        };
-        let seed = ObfuscatorSeed::from_bytes(*seed);
-        // Only this direction's key: a stranger costs no more than he must.
-        let mut stream = Keystream::derive(&self.keyword, &seed, Direction::ClientToServer);
-        let mut revealed = [0; 8];
-        revealed.iter_mut().zip(hidden).for_each(|(to, from)| *to = *from);
+    fn complete_fixed(
+        &mut self,
+        search: Option<TerminatorSearch>,
+        derived: Derived,
+    ) -> Result<(), PreambleError> {
+        let Derived { seed, to_server: mut stream, to_client } = derived;
+        let hidden = self.kept.get(ObfuscatorSeed::LEN..).and_then(<[u8]>::first_chunk);
+        let mut revealed: [u8; 8] = *hidden.ok_or(PreambleError::Ended)?;
         stream.apply(&mut revealed);
         let word = u64::from_be_bytes(revealed);
         // `PROTOCOL.md` 2.4: the magic before the length, or probes could learn from the difference.
@@ -363,7 +390,7 @@ impl PreambleReader {
             return self.expect_prefix(search);
         }
         self.take(FIXED_LEN);
-        self.authenticated = Some(seed);
+        (self.authenticated, self.to_client) = (Some(seed), to_client);
         let len = (word as u32).cast_signed();
         match usize::try_from(len) {
             Ok(len) if len <= MAX_PADDING => self.state = State::Padding { stream, len },
@@ -387,7 +414,8 @@ impl PreambleReader {
         prefix: Option<PrefixName>,
     ) -> Result<ServerPreamble, PreambleError> {
         let seed = self.authenticated.ok_or(PreambleError::Ended)?;
-        let to_client = Keystream::derive(&self.keyword, &seed, Direction::ServerToClient);
+        let later = || Keystream::derive(&self.keyword, &seed, Direction::ServerToClient);
+        let to_client = self.to_client.take().unwrap_or_else(later);
         let padding_len = self.padding_len;
         Ok(ServerPreamble { seed, padding_seed, padding_len, prefix, from_client, to_client })
     }

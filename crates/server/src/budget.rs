@@ -1,5 +1,5 @@
-//! How many key derivations strangers may cause. A derivation is 6000 rounds of SHA-1, which is all that a garbage probe costs; it is
-//! paid for before it is done, and paid back when the preamble turns out to be good. So honest clients use up nothing, however many share
+//! How many key derivations strangers may cause. A derivation is 6000 rounds of SHA-1, which is all that a garbage probe costs, though less
+//! when several are done at once (`derivations`); it is paid for before it is done, and paid back when the preamble turns out to be good. So honest clients use up nothing, however many share
 //! an address, and garbage is looked at only as often as there is budget. Source: PROTOCOL.md 2.4, "Cost".
 //!
 //! Each address has a budget for garbage, refilled at [`EACH`]. While it is used up, connections of that address wait for their turn, first
@@ -7,6 +7,10 @@
 //! a connection taken for garbage unseen, and even then a client that sent a prefix is recognised by its terminator, which costs nothing to
 //! check and cannot be made without the keyword; repeated prefixes have a budget of their own. Every success adds to what an address may
 //! waste, so that an address which thousands share is not judged by its worst user.
+//!
+//! What is left over is not kept from those who wait: [`SPARE`] of a core serves whoever is over the budget of his address, while there
+//! is no more of them. So a user whose own address sends garbage waits only when that is thousands of pieces a second, and what he waits
+//! for costs others nothing that they would feel.
 //!
 //! The figures: 32 and 20 a second let a user whose configuration is wrong, and some scanners, go unnoticed behind a carrier's address, and
 //! cost at most 2 % of one core; a success lends 4, so garbage may be four fifths of what a busy address sends. Larger figures would let a
@@ -42,6 +46,11 @@ const MOST_WAITING: usize = 1024;
 const FORGIVEN: Duration = Duration::from_secs(60);
 /// All derivations may use this share of one core, in percent.
 const SHARE: u32 = 60;
+/// Those who are over the budget of their address may use this share of one core together, in percent, and so much of it at once.
+const SPARE: u32 = 20;
+const SPARE_AT_ONCE: Duration = Duration::from_millis(50);
+/// What a derivation is counted as before it is done.
+const AT_LEAST: Duration = Duration::from_micros(20);
 /// Core time in reserve, all of it only for those who are known for good.
 const RESERVE: Duration = Duration::from_millis(500);
 /// An address that has wasted so many, or more, may use the least part of it.
@@ -74,10 +83,22 @@ pub(crate) struct Account {
     /// A turn that is not used yet.
     reserved: Option<(Evidence, Instant)>,
     waits: bool,
+    /// A turn that was granted, for a derivation that is not done yet.
+    granted: Option<Grant>,
+    /// What is charged to those who were over their budgets.
+    spare_time: Duration,
     /// Derivations done.
     bare: u32,
     terminated: u32,
     core_time: Duration,
+}
+
+/// What a turn was paid from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grant {
+    Own(Evidence),
+    /// What others left over.
+    Spare,
 }
 
 /// Who shares a budget: an IPv4 address, or the 2^64 addresses that an IPv6 host has.
@@ -102,6 +123,7 @@ impl fmt::Debug for Address {
 struct State {
     /// Core time.
     all: Bucket,
+    spare: Bucket,
     recent: HashMap<Address, Entry>,
     older: HashMap<Address, Entry>,
     waiting: usize,
@@ -165,13 +187,17 @@ impl Entry {
         now + wait
     }
 
+    /// Whether something speaks for who comes from there.
+    fn is_known(&self, evidence: Evidence) -> bool {
+        self.bonus > 0 || evidence == Evidence::Terminator
+    }
+
     /// How much it may use of the core time in reserve.
     fn reserve_for(&self, evidence: Evidence, now: Instant) -> Duration {
         let debt = self.standing.debt(now).as_millis();
         let wasted = debt.div_ceil(FORGIVEN.as_millis()).min(WORST.into());
-        let is_known = self.bonus > 0 || evidence == Evidence::Terminator;
         match wasted {
-            0 if is_known => RESERVE,
+            0 if self.is_known(evidence) => RESERVE,
             wasted => RESERVE * 2 / 3 / (1 + wasted as u32),
         }
     }
@@ -181,6 +207,7 @@ impl Budget {
     pub(crate) fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
             all: Bucket(now),
+            spare: Bucket(now),
             recent: HashMap::new(),
             older: HashMap::new(),
             waiting: 0,
@@ -194,6 +221,8 @@ impl Budget {
             address: Address::of(peer),
             reserved: None,
             waits: false,
+            granted: None,
+            spare_time: Duration::ZERO,
             bare: 0,
             terminated: 0,
             core_time: Duration::ZERO,
@@ -222,6 +251,12 @@ impl State {
         self.all.debt(now) < share_of(reserve)
     }
 
+    /// Whether there is something over for who is over his budget. Those who wait come first.
+    fn has_spare(&mut self, address: Address, waits: bool, now: Instant) -> bool {
+        let is_first = waits || self.entry(address, now).waiting == 0;
+        is_first && self.spare.debt(now) < spare_share_of(SPARE_AT_ONCE)
+    }
+
     fn wait(&mut self, address: Address, now: Instant) -> bool {
         let all = self.waiting;
         let entry = self.entry(address, now);
@@ -246,6 +281,7 @@ impl Account {
     pub(crate) fn turn(&mut self, evidence: Evidence, now: Instant) -> Turn {
         let budget = self.budget.clone();
         let mut state = budget.lock();
+        self.give_up_grant(&mut state, now);
         if self.reserved.is_some_and(|(reserved, _)| reserved != evidence) {
             self.give_up_turn(&mut state, now);
         }
@@ -253,12 +289,11 @@ impl Account {
         let (_, at) = *self
             .reserved
             .get_or_insert_with(|| (evidence, state.entry(address, now).take_turn(evidence, now)));
-        let wait_until = if now < at {
-            at
+        let is_over = now < at;
+        let wait_until = if is_over && !state.has_spare(address, self.waits, now) {
+            at.min(now + AGAIN)
         } else if state.leaves_one_to(address, evidence, now) {
-            state.entry(address, now).standing.take(FORGIVEN, now);
-            self.reserved = None;
-            self.stop_waiting(&mut state, now);
+            self.grant(&mut state, if is_over { Grant::Spare } else { Grant::Own(evidence) }, now);
             return Turn::Now;
         } else {
             now + AGAIN
@@ -271,12 +306,24 @@ impl Account {
         Turn::After(wait_until)
     }
 
+    /// Whether something speaks for this connection, so that it should not wait for others.
+    pub(crate) fn is_known(&self, evidence: Evidence, now: Instant) -> bool {
+        self.budget.lock().entry(self.address, now).is_known(evidence)
+    }
+
     /// A derivation was done, and took so long.
     pub(crate) fn derived(&mut self, evidence: Evidence, took: Duration, now: Instant) {
         let took = took.min(LONGEST);
         self.core_time += took;
-        *self.count(evidence) += 1;
-        self.budget.lock().all.take(share_of(took), now);
+        let budget = self.budget.clone();
+        let mut state = budget.lock();
+        state.all.take(share_of(took), now);
+        if self.granted.take() == Some(Grant::Spare) {
+            self.spare_time += took.max(AT_LEAST);
+            state.spare.take(spare_share_of(took.saturating_sub(AT_LEAST)), now);
+        } else {
+            *self.count(evidence) += 1;
+        }
     }
 
     /// The preamble was good: everything is paid back.
@@ -284,12 +331,42 @@ impl Account {
         let budget = self.budget.clone();
         let mut state = budget.lock();
         state.all.give_back(share_of(self.core_time));
+        state.spare.give_back(spare_share_of(self.spare_time));
         let entry = state.entry(self.address, now);
         entry.standing.give_back(FORGIVEN * (self.bare + self.terminated));
         entry.bare.give_back(EACH * self.bare);
         entry.terminated.give_back(EACH * self.terminated);
         entry.bonus = (entry.bonus + BONUS).min(MOST_BONUS);
-        (self.bare, self.terminated, self.core_time) = (0, 0, Duration::ZERO);
+        (self.bare, self.terminated) = (0, 0);
+        (self.core_time, self.spare_time) = (Duration::ZERO, Duration::ZERO);
+    }
+
+    /// The turn that was waited for has come.
+    fn grant(&mut self, state: &mut State, grant: Grant, now: Instant) {
+        match grant {
+            // What was reserved is left to others of the address.
+            Grant::Spare => {
+                state.spare.take(spare_share_of(AT_LEAST), now);
+                self.give_up_turn(state, now);
+            }
+            Grant::Own(_) => {
+                self.reserved = None;
+                self.stop_waiting(state, now);
+            }
+        }
+        state.entry(self.address, now).standing.take(FORGIVEN, now);
+        self.granted = Some(grant);
+    }
+
+    /// A turn that was granted is not used.
+    fn give_up_grant(&mut self, state: &mut State, now: Instant) {
+        let Some(grant) = self.granted.take() else { return };
+        let entry = state.entry(self.address, now);
+        entry.standing.give_back(FORGIVEN);
+        match grant {
+            Grant::Own(evidence) => entry.bucket(evidence).give_back(EACH),
+            Grant::Spare => state.spare.give_back(spare_share_of(AT_LEAST)),
+        }
     }
 
     fn count(&mut self, evidence: Evidence) -> &mut u32 {
@@ -315,11 +392,18 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        if self.reserved.is_some() || self.waits {
-            let budget = self.budget.clone();
-            self.give_up_turn(&mut budget.lock(), Instant::now());
+        if self.reserved.is_some() || self.waits || self.granted.is_some() {
+            let (budget, now) = (self.budget.clone(), Instant::now());
+            let mut state = budget.lock();
+            self.give_up_grant(&mut state, now);
+            self.give_up_turn(&mut state, now);
         }
     }
+}
+
+/// How long it takes until there is so much core time over.
+fn spare_share_of(core_time: Duration) -> Duration {
+    core_time * 100 / SPARE
 }
 
 /// How long it takes until all addresses together have so much core time.

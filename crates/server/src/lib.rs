@@ -6,6 +6,7 @@ mod budget;
 pub mod config;
 pub mod control;
 mod core_time;
+mod derivations;
 mod desk;
 mod figures;
 mod firewall;

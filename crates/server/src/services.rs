@@ -28,6 +28,7 @@ use crate::admission::{AcceptRules, Clocks, Door, HandshakeSlots, Host, Shut, Tr
 use crate::authorizations::Authorizations;
 use crate::budget::Budget;
 use crate::config::{self, FamilyOrder, HandshakeLimits, Tactics};
+use crate::derivations::Derivations;
 use crate::figures::{self, Country, Figures, Readiness};
 use crate::forward::blocklist::Blocklist;
 use crate::forward::destination_bytes::DestinationBytes;
@@ -81,6 +82,7 @@ pub(crate) struct Services {
     pub(crate) held: Arc<Held>,
     pub(crate) at_site: Arc<Held>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) derivations: Arc<Derivations>,
     pub(crate) irregular: Irregular,
     pub(crate) sessions: Sessions,
     pub(crate) egress: Arc<Egress>,
@@ -164,6 +166,7 @@ impl Services {
             held,
             at_site,
             budget: Budget::new(Instant::now()),
+            derivations: Derivations::new(),
             irregular: Irregular::new(log.clone(), own_tag(&config.own_entries), figures.clone()),
             sessions: Sessions::new(config.load_limits.tunnels),
             egress,

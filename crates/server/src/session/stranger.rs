@@ -7,14 +7,15 @@ use std::io;
 use std::time::Duration;
 
 use culvert_obfuscation::{
-    Evidence, Keyword, ObfuscatorSeed, PreambleError, PreambleProgress, PreambleReader, ServerPreamble,
+    Derivation, Evidence, Keyword, ObfuscatorSeed, PreambleError, PreambleProgress, PreambleReader,
+    ServerPreamble,
 };
 use culvert_transport::Stream;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Arrival, Stopping, stopped};
 use crate::budget::{Account, Turn};
-use crate::core_time;
+use crate::derivations::{Done, Pending};
 use crate::hold::{self, Ticket};
 use crate::services::Services;
 
@@ -105,10 +106,20 @@ struct Trial<'s> {
     account: Account,
     /// Since when a derivation has been due.
     since: Option<Instant>,
+    /// The derivation that was granted, and of what.
+    under_way: Option<(ObfuscatorSeed, Pending)>,
+}
+
+/// A derivation that is due.
+struct Due {
+    evidence: Evidence,
+    seed: ObfuscatorSeed,
+    derivation: Derivation,
 }
 
 enum Verdict {
-    Granted,
+    /// It was done.
+    Granted(Evidence, Done),
     /// For this reason.
     Declined(&'static str),
 }
@@ -156,7 +167,7 @@ impl<'s> Stranger<'s> {
         let account = services.budget.account(arrival.peer);
         Self {
             reader: PreambleReader::new(keyword),
-            trial: Trial { services, arrival, account, since: None },
+            trial: Trial { services, arrival, account, since: None, under_way: None },
             heard: Instant::now(),
         }
     }
@@ -169,7 +180,7 @@ impl<'s> Stranger<'s> {
                 PreambleProgress::Due(evidence) => Some(evidence),
                 PreambleProgress::Incomplete => None,
             };
-            let claimed = self.reader.claimed_seed();
+            let due = due.and_then(|evidence| self.due(evidence));
             // Reading comes first: who has ended already is not worth a derivation.
             progress = tokio::select! {
                 biased;
@@ -180,8 +191,8 @@ impl<'s> Stranger<'s> {
                     }
                     None => return Ok(Heard::End),
                 },
-                verdict = self.trial.verdict(due, claimed) => match verdict {
-                    Verdict::Granted => self.judge(due)?,
+                verdict = self.trial.verdict(due) => match verdict {
+                    Verdict::Granted(evidence, done) => self.judge(evidence, done)?,
                     Verdict::Declined(why) => {
                         self.trial.record(why);
                         self.reader.dismiss().map_err(|_| Failure::Recorded)?
@@ -191,14 +202,15 @@ impl<'s> Stranger<'s> {
         }
     }
 
-    fn judge(&mut self, due: Option<Evidence>) -> Result<PreambleProgress, Failure> {
-        let began = core_time::of_this_thread();
-        let progress = self.reader.judge();
-        let took = core_time::of_this_thread().saturating_sub(began);
+    fn due(&self, evidence: Evidence) -> Option<Due> {
+        let (seed, derivation) = (self.reader.claimed_seed()?, self.reader.derivation()?);
+        Some(Due { evidence, seed, derivation })
+    }
+
+    fn judge(&mut self, evidence: Evidence, done: Done) -> Result<PreambleProgress, Failure> {
+        let progress = self.reader.judge_with(done.derived);
         let now = Instant::now();
-        if let Some(evidence) = due {
-            self.trial.account.derived(evidence, took, now);
-        }
+        self.trial.account.derived(evidence, done.took, now);
         // The seed enters the history whatever becomes of the rest (PROTOCOL.md 2.4).
         if let Some(seed) = self.reader.authenticated_seed() {
             if !self.trial.services.ssh.admit(&seed, self.trial.arrival.peer) {
@@ -217,21 +229,38 @@ impl Trial<'_> {
         self.services.irregular.record(self.arrival.protocol, self.arrival.port, irregularity);
     }
 
-    /// Returns when it is decided whether the derivation that is due will be done; never if none is.
-    async fn verdict(&mut self, due: Option<Evidence>, claimed: Option<ObfuscatorSeed>) -> Verdict {
-        let (Some(evidence), Some(seed)) = (due, claimed) else { return pending().await };
+    /// Returns when the derivation that is due has been done, or will not be; never if none is.
+    async fn verdict(&mut self, due: Option<Due>) -> Verdict {
+        let Some(Due { evidence, seed, derivation }) = due else { return pending().await };
         if self.services.ssh.is_known(&seed) {
             // Whatever the rest is, it is no good.
             return Verdict::Declined(REPLAYED);
         }
+        if self.under_way.as_ref().is_none_or(|(of, _)| *of != seed) {
+            self.under_way = None;
+            if !self.has_turn(evidence).await {
+                return Verdict::Declined(NOT_JUDGED);
+            }
+            let now = Instant::now();
+            let is_known = self.account.is_known(evidence, now);
+            self.under_way = Some((seed, self.services.derivations.begin(derivation, is_known, now)));
+        }
+        let Some((_, under_way)) = &mut self.under_way else { return pending().await };
+        let done = under_way.finish().await;
+        self.under_way = None;
+        Verdict::Granted(evidence, done)
+    }
+
+    /// Waits for a turn; false if there is none.
+    async fn has_turn(&mut self, evidence: Evidence) -> bool {
         loop {
             let now = Instant::now();
             let limit = *self.since.get_or_insert(now) + PATIENCE;
             match self.account.turn(evidence, now) {
-                Turn::Now => return Verdict::Granted,
-                Turn::After(_) if now >= limit => return Verdict::Declined(NOT_JUDGED),
+                Turn::Now => return true,
+                Turn::After(_) if now >= limit => return false,
                 Turn::After(until) => sleep_until(until.min(limit)).await,
-                Turn::Never => return Verdict::Declined(NOT_JUDGED),
+                Turn::Never => return false,
             }
         }
     }

@@ -210,5 +210,5 @@ async fn a_good_preamble_gets_in_however_late_its_turn_comes() {
     stream.write_all(&preamble[200..]).await.unwrap();
     assert!(serving.await.unwrap());
     let waited = began.elapsed();
-    assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&waited), "{waited:?}");
+    assert!((Duration::from_millis(100)..Duration::from_secs(4)).contains(&waited), "{waited:?}");
 }
