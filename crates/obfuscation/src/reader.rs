@@ -77,7 +77,7 @@ pub struct PreambleReader {
     state: State,
     authenticated: Option<ObfuscatorSeed>,
     /// Hides what will be sent, if its key came with the other direction's.
-    to_client: Option<Keystream>,
+    to_client: Option<Box<Keystream>>,
     padding_len: usize,
 }
 
@@ -390,7 +390,7 @@ impl PreambleReader {
             return self.expect_prefix(search);
         }
         self.take(FIXED_LEN);
-        (self.authenticated, self.to_client) = (Some(seed), to_client);
+        (self.authenticated, self.to_client) = (Some(seed), to_client.map(Box::new));
         let len = (word as u32).cast_signed();
         match usize::try_from(len) {
             Ok(len) if len <= MAX_PADDING => self.state = State::Padding { stream, len },
@@ -415,7 +415,7 @@ impl PreambleReader {
     ) -> Result<ServerPreamble, PreambleError> {
         let seed = self.authenticated.ok_or(PreambleError::Ended)?;
         let later = || Keystream::derive(&self.keyword, &seed, Direction::ServerToClient);
-        let to_client = self.to_client.take().unwrap_or_else(later);
+        let to_client = self.to_client.take().map_or_else(later, |stream| *stream);
         let padding_len = self.padding_len;
         Ok(ServerPreamble { seed, padding_seed, padding_len, prefix, from_client, to_client })
     }

@@ -119,7 +119,7 @@ struct Due {
 
 enum Verdict {
     /// It was done.
-    Granted(Evidence, Done),
+    Granted(Evidence, Box<Done>),
     /// For this reason.
     Declined(&'static str),
 }
@@ -180,7 +180,7 @@ impl<'s> Stranger<'s> {
                 PreambleProgress::Due(evidence) => Some(evidence),
                 PreambleProgress::Incomplete => None,
             };
-            let due = due.and_then(|evidence| self.due(evidence));
+            let due = due.and_then(|evidence| self.due(evidence)).map(Box::new);
             // Reading comes first: who has ended already is not worth a derivation.
             progress = tokio::select! {
                 biased;
@@ -192,7 +192,7 @@ impl<'s> Stranger<'s> {
                     None => return Ok(Heard::End),
                 },
                 verdict = self.trial.verdict(due) => match verdict {
-                    Verdict::Granted(evidence, done) => self.judge(evidence, done)?,
+                    Verdict::Granted(evidence, done) => self.judge(evidence, *done)?,
                     Verdict::Declined(why) => {
                         self.trial.record(why);
                         self.reader.dismiss().map_err(|_| Failure::Recorded)?
@@ -230,8 +230,15 @@ impl Trial<'_> {
     }
 
     /// Returns when the derivation that is due has been done, or will not be; never if none is.
-    async fn verdict(&mut self, due: Option<Due>) -> Verdict {
-        let Some(Due { evidence, seed, derivation }) = due else { return pending().await };
+    async fn verdict(&mut self, due: Option<Box<Due>>) -> Verdict {
+        match due {
+            // Apart, since most who are kept waiting are not there yet, or no more.
+            Some(due) => Box::pin(self.decide(*due)).await,
+            None => pending().await,
+        }
+    }
+
+    async fn decide(&mut self, Due { evidence, seed, derivation }: Due) -> Verdict {
         if self.services.ssh.is_known(&seed) {
             // Whatever the rest is, it is no good.
             return Verdict::Declined(REPLAYED);
@@ -248,7 +255,7 @@ impl Trial<'_> {
         let Some((_, under_way)) = &mut self.under_way else { return pending().await };
         let done = under_way.finish().await;
         self.under_way = None;
-        Verdict::Granted(evidence, done)
+        Verdict::Granted(evidence, Box::new(done))
     }
 
     /// Waits for a turn; false if there is none.
