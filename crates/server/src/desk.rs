@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +14,7 @@ use crate::figures::ReloadOutcome;
 use crate::figures::load::{LoadReporter, Occasion};
 use crate::log::Field;
 use crate::orders::{Command, Commanders, Order, Orders};
+use crate::panics;
 use crate::reload::{self, SharedReloader};
 use crate::run::RunError;
 use crate::service_manager::ServiceManager;
@@ -112,14 +114,26 @@ impl<'s> Desk<'s> {
         let (manager, ready, figures) = (self.manager, self.summary(), self.services.figures.clone());
         manager.reloading();
         let (reloader, services) = (self.reloader.clone(), self.services.clone());
-        let reloading = tokio::task::spawn_blocking(move || {
-            reloader.lock().unwrap_or_else(PoisonError::into_inner).reload(&services)
+        let (finished, finish) = oneshot::channel();
+        let of_thread = log.clone();
+        // Not one of the runtime's, which panics where the system has no more threads.
+        let started = thread::Builder::new().name("reload".into()).spawn(move || {
+            panics::log_those_of_this_thread(&of_thread);
+            // Nobody waits once the server stops.
+            let _ = finished.send(reloader.lock().unwrap_or_else(PoisonError::into_inner).reload(&services));
         });
         tokio::spawn(async move {
-            let result = reloading.await.unwrap_or_else(|_| {
-                let reason = "reloading failed by a bug, see server_panic in the log".to_owned();
-                Answer::Refused { reason }
-            });
+            let result = match started {
+                Ok(_) => finish.await.unwrap_or_else(|_| Answer::Refused {
+                    reason: "reloading failed by a bug, see server_panic in the log".to_owned(),
+                }),
+                Err(error) => {
+                    log.error("cannot start a thread to reload", [("error", Field::local_error(&error))]);
+                    let problem =
+                        format!("no thread can be started to read the files: {error}; nothing was changed");
+                    Answer::NotReloaded { problems: vec![problem] }
+                }
+            };
             let applied = matches!(result, Answer::Reloaded(_));
             figures.reloaded(if applied { ReloadOutcome::Applied } else { ReloadOutcome::Refused });
             manager.ready(&ready);

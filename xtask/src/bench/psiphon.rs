@@ -239,6 +239,11 @@ pub(crate) fn connect(program: &Path, entry: &str, protocol: Protocol, dial: Dia
     Ok(Connected { program, socks: SocketAddr::from(([127, 0, 0, 1], port)), since, cipher, folder })
 }
 
+/// How many tunnels a client says that it has.
+pub(crate) fn tunnels(line: &str) -> Option<u64> {
+    number(line, "Tunnels", "count")
+}
+
 /// A client that chooses among the entries of its store, and how long after its start things were there.
 pub(crate) struct Chosen {
     /// Running.

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: what our programs do when descriptors, memory or the disk are exhausted, when strangers flood them, when peers are
+//! `cargo xtask faults`: what our programs do when descriptors, memory, threads or the disk are exhausted, when strangers flood them, when peers are
 //! slow, when the clock is odd, and when they are killed; and how they are after a long time. Prints one table, which a whole run writes to
 //! `bench/FAULTS.md`, and fails if a figure is missed. Timed figures are those of the machine it runs on; the short form decides only by what holds on any machine.
 
@@ -10,10 +10,12 @@ mod flood;
 mod killed;
 mod memory;
 mod options;
+mod restart;
 mod slow;
 mod soak;
 mod stop;
 mod table;
+mod threads;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -84,9 +86,11 @@ impl Harness {
             Fault::Slow => slow::strangers(self),
             Fault::SlowReaders => slow::readers(self),
             Fault::Memory => memory::run(self),
+            Fault::Threads => threads::run(self),
             Fault::Disk => disk::run(self),
             Fault::Clock => clock::run(self),
             Fault::Killed => killed::run(self),
+            Fault::Restart => restart::run(self),
             Fault::Stop => stop::run(self),
             Fault::Soak => soak::run(self),
         }

@@ -19,12 +19,16 @@ pub(super) enum Fault {
     SlowReaders,
     /// No memory left.
     Memory,
+    /// No threads left.
+    Threads,
     /// No room on the disk.
     Disk,
     /// A clock that is elsewhere, and a machine that slept.
     Clock,
     /// The server is killed.
     Killed,
+    /// The server is killed and comes back, and so do its clients.
+    Restart,
     /// The programs are told to stop.
     Stop,
     /// A long time.
@@ -32,21 +36,31 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Descriptors,
         Self::HalfOpen,
         Self::Abuse,
         Self::Slow,
         Self::SlowReaders,
         Self::Memory,
+        Self::Threads,
         Self::Disk,
         Self::Clock,
         Self::Killed,
+        Self::Restart,
         Self::Stop,
         Self::Soak,
     ];
     /// The short form's: they take seconds and need no rights.
-    const SHORT: [Self; 5] = [Self::Descriptors, Self::Abuse, Self::SlowReaders, Self::Killed, Self::Stop];
+    const SHORT: [Self; 7] = [
+        Self::Descriptors,
+        Self::Abuse,
+        Self::SlowReaders,
+        Self::Threads,
+        Self::Killed,
+        Self::Restart,
+        Self::Stop,
+    ];
 
     /// As `--only` takes it.
     pub(super) fn name(self) -> &'static str {
@@ -57,9 +71,11 @@ impl Fault {
             Self::Slow => "slow",
             Self::SlowReaders => "slow-readers",
             Self::Memory => "memory",
+            Self::Threads => "threads",
             Self::Disk => "disk",
             Self::Clock => "clock",
             Self::Killed => "killed",
+            Self::Restart => "restart",
             Self::Stop => "stop",
             Self::Soak => "soak",
         }

@@ -133,6 +133,7 @@ pub(crate) fn beside_server() -> ExitCode {
         late_addresses(&server, &client, &world).await;
         println!("{} packets to where it is allowed", world.allowed());
         assert!(world.allowed() > 0);
+        few_ports(&server, &client).await;
     });
     world.end();
     ExitCode::SUCCESS
@@ -264,6 +265,31 @@ async fn late_addresses(server: &Server, client: &Client, world: &World) {
     let connection = gateway.send(socket(ALLOWED[0]), Flags::default(), HELLO).await;
     assert_eq!(gateway.next_over(connection).await, HELLO);
     assert_eq!(world.dialled(), 0, "what has become ours is not talked to any more");
+}
+
+/// With no port left to dial from flows are refused, the log says why, and there are new ones when others have ended.
+async fn few_ports(server: &Server, client: &Client) {
+    const EXHAUSTED: &str = "port forward dial failed due to unavailable resource";
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "45000 45003").unwrap();
+    assert!(!server.lines().contains(EXHAUSTED));
+    let mut open = Vec::new();
+    while let Ok(flow) = client.flow_to(ALLOWED[0], PORT).await {
+        open.push(flow);
+        assert!(open.len() < 10, "ports are limited");
+    }
+    assert!(server.lines().contains(EXHAUSTED));
+    for flow in &mut open {
+        let mut hello = [0; HELLO.len()];
+        timeout(SOON, flow.read_exact(&mut hello)).await.expect("those that are open go on").unwrap();
+    }
+    assert!(!open.is_empty());
+    drop(open);
+    let again = async {
+        while client.flow_to(ALLOWED[0], PORT).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(SOON, again).await.expect("a port is free again");
 }
 
 /// Whether somebody answers at this address without the server.
