@@ -145,14 +145,18 @@ fn keys_and_destinations_are_where_they_must_be_and_nowhere_else() {
     assert!(log.contains("server_tunnel"), "{log}");
     let names = ["psiphond.config", "client.config", "server-entry.dat"];
     files(&folder.0, &names, &mut found);
+    are_nowhere(&found, &secrets, &folder.0.join("client"));
+}
+
+/// Entries of servers have what a client needs, and are in its store.
+fn are_nowhere(found: &[(PathBuf, Vec<u8>)], secrets: &[String], store: &Path) {
     let destination = destination_text();
-    for (path, bytes) in &found {
+    for (path, bytes) in found {
         let has = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
         for needle in [destination.as_str(), NAME, "canary-path"] {
             assert!(!has(needle), "{needle} is in {}", path.display());
         }
-        // Entries of servers have what a client needs, and are in its store.
-        let is_store = path.starts_with(folder.0.join("client"));
+        let is_store = path.starts_with(store);
         for secret in secrets.iter().filter(|_| !is_store) {
             assert!(!has(secret), "a key is in {}", path.display());
         }

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use serde_json::{Map, Value};
+
 use super::*;
 use crate::config::LoadLimits;
 use crate::scratch::Scratch;
@@ -315,9 +317,9 @@ fn numbers_out_of_range_are_refused_by_name() {
     let mut count = 0;
     for key in numbers {
         let refused = [-1, i64::MIN, i64::MAX].into_iter().any(|number| {
-            let mut whole: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&GOOD).unwrap();
+            let mut whole: Map<String, Value> = serde_json::from_str(&GOOD).unwrap();
             whole.insert(key.name.to_owned(), number.into());
-            let text = format!("{:#}", serde_json::Value::Object(whole));
+            let text = format!("{:#}", Value::Object(whole));
             let line =
                 1 + text.lines().position(|line| line.contains(&format!("\"{}\":", key.name))).unwrap();
             let expected =

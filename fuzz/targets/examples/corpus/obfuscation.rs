@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use culvert_fuzz_targets::KEYWORD;
 use culvert_obfuscation::{
     ClientPreamble, Direction, GeneratedPrefix, Keyword, ObfuscatorSeed, PaddingRange, PreamblePlan,
-    PrefixName, PrefixPlan, ReplayMode, Seed, SeedHistory, SeedHistoryLimits,
+    PrefixName, PrefixPlan, ReplayMode, Seed, SeedHistory, SeedHistoryLimits, SeedIndexKey,
 };
 
 use crate::Input;
@@ -79,7 +79,7 @@ fn kex_packet(payload: usize, padding: u8) -> Vec<u8> {
 /// Two seeds, at the time that the target takes for now.
 fn seed_history() -> Vec<u8> {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    let mut history = SeedHistory::new(SeedHistoryLimits::default());
+    let mut history = SeedHistory::new(SeedHistoryLimits::default(), SeedIndexKey::new([0; 16]));
     for seed in [[1; 16], [2; 16]] {
         let peer = IpAddr::from([192, 0, 2, 1]);
         assert!(history.add(ReplayMode::Strict, &seed, peer, now).is_accepted(), "the seed is new");
