@@ -60,7 +60,8 @@ const LONGEST: Duration = Duration::from_millis(5);
 /// How soon to look again when all addresses together use too much.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Addresses remembered, in each of two generations. An address forgotten is one that nothing is known against.
-const GENERATION: usize = 16_384;
+/// So many fill a table of 2^14 places as far as it may be filled.
+const GENERATION: usize = 14_336;
 
 /// The budgets of all addresses.
 pub(crate) struct Budget(Mutex<State>);
@@ -208,8 +209,8 @@ impl Budget {
         Arc::new(Self(Mutex::new(State {
             all: Bucket(now),
             spare: Bucket(now),
-            recent: HashMap::new(),
-            older: HashMap::new(),
+            recent: generation(now),
+            older: generation(now),
             waiting: 0,
         })))
     }
@@ -234,11 +235,20 @@ impl Budget {
     }
 }
 
+/// Room for a generation. All of it was written to once, so that it takes no more memory when addresses come.
+fn generation(now: Instant) -> HashMap<Address, Entry> {
+    let mut addresses = HashMap::with_capacity(GENERATION);
+    addresses.extend((0..GENERATION as u64).map(|number| (Address(number, false), Entry::new(now))));
+    addresses.clear();
+    addresses
+}
+
 impl State {
     /// The entry, which is remembered longer for having been looked at.
     fn entry(&mut self, address: Address, now: Instant) -> &mut Entry {
         if self.recent.len() >= GENERATION && !self.recent.contains_key(&address) {
-            self.older = std::mem::take(&mut self.recent);
+            std::mem::swap(&mut self.recent, &mut self.older);
+            self.recent.clear();
         }
         let older = &mut self.older;
         let known = || older.remove(&address).unwrap_or_else(|| Entry::new(now));

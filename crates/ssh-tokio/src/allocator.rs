@@ -11,10 +11,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 /// Blocks from here on are the system's own, and go back to it when they are freed: most pieces of what applications
 /// have not taken. Buffers that are used over and over are in stock instead.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const OWN_BLOCK: usize = 16 * 1024;
-/// Elsewhere none is known to be.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-const OWN_BLOCK: usize = usize::MAX;
+const OWN_BLOCK: libc::c_int = 16 * 1024;
 /// Free memory kept at the end of the heap.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT: libc::c_int = 256 * 1024;
@@ -25,7 +22,7 @@ const KEPT: libc::c_int = 256 * 1024;
 pub fn give_back_what_is_freed() {
     // SAFETY: both only set numbers, under the allocator's own lock.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, libc::c_int::try_from(OWN_BLOCK).unwrap_or(libc::c_int::MAX));
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_BLOCK);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
     }
 }
@@ -34,8 +31,8 @@ pub fn give_back_what_is_freed() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn give_back_what_is_freed() {}
 
-/// The allocator of programs that have secrets: every block is wiped before it is freed, unless it goes back to the
-/// system, which wipes it before anybody else sees it. For that, call [`give_back_what_is_freed`] first of all.
+/// The allocator of programs that have secrets: every block is wiped before it is freed. Large ones too: that they are the
+/// system's own is so only where no free room in the heap is large enough.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Forgetful;
 
@@ -53,19 +50,13 @@ unsafe impl GlobalAlloc for Forgetful {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if layout.size() < OWN_BLOCK {
-            // SAFETY: the block is the caller's for that many bytes, who gives it up.
-            unsafe { wipe(block, layout.size()) };
-        }
+        // SAFETY: the block is the caller's for that many bytes, who gives it up.
+        unsafe { wipe(block, layout.size()) };
         // SAFETY: the caller's promises are the same.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if layout.size() >= OWN_BLOCK && new_size >= OWN_BLOCK {
-            // SAFETY: the caller's promises are the same. Such a block is moved by moving its pages.
-            return unsafe { System.realloc(block, layout, new_size) };
-        }
         // SAFETY: the caller promises a size that is not 0 and does not overflow with this alignment.
         let new = unsafe { System.alloc(Layout::from_size_align_unchecked(new_size, layout.align())) };
         if !new.is_null() {

@@ -322,8 +322,8 @@ fn numbers_out_of_range_are_refused_by_name() {
             let text = format!("{:#}", Value::Object(whole));
             let line =
                 1 + text.lines().position(|line| line.contains(&format!("\"{}\":", key.name))).unwrap();
-            let expected =
-                format!("dir/c:{line}:3: {}: {number} is out of range: must be between ", key.name);
+            // Each says in its own words what it may be.
+            let expected = format!("dir/c:{line}:3: {}: {number} is ", key.name);
             parse_text(&text, Strictness::Run).is_err_and(|error| error.contains(&expected))
         });
         assert!(refused, "{} may be any number", key.name);

@@ -67,7 +67,7 @@ pub(crate) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
             Box::pin(meek::serve(stream, arrival, services, stopping)).await;
         }
         // Nothing is around it, or it is a stream of QUIC, which is let in before.
-        _ => serve_inside(stream, arrival, Carriage::default(), &services, &mut stopping).await,
+        _ => serve_inside(stream, arrival, None, &services, &mut stopping).await,
     }
 }
 
@@ -87,8 +87,8 @@ async fn serve_carrier(stream: Stream, arrival: Arrival, services: Arc<Services>
         _ => None,
     };
     if let Some(Treated { stream, cuts, follows }) = inside {
-        let carriage = Carriage { cuts, follows, meek: None };
-        Box::pin(serve_inside(stream, arrival, carriage, &services, &mut stopping)).await;
+        let carriage = Box::new(Carriage { cuts, follows, meek: None });
+        Box::pin(serve_inside(stream, arrival, Some(carriage), &services, &mut stopping)).await;
     }
 }
 
@@ -100,19 +100,22 @@ async fn serve_carrier(stream: Stream, arrival: Arrival, services: Arc<Services>
 pub(crate) fn serve_inside<'s>(
     stream: Stream,
     arrival: Arrival,
-    carriage: Carriage,
+    // Boxed for strangers' sake, who mostly have none.
+    carriage: Option<Box<Carriage>>,
     services: &'s Services,
     stopping: &'s mut Stopping,
 ) -> impl Future<Output = ()> + Send + use<'s> {
     async move {
         let start = match services.ssh.keyword(arrival.protocol) {
             Some(keyword) => match stranger::introduce(stream, arrival, keyword, services, stopping).await {
-                Some(introduced) => Start::new(introduced, arrival, carriage, services),
+                Some(introduced) => {
+                    Start::new(introduced, arrival, carriage.map(|it| *it).unwrap_or_default(), services)
+                }
                 None => return,
             },
             None => {
                 let Treated { stream, cuts, follows } = services.treatment.of_carrier(stream, arrival);
-                let carriage = Carriage { cuts, follows, ..carriage };
+                let carriage = Carriage { cuts, follows, ..carriage.map(|it| *it).unwrap_or_default() };
                 Start { stream, carriage, preamble: None, received: Vec::new() }
             }
         };

@@ -176,7 +176,7 @@ async fn run(
 ) {
     let Some(meek) = &services.meek else { return };
     tokio::select! {
-        () = serve_inside(Box::new(stream), arrival, carriage, &services, &mut stopping) => {}
+        () = serve_inside(Box::new(stream), arrival, Some(Box::new(carriage)), &services, &mut stopping) => {}
         () = session.end_when_idle(meek.config.limits.idle) => {}
     }
     // The tunnel's last words are for the client.

@@ -73,7 +73,8 @@ pub(super) async fn serve(stream: Stream, arrival: Arrival, services: Arc<Servic
             Ok(Ok(false)) => {
                 let arrival = Arrival { protocol: TunnelProtocol::TLS_OSSH, ..arrival };
                 let stream = Box::new(Prepended::new(received, stream));
-                return serve_inside(stream, arrival, carriage, &services, &mut stopping).await;
+                return serve_inside(stream, arrival, Some(Box::new(carriage)), &services, &mut stopping)
+                    .await;
             }
             Ok(Err(_)) | Err(_) => return,
         }
