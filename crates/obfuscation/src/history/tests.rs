@@ -179,7 +179,7 @@ fn a_seed_that_comes_again_when_it_is_too_old_is_known_since_then() {
     assert!(strict(&mut history, 3, 20));
     assert!(strict(&mut history, 1, 130));
     assert!(strict(&mut history, 3, 131));
-    assert!(!strict(&mut history, 1, 230) && !strict(&mut history, 3, 231));
+    assert!(!strict(&mut history, 1, 230) && !strict(&mut history, 3, 230));
     let stored = history.snapshot(at(140));
     let mut restored = restore(small(), &stored, at(140)).unwrap().history;
     assert!(!strict(&mut restored, 1, 140) && !strict(&mut restored, 3, 140));
