@@ -31,8 +31,12 @@ pub fn give_back_what_is_freed() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn give_back_what_is_freed() {}
 
-/// The allocator of programs that have secrets: every block is wiped before it is freed. Large ones too: that they are the
-/// system's own is so only where no free room in the heap is large enough.
+/// Blocks from here on go back to the system, which wipes them before anybody else sees them: the heap keeps no free room
+/// for them. Smaller ones may come from the heap though they are as large as [`OWN_BLOCK`], if there is room in it.
+const WIPED: usize = 256 * 1024;
+
+/// The allocator of programs that have secrets: every block is wiped before it is freed, or goes back to the system. For
+/// that, call [`give_back_what_is_freed`] first of all.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Forgetful;
 
@@ -50,13 +54,21 @@ unsafe impl GlobalAlloc for Forgetful {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the block is the caller's for that many bytes, who gives it up.
-        unsafe { wipe(block, layout.size()) };
+        // Buffers are lent far more often than they are filled: wiping them would cost more than all else that is done
+        // for a small packet.
+        if layout.size() < WIPED {
+            // SAFETY: the block is the caller's for that many bytes, who gives it up.
+            unsafe { wipe(block, layout.size()) };
+        }
         // SAFETY: the caller's promises are the same.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if layout.size() >= WIPED && new_size >= WIPED {
+            // SAFETY: the caller's promises are the same. Such a block is moved by moving its pages.
+            return unsafe { System.realloc(block, layout, new_size) };
+        }
         // SAFETY: the caller promises a size that is not 0 and does not overflow with this alignment.
         let new = unsafe { System.alloc(Layout::from_size_align_unchecked(new_size, layout.align())) };
         if !new.is_null() {
