@@ -9,7 +9,7 @@
 //! waste, so that an address which thousands share is not judged by its worst user.
 //!
 //! What is left over is not kept from those who wait: [`SPARE`] of a core serves whoever is over the budget of his address, while there
-//! is no more of them. So a user whose own address sends garbage waits only when that is thousands of pieces a second, and what he waits
+//! is no more of them. So a user whose own address sends garbage waits only when that is several hundred pieces a second, and what he waits
 //! for costs others nothing that they would feel.
 //!
 //! The figures: 32 and 20 a second let a user whose configuration is wrong, and some scanners, go unnoticed behind a carrier's address, and
